@@ -1,0 +1,1 @@
+"""Mends that let the wheels of today work together (filled in below)."""
