@@ -1,0 +1,214 @@
+"""The result record `result.json`: its one writer, its one strict reader and the scan of a runs folder.
+
+The format is written down in `result_schema.json` (version 1). A record is immutable: a run writes it once, as its last
+act, and everything a report shows is computed from records alone.
+"""
+
+import fnmatch
+import functools
+import json
+import math
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from engine.errors import UserError
+from engine.files import write_json
+
+SCHEMA = "densebench/result"
+VERSION = 1
+FILE_NAME = "result.json"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A valid record: `data` follows the schema, `path` is relative to the scanned root, samples lie in `folder`."""
+
+    path: str
+    folder: Path
+    data: dict[str, Any]
+
+    def __getitem__(self, key: str) -> Any:
+        return self.data[key]
+
+
+@dataclass(frozen=True)
+class Unused:
+    """A file that no table uses: `path` relative to the scanned root, and the reason in one sentence."""
+
+    path: str
+    reason: str
+
+
+@functools.cache
+def _validator() -> jsonschema.Draft202012Validator:
+    schema = json.loads((Path(__file__).parent / "result_schema.json").read_text())
+    return jsonschema.Draft202012Validator(schema)
+
+
+def write_record(folder: str | Path, record: dict[str, Any]) -> Path:
+    """Check `record` against the schema and write it to `folder/result.json` atomically; return that path.
+
+    Raises `UserError` for a record that breaks the schema, holds a number that is not finite, names a sample that is
+    not in `folder`, or whose file is already there: records are never overwritten.
+    """
+    path = Path(folder) / FILE_NAME
+    if path.exists():
+        raise UserError(f"{path}: a record is already there and records are never overwritten; delete it to run again.")
+    try:
+        text = json.dumps(record, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}: the record cannot be written as JSON ({error}); nothing was written.") from None
+    _check(json.loads(text), str(path))
+    for sample in record["samples"]:
+        for name in sample.values():
+            if not (path.parent / name).is_file():
+                raise UserError(f"{path}: the sample {name} is not in the record's folder; write it before the record.")
+    write_json(path, record)
+    return path
+
+
+def read_record(path: str | Path) -> dict[str, Any]:
+    """Return the record in the file `path`.
+
+    Raises `UserError` with one sentence for a file that is missing, truncated, no JSON, of another schema or version,
+    or at odds with the schema, including NaN, infinity and a key given twice.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({_one_line(error)}).") from None
+    try:
+        record = json.loads(text, parse_constant=_finite, parse_float=_finite,
+                            object_pairs_hook=_no_duplicate_keys)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: truncated or not JSON (line {error.lineno}: {error.msg}).") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not a valid record ({_one_line(error)}).") from None
+    _check(record, str(path))
+    return record
+
+
+def scan(root: str | Path) -> tuple[list[Record], list[Unused]]:
+    """Read every `result.json` below `root`; return the usable records and, with reasons, every file not used.
+
+    Both lists are in path order. Of identical records of one cell the first is used; records that contradict each
+    other (one cell and seed, but other values or another checkpoint) are all left out, because nothing tells which
+    is right. Raises `UserError` if `root` is not a folder.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder; give the folder that holds the runs, for example runs/.")
+    records: list[Record] = []
+    unused: list[Unused] = []
+
+    def unreadable(error: OSError) -> None:
+        path = Path(error.filename).relative_to(root).as_posix()
+        unused.append(Unused(path, f"folder cannot be read ({error.strerror})"))
+
+    for folder, subfolders, names in os.walk(root, onerror=unreadable):
+        subfolders.sort()
+        for name in sorted(names):
+            path = Path(folder) / name
+            relative = path.relative_to(root).as_posix()
+            if fnmatch.fnmatch(name, f".{FILE_NAME}.*.tmp"):
+                unused.append(Unused(relative, "left by a write that was interrupted"))
+            elif name == FILE_NAME:
+                try:
+                    records.append(Record(relative, path.parent, read_record(path)))
+                except UserError as error:
+                    unused.append(Unused(relative, str(error).removeprefix(f"{path}: ")))
+    records, repeated = _without_repeats(records)
+    return sorted(records, key=lambda r: r.path), sorted(unused + repeated, key=lambda u: u.path)
+
+
+def cell(record: Record) -> tuple:
+    """Return what makes a record a cell of its own apart from its checkpoint; trials also differ by their settings."""
+    keys = ("scale", "protocol", "dataset", "split", "role", "task", "method", "seed")
+    point = (record["settings"]["lr"], record["settings"]["layer_decay"]) if record["role"] == "trial" else ()
+    encoder = json.dumps(record["checkpoint"]["encoder"], sort_keys=True) if record["checkpoint"] else None
+    return tuple(record[key] for key in keys) + (encoder, *point)
+
+
+def _without_repeats(records: Iterable[Record]) -> tuple[list[Record], list[Unused]]:
+    """Keep one record per cell and name the others; see `scan` for the rule."""
+    by_cell: dict[tuple, list[Record]] = defaultdict(list)
+    for record in records:
+        by_cell[cell(record)].append(record)
+    kept: list[Record] = []
+    unused: list[Unused] = []
+    for group in by_cell.values():
+        finished = [record for record in group if record["status"] == "ok"]
+        if finished:  # a repeated run that succeeded replaces the one that failed
+            unused += [Unused(r.path, f"failed ({r['error']}), but {finished[0].path} finished the same cell")
+                       for r in group if r["status"] == "failed"]
+        candidates = finished or group
+        first, others = candidates[0], candidates[1:]
+        contradiction = next((reason for other in others if (reason := _contradiction(first, other))), None)
+        if contradiction:
+            for record in candidates:
+                partner = next(other.path for other in candidates if other is not record)
+                unused.append(Unused(record.path, f"contradicts {partner}: same cell and seed, but {contradiction}; "
+                                                  "keep the right one"))
+            continue
+        kept.append(first)
+        unused += [Unused(other.path, f"duplicate of {first.path}") for other in others]
+    return kept, unused
+
+
+def _contradiction(first: Record, other: Record) -> str | None:
+    if first["checkpoint"] != other["checkpoint"]:
+        return "another checkpoint"
+    if first["metrics"] != other["metrics"]:
+        return "other metric values"
+    return None
+
+
+def _check(record: Any, where: str) -> None:
+    """Raise `UserError` naming the first thing in `record` that breaks the schema; `where` opens the sentence."""
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        found = record.get("schema") if isinstance(record, dict) else type(record).__name__
+        raise UserError(f"{where}: not a result record (its schema is {found!r}, not {SCHEMA!r}).")
+    if record.get("version") != VERSION or isinstance(record["version"], bool):
+        raise UserError(f"{where}: version {record.get('version')!r} of the record format; this reader knows "
+                        f"version {VERSION} only.")
+    # The shallowest error first: it names the cause, deeper ones are often its consequences.
+    error = min(_validator().iter_errors(record), key=lambda e: (len(e.path), list(map(str, e.path))), default=None)
+    if error is not None:
+        place = ".".join(map(str, error.absolute_path)) or "the record"
+        raise UserError(f"{where}: {place} breaks the record schema: {_one_line(error.message)}.")
+    _check_primary(record, where)
+
+
+def _check_primary(record: dict[str, Any], where: str) -> None:
+    """A finished record names exactly one primary metric; JSON Schema cannot count that."""
+    primary = [name for name, metric in record["metrics"].items() if metric["primary"]]
+    if record["status"] == "ok" and len(primary) != 1:
+        raise UserError(f"{where}: {len(primary)} primary metrics ({', '.join(primary) or 'none'}); name exactly one.")
+
+
+def _finite(text: str) -> float:
+    """Parse a JSON number; NaN, Infinity and what overflows to infinity raise ValueError."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not a finite number")
+    return value
+
+
+def _no_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} occurs twice")
+    return result
+
+
+def _one_line(message: object) -> str:
+    text = " ".join(str(message).split())
+    return text if len(text) <= 200 else text[:197] + "..."
