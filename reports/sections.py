@@ -1,0 +1,213 @@
+"""Records sorted into sections whose values may stand in one table, and each section into rows and cells.
+
+A section has one scale, data set, split and encoder, and one protocol per task. Records that differ in any of these
+never share a table. Trials of the settings search are counted, never shown as cells.
+"""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from reports.records import Record, Unused
+from reports.stats import Headroom, Summary, headroom, summarise
+
+METHOD_ORDER = ("random", "supervised", "clip", "clip_aligned", "maskclip", "mae", "oracle")
+TASK_NAMES = {"mask_rcnn": "Mask R-CNN", "upernet": "UperNet", "semantic_fpn": "SemanticFPN", "depth": "Depth"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One metric of one task: `direction` "up" or "down" as the record schema fixes it."""
+
+    task: str
+    metric: str
+    label: str
+    direction: str
+
+    @property
+    def arrow(self) -> str:
+        """Up where more is better, down where less is."""
+        return "↑" if self.direction == "up" else "↓"
+
+
+COLUMNS = (
+    Column("mask_rcnn", "box_AP", "box AP", "up"),
+    Column("mask_rcnn", "mask_AP", "mask AP", "up"),
+    Column("upernet", "mIoU", "mIoU UperNet", "up"),
+    Column("semantic_fpn", "mIoU", "mIoU SemanticFPN", "up"),
+    Column("depth", "rmse", "depth RMSE", "down"),
+    Column("depth", "delta1", "depth δ1", "up"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method of a section; `kind` is "floor", "ceiling" or None for a competitor."""
+
+    method: str
+    captions: str | None
+    name: str
+    kind: str | None
+
+
+@dataclass
+class Section:
+    """Final records that may be compared: one scale, data set, split, encoder, and one protocol per task."""
+
+    scale: str
+    dataset: str
+    split: str
+    encoder: str
+    protocols: dict[str, str]
+    records: list[Record]
+    trials: int
+    rows: list[Row] = field(init=False)
+    columns: list[Column] = field(init=False)
+
+    def __post_init__(self) -> None:
+        rows = {row_of(record): None for record in self.records}
+        self.rows = sorted(rows, key=_row_order)
+        finished = {(r["task"], name) for r in self.records for name in r["metrics"]}
+        failed = {r["task"] for r in self.records if r["status"] == "failed"}
+        self.columns = [c for c in COLUMNS if (c.task, c.metric) in finished or c.task in failed]
+
+    @property
+    def title(self) -> str:
+        """Scale, data set, split and encoder in words."""
+        return f"{self.dataset}, {self.split} split, scale {self.scale}, {self.encoder}"
+
+    @property
+    def competitors(self) -> list[Row]:
+        """The rows that are ranked: neither floor nor ceiling."""
+        return [row for row in self.rows if row.kind is None]
+
+    @property
+    def seeds(self) -> list[int]:
+        """Every seed that occurs, ascending."""
+        return sorted({record["seed"] for record in self.records})
+
+    def reference(self, kind: str) -> Row | None:
+        """The "floor" or "ceiling" row, if the section has one."""
+        return next((row for row in self.rows if row.kind == kind), None)
+
+    def row(self, method: str) -> Row | None:
+        """The row of a method id, if the section has it."""
+        return next((row for row in self.rows if row.method == method), None)
+
+    def of(self, row: Row, task: str) -> list[Record]:
+        """The records of one row and task, by seed."""
+        found = [r for r in self.records if r["task"] == task and row_of(r) == row]
+        return sorted(found, key=lambda r: r["seed"])
+
+    def values(self, row: Row | None, column: Column) -> dict[int, float]:
+        """{seed: value} of the finished runs of one cell; empty where there is none."""
+        if row is None:
+            return {}
+        metrics = {r["seed"]: r["metrics"] for r in self.of(row, column.task) if r["status"] == "ok"}
+        return {seed: m[column.metric]["value"] for seed, m in metrics.items() if column.metric in m}
+
+    def failures(self, row: Row, task: str) -> dict[int, str]:
+        """{seed: reason} of the failed runs of one row and task."""
+        return {r["seed"]: r["error"] for r in self.of(row, task) if r["status"] == "failed"}
+
+    def summary(self, row: Row, column: Column) -> Summary | None:
+        """Mean and interval of one cell; None where no run finished."""
+        values = self.values(row, column)
+        return summarise(values.values()) if values else None
+
+    def unit(self, column: Column) -> str:
+        """The column's unit; empty where nothing finished or the metric has none."""
+        found = (r["metrics"][column.metric]["unit"] for r in self.records
+                 if r["task"] == column.task and column.metric in r["metrics"])
+        return next(found, "")
+
+    def gate(self, column: Column) -> Headroom:
+        """The headroom gate of one column, its noise pooled over all rows."""
+        values = {row: list(self.values(row, column).values()) for row in self.rows}
+        floor, ceiling = (values.pop(self.reference(kind), []) for kind in ("floor", "ceiling"))
+        return headroom(floor, ceiling, values.values(), column.direction)
+
+
+def row_of(record: Record) -> Row:
+    """The row in which a record stands."""
+    return Row(record["method"], record["captions"], record["method_name"], record["reference_kind"])
+
+
+def encoder_name(record: Record) -> str | None:
+    """The encoder's timm name with its arguments; None for a failed run that had no checkpoint."""
+    if record["checkpoint"] is None:
+        return None
+    encoder = record["checkpoint"]["encoder"]
+    arguments = ", ".join(f"{key}={json.dumps(value)}" for key, value in sorted(encoder["kwargs"].items()))
+    return f"{encoder['name']}({arguments})" if arguments else encoder["name"]
+
+
+def sections(records: Iterable[Record]) -> tuple[list[Section], list[Unused]]:
+    """Sort records into sections; also return, with reasons, the records that no section can take."""
+    groups: dict[tuple, list[Record]] = defaultdict(list)
+    trials: dict[tuple, list[Record]] = defaultdict(list)  # searched on validation: their split is not the section's
+    homeless: list[Record] = []  # failed before an encoder was known
+    for record in records:
+        encoder = encoder_name(record)
+        if record["role"] == "trial":
+            trials[record["scale"], record["dataset"], encoder].append(record)
+        elif encoder is None:
+            homeless.append(record)
+        else:
+            groups[record["scale"], record["dataset"], record["split"], encoder].append(record)
+    for record in homeless:
+        place = (record["scale"], record["dataset"], record["split"])
+        key = next((key for key in sorted(groups) if key[:3] == place), (*place, "unknown encoder"))
+        groups[key].append(record)
+    result: list[Section] = []
+    unused: list[Unused] = []
+    for key in sorted(groups):
+        scale, dataset, _, encoder = key
+        members, odd = _one_unit(groups[key])
+        unused += odd
+        searched = len(trials.pop((scale, dataset, encoder), []))
+        result += [Section(*key, protocols, part, searched) for protocols, part in _by_protocols(members)]
+    for group in trials.values():
+        unused += [Unused(r.path, "a trial of the settings search whose study has no final record") for r in group]
+    return result, unused
+
+
+def _by_protocols(records: list[Record]) -> list[tuple[dict[str, str], list[Record]]]:
+    """Split records so that each part has one protocol per task: the k-th part takes each task's k-th protocol."""
+    names = {task: sorted({r["protocol"] for r in records if r["task"] == task}, key=_natural)
+             for task in sorted({r["task"] for r in records})}
+    parts = []
+    for k in range(max(map(len, names.values()), default=0)):
+        chosen = {task: protocols[k] for task, protocols in names.items() if k < len(protocols)}
+        parts.append((chosen, [r for r in records if chosen.get(r["task"]) == r["protocol"]]))
+    return parts
+
+
+def _one_unit(records: list[Record]) -> tuple[list[Record], list[Unused]]:
+    """Leave out records that give a metric in another unit than the first record of their task."""
+    units: dict[tuple[str, str], tuple[str, str]] = {}
+    kept, unused = [], []
+    for record in records:
+        odd = None
+        for name, metric in record["metrics"].items():
+            unit, path = units.setdefault((record["task"], name), (metric["unit"], record.path))
+            if unit != metric["unit"]:
+                odd = Unused(record.path, f"{name} in {metric['unit']!r}, but {path} has it in {unit!r}")
+        if odd:
+            unused.append(odd)
+        else:
+            kept.append(record)
+    return kept, unused
+
+
+def _row_order(row: Row) -> tuple:
+    """Floor first, ceiling last, known methods in their usual order, others by name."""
+    rank = {"floor": 0, None: 1, "ceiling": 2}[row.kind]
+    known = METHOD_ORDER.index(row.method) if row.method in METHOD_ORDER else len(METHOD_ORDER)
+    return rank, known, row.method, row.captions or "", row.name
+
+
+def _natural(text: str) -> list:
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text)]

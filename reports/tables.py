@@ -1,0 +1,196 @@
+"""The tables of one section, as plain cells that markdown.py and html.py render: results and differences.
+
+Marks never claim more than the seeds allow: a column is ranked only where its headroom gate is open, the floor and
+the ceiling are never ranked, and a cell that cannot be told from the best by the paired interval says so.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from reports.sections import TASK_NAMES, Column, Row, Section
+from reports.stats import Headroom, paired
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`text`, a smaller `sub` line below it, and a `kind` for its looks: "", "best", "close", "highest", "better",
+    "worse", "reference", "missing" or "failed"."""
+
+    text: str
+    sub: str = ""
+    kind: str = ""
+
+
+@dataclass
+class Table:
+    """Header cells, body rows (first cell names the row), a row kind per row, and notes below."""
+
+    caption: str
+    header: list[str]
+    rows: list[list[Cell]]
+    kinds: list[str]
+    notes: list[str] = field(default_factory=list)
+    text_columns: int = 1  # how many leading columns are words, aligned left
+
+
+def number(value: float, unit: str, signed: bool = False) -> str:
+    """Format a metric value: one decimal for per cent, three for metres and shares; a true minus sign."""
+    text = f"{value:{'+' if signed else ''}.{1 if unit == '%' else 3}f}"
+    if float(text) == 0:
+        text = text.replace("-", "").replace("+", "")
+    return text.replace("-", "−")
+
+
+def header(section: Section, column: Column) -> str:
+    """Label, unit and direction of a column."""
+    unit = section.unit(column)
+    return f"{column.label}{f' ({unit})' if unit else ''} {column.arrow}"
+
+
+def marks(section: Section, column: Column) -> dict[Row, str]:
+    """Return {competitor: mark} for one column: "best" and "close" where the gate is open, "highest" where it cannot
+    be tested, nothing where there is no headroom."""
+    means = {row: s.mean for row in section.competitors if (s := section.summary(row, column))}
+    gate = section.gate(column)
+    if len(means) < 2 or gate.state == "no headroom":
+        return {}
+    good = max if column.direction == "up" else min
+    best = [row for row in means if means[row] == good(means.values())]
+    if gate.state != "open":
+        return dict.fromkeys(best, "highest")
+    result = dict.fromkeys(best, "best")
+    for row in means.keys() - result.keys():
+        difference = paired(section.values(row, column), section.values(best[0], column), column.direction)
+        if difference is None or difference.verdict in ("n=1", "not distinguishable"):
+            result[row] = "close"
+    return result
+
+
+def gate_cell(gate: Headroom) -> Cell:
+    """The gate of one column in a few words."""
+    if gate.state == "not testable":
+        return Cell("not testable", gate.reason, "missing")
+    ratio = "∞" if gate.noise == 0 and gate.margin > 0 else f"{gate.ratio:.1f}".replace("-", "−")
+    return Cell(gate.state, f"{ratio} seed sd", "" if gate.state == "open" else "failed")
+
+
+def result_cell(section: Section, row: Row, column: Column, mark: str) -> Cell:
+    """One cell of the main table: value with interval and n, or "missing", or "failed: reason"."""
+    summary = section.summary(row, column)
+    failures = section.failures(row, column.task)
+    if summary is None:
+        if failures:
+            return Cell(f"failed: {_short(next(iter(failures.values())))}", f"{len(failures)} of {len(failures)} runs",
+                        "failed")
+        return Cell("missing", "", "missing")
+    unit = section.unit(column)
+    spread = "" if summary.half is None else f"± {number(summary.half, unit)}, "
+    lost = f", {len(failures)} failed" if failures else ""
+    return Cell(number(summary.mean, unit), f"{spread}n={summary.n}{lost}", mark or ("reference" if row.kind else ""))
+
+
+def main_table(section: Section) -> Table:
+    """Methods by metrics: the floor first, competitors, the ceiling last, and a footer with the headroom gates."""
+    columns = section.columns
+    ranked = {column: marks(section, column) for column in columns}
+    rows = [[Cell(row_label(row))] + [result_cell(section, row, c, ranked[c].get(row, "")) for c in columns]
+            for row in section.rows]
+    kinds = [row.kind or "" for row in section.rows]
+    rows.append([Cell("Headroom", "ceiling − floor")] + [gate_cell(section.gate(column)) for column in columns])
+    table = Table("Results", ["Method", *(header(section, c) for c in columns)], rows, [*kinds, "footer"])
+    table.notes = _main_notes(section, ranked)
+    return table
+
+
+def difference_table(section: Section) -> Table | None:
+    """Every other row minus the floor, paired over common seeds; None without a floor."""
+    floor = section.reference("floor")
+    others = [row for row in section.rows if row is not floor]
+    if floor is None or not others:
+        return None
+    table = _pairs(section, f"Difference to {floor.name}", [(row, floor) for row in others],
+                   [row_label(row) for row in others])
+    table.kinds = [row.kind or "" for row in others]
+    return table
+
+
+def family_table(section: Section) -> Table | None:
+    """The CLIP family against MAE and within itself, paired over common seeds; None where no such pair exists."""
+    family = [row for name in ("clip", "clip_aligned", "maskclip") if (row := section.row(name))]
+    pairs = [(row, mae) for row in family if (mae := section.row("mae"))]
+    pairs += [(row, clip) for row in family[1:] if (clip := section.row("clip"))]
+    if not pairs:
+        return None
+    return _pairs(section, "CLIP family and MAE", pairs, [f"{a.name} − {b.name}" for a, b in pairs])
+
+
+def row_label(row: Row) -> str:
+    """The method's name, its captions where it has any, and whether it is a reference line."""
+    role = {"floor": "floor", "ceiling": "ceiling, not ranked"}.get(row.kind or "")
+    extra = [text for text in (f"{row.captions} captions" if row.captions else "", role) if text]
+    return f"{row.name} ({'; '.join(extra)})" if extra else row.name
+
+
+def unequal(section: Section) -> list[str]:
+    """Name what is not equal between the competitors of a section: pretraining samples, fine-tuning budget, seeds."""
+    found = []
+    samples = {row.name: sorted({str(r["budget"]["pretrain_samples"]) for r in section.records
+                                 if r["method"] == row.method and r["captions"] == row.captions})
+               for row in section.competitors}
+    if len({tuple(v) for v in samples.values()}) > 1:
+        found.append("Pretraining budgets differ (samples seen): "
+                     + ", ".join(f"{name} {' or '.join(values)}" for name, values in samples.items()) + ".")
+    for task in section.protocols:
+        for key in ("iterations", "batch_size", "train_images"):
+            values = sorted({str(r["settings"][key]) for r in section.records
+                             if r["task"] == task and r["status"] == "ok"})
+            if len(values) > 1:
+                found.append(f"Fine-tuning for {TASK_NAMES[task]} differs in {key.replace('_', ' ')}: "
+                             f"{', '.join(values)}.")
+    counts = {row.name: {len(section.values(row, c)) for c in section.columns} for row in section.rows}
+    if len(set().union(*counts.values())) > 1:
+        found.append("Cells rest on different numbers of seeds; n stands in each.")
+    return found
+
+
+def _pairs(section: Section, caption: str, pairs: Iterable[tuple[Row, Row]], labels: list[str]) -> Table:
+    rows = []
+    for (first, second), label in zip(pairs, labels, strict=True):
+        cells = [Cell(label)]
+        for column in section.columns:
+            unit = section.unit(column)
+            difference = paired(section.values(first, column), section.values(second, column), column.direction)
+            if difference is None:
+                cells.append(Cell("missing", "", "missing"))
+                continue
+            spread = "" if difference.half is None else f"± {number(difference.half, unit)}, "
+            verdict = "" if difference.verdict == "n=1" else f", {difference.verdict}"
+            kind = difference.verdict if difference.verdict in ("better", "worse") else ""
+            cells.append(Cell(number(difference.mean, unit, signed=True), f"{spread}n={difference.n}{verdict}", kind))
+        rows.append(cells)
+    notes = ["First minus second in the metric's own unit, paired over common seeds, with the 95 % Student interval. "
+             "Better and worse follow the metric's direction and are said only where the interval leaves out zero; "
+             "intervals are not corrected for the number of comparisons."]
+    return Table(caption, ["Comparison", *(header(section, c) for c in section.columns)], rows, [""] * len(rows), notes)
+
+
+def _main_notes(section: Section, ranked: dict[Column, dict[Row, str]]) -> list[str]:
+    notes = ["Mean over n seeds ± half-width of the 95 % Student interval; n=1 has no interval."]
+    used = {mark for column in ranked.values() for mark in column.values()}
+    if "best" in used:
+        notes.append("**Bold**: best competitor; ≈: not distinguishable from it by the paired 95 % interval.")
+    if "highest" in used:
+        notes.append("°: ahead in a column whose headroom could not be tested. This is not a ranking.")
+    notes.append("Headroom: ceiling minus floor must reach 3 pooled seed standard deviations; below that the column "
+                 "is not ranked.")
+    absent = [name for task, name in TASK_NAMES.items() if task not in section.protocols]
+    if absent:
+        notes.append(f"No records here for {', '.join(absent)}.")
+    failures = [f"{row.name}, {TASK_NAMES[task]}, seed {seed}: {reason}" for row in section.rows
+                for task in section.protocols for seed, reason in section.failures(row, task).items()]
+    return notes + unequal(section) + [f"Failed: {text}" for text in failures]
+
+
+def _short(reason: str) -> str:
+    text = " ".join(reason.split())
+    return text if len(text) <= 60 else text[:57] + "..."
