@@ -1,5 +1,7 @@
 """The one exception whose message is meant for the user, not for a developer."""
 
+import sys
+
 
 class UserError(Exception):
     """Bad input from outside the program: data, a checkpoint, a configuration or an argument.
@@ -7,3 +9,10 @@ class UserError(Exception):
     The message is one line that says what is wrong, where, and what to do about it. Entry points print it without a
     traceback and exit with status 2.
     """
+
+
+def tell(error: UserError) -> int:
+    """Print the error as one line on standard error and return the exit status of bad input, 2."""
+    # A data loader's worker sends its error as a whole traceback; the last line holds the message.
+    print(f"error: {str(error).strip().splitlines()[-1].removeprefix('engine.errors.UserError: ')}", file=sys.stderr)
+    return 2

@@ -1,0 +1,116 @@
+"""Mask R-CNN (He et al. 2017) with FPN. None is filled from the data set or the encoder."""
+
+default_scope = "mmdet"
+custom_imports = dict(imports=["engine.parts", "engine.detection_data", "backbones"])
+task, head = "mask_rcnn", "Mask R-CNN"
+data = dict(
+    name="scenes", kind="coco", root="data/scenes", annotations="coco/instances_{split}.json", images="images/{split}",
+    classes=("sphere", "cube", "cylinder", "cone", "torus", "pyramid"), size=(64, 64),
+)  # fmt: skip
+
+rpn_proposals = dict(nms_pre=200, max_per_img=100, nms=dict(type="nms", iou_threshold=0.7), min_bbox_size=0)
+assigner = dict(type="MaxIoUAssigner", ignore_iof_thr=-1, match_low_quality=True)
+model = dict(
+    type="MaskRCNN",
+    data_preprocessor=dict(
+        type="DetDataPreprocessor", mean=None, std=None, bgr_to_rgb=True, pad_mask=True, pad_size_divisor=32
+    ),
+    backbone=None,
+    neck=dict(type="FPN", in_channels=None, out_channels=64, num_outs=5),
+    rpn_head=dict(
+        type="RPNHead", in_channels=64, feat_channels=64,
+        anchor_generator=dict(type="AnchorGenerator", scales=[4], ratios=[0.5, 1.0, 2.0], strides=None),
+        bbox_coder=dict(type="DeltaXYWHBBoxCoder", target_means=[0.0] * 4, target_stds=[1.0] * 4),
+        loss_cls=dict(type="CrossEntropyLoss", use_sigmoid=True), loss_bbox=dict(type="L1Loss"),
+    ),
+    roi_head=dict(
+        type="StandardRoIHead",
+        bbox_roi_extractor=dict(
+            type="SingleRoIExtractor", out_channels=64, featmap_strides=None, finest_scale=14,
+            roi_layer=dict(type="RoIAlign", output_size=7, sampling_ratio=2),
+        ),
+        bbox_head=dict(
+            type="Shared2FCBBoxHead", in_channels=64, fc_out_channels=256, roi_feat_size=7, num_classes=None,
+            bbox_coder=dict(type="DeltaXYWHBBoxCoder", target_means=[0.0] * 4, target_stds=[0.1, 0.1, 0.2, 0.2]),
+            loss_cls=dict(type="CrossEntropyLoss"), loss_bbox=dict(type="L1Loss"),
+        ),
+        mask_roi_extractor=dict(
+            type="SingleRoIExtractor", out_channels=64, featmap_strides=None, finest_scale=14,
+            roi_layer=dict(type="RoIAlign", output_size=14, sampling_ratio=2),
+        ),
+        mask_head=dict(
+            type="FCNMaskHead", num_convs=2, in_channels=64, conv_out_channels=64, num_classes=None,
+            loss_mask=dict(type="CrossEntropyLoss", use_mask=True),
+        ),
+    ),
+    train_cfg=dict(
+        rpn=dict(
+            assigner=dict(**assigner, pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3),
+            sampler=dict(type="RandomSampler", num=64, pos_fraction=0.5, neg_pos_ub=-1, add_gt_as_proposals=False),
+            allowed_border=-1, pos_weight=-1,
+        ),
+        rpn_proposal=rpn_proposals,
+        rcnn=dict(
+            assigner=dict(**assigner, pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0.5),
+            sampler=dict(type="RandomSampler", num=64, pos_fraction=0.25, neg_pos_ub=-1, add_gt_as_proposals=True),
+            mask_size=28, pos_weight=-1,
+        ),
+    ),
+    test_cfg=dict(
+        rpn=rpn_proposals,
+        rcnn=dict(score_thr=0.05, nms=dict(type="nms", iou_threshold=0.5), max_per_img=50, mask_thr_binary=0.5),
+    ),
+)  # fmt: skip
+
+train_dataloader = dict(
+    batch_size=16,
+    num_workers=0,
+    dataset=dict(
+        type="CocoFolder",
+        filter_cfg=dict(filter_empty_gt=True),
+        pipeline=[
+            dict(type="LoadImageFromFile"),
+            dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
+            dict(type="RandomResize", scale=None, ratio_range=(0.8, 1.25), keep_ratio=True),
+            dict(type="RandomFlip", prob=0.5),
+            dict(type="PackDetInputs"),
+        ],
+    ),
+)
+test_dataloader = dict(
+    batch_size=16,
+    num_workers=0,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(
+        type="CocoFolder",
+        test_mode=True,
+        pipeline=[
+            dict(type="LoadImageFromFile"),
+            dict(type="Resize", scale=None, keep_ratio=True),
+            dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
+            dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),
+        ],
+    ),
+)
+val_dataloader = test_dataloader
+val_evaluator = dict(type="CocoMetric", metric=["bbox", "segm"])
+test_evaluator = val_evaluator
+metrics = dict(
+    # AP is in [0, 1] and rounded to three decimals by mmdet; in percent that is a tenth
+    box_AP=dict(source="coco/bbox_mAP", unit="%", direction="up", primary=True, factor=100),
+    mask_AP=dict(source="coco/segm_mAP", unit="%", direction="up", factor=100),
+)
+
+train_cfg = dict(type="AddressedLoop", max_iters=400)
+val_cfg = dict(type="ValLoop")
+test_cfg = dict(type="TestLoop")
+optim_wrapper = dict(
+    constructor="LayerDecayConstructor",
+    optimizer=dict(type="AdamW", lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05, fused=True),
+    paramwise_cfg=dict(layer_decay=0.65),
+    clip_grad=dict(max_norm=5.0),
+)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=1e-2, by_epoch=False, begin=0, end=40),
+    dict(type="PolyLR", power=1.0, eta_min=0.0, by_epoch=False, begin=40, end=None),
+]

@@ -1,0 +1,4 @@
+"""Scale "study": the same fine-tuning; the study pretrains longer and repeats over seeds."""
+
+data = dict(root="data/scenes-study")
+train_cfg = dict(max_iters=400)

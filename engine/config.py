@@ -1,0 +1,128 @@
+"""From a config file and the command line to the whole configuration of one run.
+
+Layers, each over the one before: `engine/runtime.py`; the config file with its bases; the scale overlay
+`<room>/_base_/scale_<scale>.py`; the config's own `at_scale[<scale>]`; the data overlay; `--cfg-options`. Then the values
+that follow from others are filled in: seeds, folders, schedule ends, data folders. The result is dumped whole into the
+run's folder.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from engine.data_binding import bind_data
+from engine.errors import UserError
+from engine.provenance import digest
+
+RUNTIME = Path(__file__).with_name("runtime.py")
+# Where a run is and how it is started does not change what it computes, so it has no part in the hash.
+PLACEMENT = ("work_dir", "resume", "launcher", "run_name", "config_hash", "progress_interval", "state_interval",
+             "custom_hooks", "log_level", "role_note")
+
+
+def load_config(
+    path: str | Path,
+    scale: str = "tiny",
+    seed: int = 0,
+    checkpoint: str | None = None,
+    data: str | None = None,
+    work_dir: str | None = None,
+    options: dict[str, Any] | None = None,
+    amp: bool = False,
+    resume: bool = False,
+    launcher: str = "none",
+) -> Config:
+    """Return the whole configuration of one run.
+
+    Args:
+        path: a config file of `pretrain/configs`, `seg_configs`, `det_configs` or `depth/configs`.
+        scale: name of a scale overlay beside the config.
+        seed: the run's seed.
+        checkpoint: a checkpoint folder to fine-tune instead of the method's own.
+        data: a data overlay file that replaces the `data` section.
+        work_dir: the run's folder instead of `runs/<scale>/<task>/<method>/seed<seed>`.
+        options: dotted keys and values of `--cfg-options`.
+        amp: bf16 autocast.
+        resume: go on from the newest state in the run's folder.
+        launcher: mmengine's launcher name.
+
+    Raises:
+        UserError: a file that is absent or cannot be read, or a scale that the config does not have.
+    """
+    path = Path(path)
+    cfg = read(RUNTIME)
+    cfg.merge_from_dict(read(path).to_dict())
+    merge_scale(cfg, path, scale)
+    if data is not None:
+        overlay = read(Path(data)).to_dict()
+        if "data" not in overlay:
+            raise UserError(f"{data} has no `data = dict(...)` section: see README, 'Your own data'")
+        cfg.data = overlay.pop("data")
+        cfg.merge_from_dict(overlay)
+    if options:
+        cfg.merge_from_dict(options)
+    cfg.scale, cfg.seed, cfg.launcher, cfg.resume = scale, seed, launcher, resume
+    cfg.setdefault("role", "final")
+    embedded = cfg.data.name == "scenes"
+    if work_dir is None:
+        place = scale if embedded else f"{scale}-{cfg.data.name}"
+        work_dir = f"runs/{place}/{cfg.task}/{cfg.method}/seed{seed}"
+    cfg.work_dir = str(work_dir)
+    cfg.run_name = f"{cfg.task} {cfg.method} seed {seed}"
+    if cfg.task != "pretrain":
+        cfg.checkpoint = checkpoint or f"runs/{scale}/pretrain/{cfg.method}/seed{seed}/checkpoint"
+        cfg.protocol = f"{cfg.data.name}-{cfg.task.replace('_', '-')}-{scale}-v1"
+    cfg.optim_wrapper.type = "SteadyOptimWrapper"
+    cfg.optim_wrapper.amp = amp
+    bind_data(cfg)
+    fill_schedule(cfg)
+    cfg.randomness = dict(seed=seed, diff_rank_seed=False)
+    cfg.train_dataloader.sampler = dict(type="AddressedSampler", seed=seed)
+    cfg.train_dataloader.dataset = dict(type="Addressed", seed=seed, dataset=cfg.train_dataloader.dataset)
+    cfg.config_hash = config_hash(cfg)
+    return cfg
+
+
+def read(path: Path) -> Config:
+    """Read one config file; every failure is a sentence."""
+    if not path.is_file():
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.py")], n=3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise UserError(f"there is no config {path}{hint}")
+    try:
+        return Config.fromfile(str(path))
+    except Exception as error:  # a config is code: whatever it raises is a fault of that file
+        raise UserError(f"{path} cannot be read as a config: {type(error).__name__}: {error}") from error
+
+
+def merge_scale(cfg: Config, path: Path, scale: str) -> None:
+    """Merge the overlay of `scale`, then what the config itself says for that scale."""
+    overlay = path.parent / "_base_" / f"scale_{scale}.py"
+    if not overlay.is_file():
+        known = sorted(p.stem.removeprefix("scale_") for p in overlay.parent.glob("scale_*.py"))
+        raise UserError(f"{path} has no scale {scale!r}: choose one of {', '.join(known) or '(none)'}")
+    cfg.merge_from_dict(read(overlay).to_dict())
+    at_scale = cfg.pop("at_scale", {})
+    if scale in at_scale:
+        cfg.merge_from_dict(at_scale[scale].to_dict())
+
+
+def fill_schedule(cfg: Config) -> None:
+    """Schedules whose `end` is None end at the last iteration; with few iterations, warm-up gives way."""
+    last = cfg.train_cfg.max_iters
+    for scheduler in cfg.get("param_scheduler", []):
+        if "end" in scheduler:
+            scheduler.end = last if scheduler.end is None else min(scheduler.end, last)
+        if scheduler.type == "CosineAnnealingLR" and scheduler.get("T_max") is None:
+            scheduler.T_max = max(1, scheduler.end - scheduler.get("begin", 0))
+    cfg.param_scheduler = [s for s in cfg.get("param_scheduler", []) if s.get("begin", 0) < s.get("end", last)]
+
+
+def config_hash(cfg: Config) -> str:
+    """SHA-256 of everything in the configuration that can change what the run computes."""
+    content = cfg.to_dict()
+    for key in PLACEMENT:
+        content.pop(key, None)
+    return digest(content)

@@ -1,0 +1,78 @@
+"""The order of training samples, and the random state each one is augmented under, as functions of (seed, epoch, index)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from mmengine.dist import get_dist_info
+from mmengine.registry import DATA_SAMPLERS, DATASETS
+from torch.utils.data import Dataset, Sampler
+
+from engine.errors import UserError
+from engine.seeding import seed_everywhere
+
+
+@DATASETS.register_module()
+class Addressed(Dataset):
+    """Wrap a dataset so that item (epoch, index) is always augmented alike.
+
+    Args:
+        dataset: the dataset, or its config.
+        seed: the run's seed.
+
+    Items are asked for by address = epoch * len(self) + index, which is what `AddressedSampler` yields.
+    """
+
+    def __init__(self, dataset: Dataset | dict, seed: int) -> None:
+        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        if hasattr(self.dataset, "full_init"):
+            self.dataset.full_init()
+        self.seed = seed
+        if len(self.dataset) == 0:
+            raise UserError(f"the training set of {type(self.dataset).__name__} is empty: check its folder and split")
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, address: int) -> Any:
+        epoch, index = divmod(address, len(self.dataset))
+        seed_everywhere(self.seed, epoch, index)
+        return self.dataset[index]
+
+    @property
+    def metainfo(self) -> dict | None:
+        """The wrapped dataset's class names and palette, which mm* heads and visualisers read."""
+        return getattr(self.dataset, "metainfo", None)
+
+
+@DATA_SAMPLERS.register_module()
+class AddressedSampler(Sampler[int]):
+    """Endless shuffled addresses; epoch e is the permutation of (seed, e), whatever the number of processes.
+
+    Process r of w takes positions r, r + w, r + 2w, ..., so the global batch is the same set for any w. `start_at`
+    moves the cursor, which makes resuming exact and free.
+    """
+
+    def __init__(self, dataset: Dataset, seed: int) -> None:
+        self.size = len(dataset)
+        self.seed = seed
+        self.rank, self.world_size = get_dist_info()
+        self.start = 0
+
+    def start_at(self, samples: int) -> None:
+        """Begin the next iteration after `samples` samples of all processes together have been consumed."""
+        self.start = samples
+
+    def __iter__(self) -> Iterator[int]:
+        position = self.start + self.rank
+        current, order = None, None
+        while True:
+            epoch, offset = divmod(position, self.size)
+            if epoch != current:
+                current, order = epoch, np.random.default_rng([self.seed, epoch]).permutation(self.size)
+            yield epoch * self.size + int(order[offset])
+            position += self.world_size
+
+    def __len__(self) -> int:
+        """One epoch's share of this process: what mmengine reports as the loader's length."""
+        return -(-self.size // self.world_size)

@@ -1,0 +1,146 @@
+"""From a finished fine-tuning run to its result record."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from engine.errors import UserError
+from engine.panels import panel_files
+from engine.provenance import code_version, hardware, peak_memory_mib, versions
+from engine.resume import bare, resume_hook
+from reports.records import SCHEMA, VERSION
+
+NAMES = {
+    "random": "random initialisation",
+    "oracle": "oracle (dense labels)",
+    "supervised": "supervised (image labels)",
+    "clip": "CLIP, noisy captions",
+    "clip_aligned": "CLIP, aligned captions",
+    "maskclip": "MaskCLIP, noisy captions",
+    "mae": "MAE",
+}
+REFERENCES = {"random": "floor", "oracle": "ceiling"}
+
+
+def pick_metrics(declared: dict[str, dict], measured: dict[str, float], place: str) -> dict[str, dict]:
+    """Turn evaluator output into the record's metrics, in the declared order.
+
+    Raises:
+        UserError: a declared metric is missing or is not a finite number.
+    """
+    metrics = {}
+    for name, spec in declared.items():
+        value = measured.get(spec["source"])
+        if value is None or not math.isfinite(value):
+            raise UserError(f"{place}: metric {name} came out as {value}; see curve.jsonl there for how training went")
+        metrics[name] = {
+            "value": round(float(value) * spec.get("factor", 1), 6),
+            "unit": spec["unit"],
+            "direction": spec["direction"],
+            "primary": spec.get("primary", False),
+        }
+    return metrics
+
+
+def failed_record(cfg: Config, meta: dict, error: str, command: str) -> dict[str, Any]:
+    """The record of a run that ended with `error`."""
+    return {**identity(cfg, meta, command), "status": "failed", "error": error, "metrics": {}, "samples": [],
+            "cost": costs(meta, None, None, None)}  # fmt: skip
+
+
+def result_record(
+    cfg: Config, meta: dict, runner: Runner, measured: dict[str, float], flops: float | None, command: str
+) -> dict[str, Any]:
+    """The record of a finished run.
+
+    Args:
+        cfg: the run's whole configuration.
+        meta: the encoder checkpoint's `checkpoint.json`.
+        runner: the runner after training and testing.
+        measured: what the test evaluator returned.
+        flops: multiply-adds times two of the encoder for one test image, or None where it cannot be counted.
+        command: the command line that made the run.
+    """
+    wall = resume_hook(runner).wall_seconds()
+    seen = cfg.train_cfg.max_iters * cfg.train_dataloader.batch_size * runner.world_size
+    parameters = sum(p.numel() for p in bare(runner.model).parameters())
+    return {
+        **identity(cfg, meta, command),
+        "status": "ok",
+        "error": None,
+        "metrics": pick_metrics(cfg.metrics, measured, cfg.work_dir),
+        "samples": panel_files(cfg.work_dir),
+        "cost": costs(meta, wall, seen / wall if wall else None, parameters, flops),
+        "settings": {**settings(cfg), "train_images": len(runner.train_dataloader.dataset)},
+    }
+
+
+def settings(cfg: Config) -> dict[str, Any]:
+    """The choices of this fine-tuning that a reader compares."""
+    return {
+        "lr": cfg.optim_wrapper.optimizer.lr,
+        "layer_decay": cfg.optim_wrapper.paramwise_cfg.layer_decay,
+        "iterations": cfg.train_cfg.max_iters,
+        "batch_size": cfg.train_dataloader.batch_size,
+        "train_images": None,
+    }
+
+
+def identity(cfg: Config, meta: dict, command: str) -> dict[str, Any]:
+    """What names a cell of the result table, and where it comes from."""
+    method = meta["method"]
+    selection = cfg.get("selection")
+    return {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "task": cfg.task,
+        "protocol": cfg.protocol,
+        "dataset": cfg.data.name,
+        "split": "val" if cfg.role == "trial" else "test",
+        "scale": cfg.scale,
+        "role": cfg.role,
+        "method": method,
+        "method_name": NAMES.get(method, method),
+        "captions": meta["captions"],
+        "reference": method in REFERENCES,
+        "reference_kind": REFERENCES.get(method),
+        "head": cfg.head,
+        "seed": cfg.seed,
+        "checkpoint": {"sha256": meta["sha256"]["encoder.safetensors"], "encoder": meta["encoder"]},
+        "selection": selection.to_dict() if selection else None,
+        "settings": settings(cfg),
+        "budget": {"pretrain_updates": meta["updates"], "pretrain_samples": meta["samples_seen"]},
+        "command": command,
+        "config_hash": cfg.config_hash,
+        "code_version": code_version(),
+        "versions": versions(),
+        "hardware": hardware(),
+    }
+
+
+def costs(
+    meta: dict, wall: float | None, pace: float | None, parameters: int | None, flops: float | None = None
+) -> dict[str, Any]:
+    """Pretraining cost from the checkpoint, fine-tuning cost from this process."""
+    pretraining = meta["cost"]
+    return {
+        "pretrain_wall_s": pretraining["wall_s"],
+        "pretrain_samples_per_s": pretraining["samples_per_s"],
+        "finetune_wall_s": None if wall is None else round(wall, 2),
+        "finetune_samples_per_s": None if pace is None else round(pace, 1),
+        "peak_memory_mib": peak_memory_mib(),
+        "parameters": parameters,
+        "flops": flops,
+    }
+
+
+def check_unfinished(work_dir: str | Path) -> None:
+    """Refuse to run where a finished run already is: its record is immutable."""
+    for name, what in (("result.json", "finished result"), ("checkpoint/checkpoint.json", "finished pretraining")):
+        if Path(work_dir, name).exists():
+            raise UserError(
+                f"{work_dir} already holds a {what}: choose another --work-dir, or delete that folder to run it again"
+            )

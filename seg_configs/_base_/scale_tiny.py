@@ -1,0 +1,3 @@
+"""Scale "tiny": 128 embedded images, about a minute of one core."""
+
+train_cfg = dict(max_iters=400)

@@ -1,0 +1,64 @@
+"""What UperNet and SemanticFPN share: data, schedule, metrics. None is filled from the data set or the encoder."""
+
+default_scope = "mmseg"
+custom_imports = dict(imports=["engine.parts", "engine.segmentation_data", "backbones"])
+data = dict(
+    name="scenes", kind="seg", root="data/scenes", images="images/{split}", labels="seg/{split}", size=(64, 64),
+    classes=("floor", "wall", "sphere", "cube", "cylinder", "cone", "torus", "pyramid"),
+)  # fmt: skip
+
+train_dataloader = dict(
+    batch_size=16,
+    num_workers=0,
+    dataset=dict(
+        type="SegFolder",
+        pipeline=[
+            dict(type="LoadImageFromFile"),
+            dict(type="LoadLabels"),
+            dict(type="RandomResize", scale=None, ratio_range=(0.8, 1.4), keep_ratio=True),
+            dict(type="RandomCrop", crop_size=None, cat_max_ratio=0.9),
+            dict(type="RandomFlip", prob=0.5),
+            dict(type="PackSegInputs"),
+        ],
+    ),
+)
+test_dataloader = dict(
+    batch_size=16,
+    num_workers=0,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(
+        type="SegFolder",
+        test_mode=True,
+        pipeline=[
+            dict(type="LoadImageFromFile"),
+            dict(type="Resize", scale=None, keep_ratio=False),
+            dict(type="LoadLabels"),  # after Resize: predictions are scored at the labels' own resolution
+            dict(type="PackSegInputs"),
+        ],
+    ),
+)
+val_dataloader = test_dataloader
+val_evaluator = dict(type="IoUMetric", iou_metrics=["mIoU"])
+test_evaluator = val_evaluator
+metrics = dict(
+    mIoU=dict(source="mIoU", unit="%", direction="up", primary=True),
+    mAcc=dict(source="mAcc", unit="%", direction="up"),
+    aAcc=dict(source="aAcc", unit="%", direction="up"),
+)
+
+train_cfg = dict(type="AddressedLoop", max_iters=400)
+val_cfg = dict(type="ValLoop")
+test_cfg = dict(type="TestLoop")
+optim_wrapper = dict(
+    constructor="LayerDecayConstructor",
+    optimizer=dict(type="AdamW", lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05, fused=True),
+    paramwise_cfg=dict(layer_decay=0.65),
+    clip_grad=dict(max_norm=5.0),
+)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=1e-2, by_epoch=False, begin=0, end=40),
+    dict(type="PolyLR", power=1.0, eta_min=0.0, by_epoch=False, begin=40, end=None),
+]
+data_preprocessor = dict(
+    type="SegDataPreProcessor", mean=None, std=None, bgr_to_rgb=True, size=None, pad_val=0, seg_pad_val=255
+)

@@ -1,0 +1,17 @@
+"""SemanticFPN (Kirillov et al. 2019): a feature pyramid whose levels are upsampled and summed."""
+
+_base_ = ["./segmentation.py"]
+task, head = "semantic_fpn", "FPNHead"
+model = dict(
+    type="EncoderDecoder",
+    data_preprocessor=_base_.data_preprocessor,
+    backbone=None,
+    neck=dict(type="FPN", in_channels=None, out_channels=64, num_outs=4),
+    decode_head=dict(
+        type="FPNHead", in_channels=[64] * 4, in_index=[0, 1, 2, 3], feature_strides=[4, 8, 16, 32], channels=64,
+        num_classes=None, dropout_ratio=0.1, norm_cfg=dict(type="BN"), align_corners=False,
+        loss_decode=dict(type="CrossEntropyLoss"),
+    ),
+    train_cfg=dict(),
+    test_cfg=dict(mode="whole"),
+)  # fmt: skip

@@ -1,0 +1,20 @@
+"""UperNet (Xiao et al. 2018): pyramid pooling and top-down fusion over four maps, with an auxiliary FCN head."""
+
+_base_ = ["./segmentation.py"]
+task, head = "upernet", "UPerHead"
+model = dict(
+    type="EncoderDecoder",
+    data_preprocessor=_base_.data_preprocessor,
+    backbone=None,
+    decode_head=dict(
+        type="UPerHead", in_channels=None, in_index=[0, 1, 2, 3], pool_scales=(1, 2, 3, 6), channels=64, num_classes=None,
+        dropout_ratio=0.1, norm_cfg=dict(type="BN"), align_corners=False, loss_decode=dict(type="CrossEntropyLoss"),
+    ),
+    auxiliary_head=dict(
+        type="FCNHead", in_channels=None, in_index=2, channels=32, num_convs=1, concat_input=False, num_classes=None,
+        dropout_ratio=0.1, norm_cfg=dict(type="BN"), align_corners=False,
+        loss_decode=dict(type="CrossEntropyLoss", loss_weight=0.4),
+    ),
+    train_cfg=dict(),
+    test_cfg=dict(mode="whole"),
+)  # fmt: skip

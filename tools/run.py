@@ -1,0 +1,104 @@
+"""One run from a whole configuration: data, encoder, training, test, record. `train.py` and `study.py` call it."""
+
+import shutil
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from safetensors.torch import save_file
+
+import backbones
+import engine.parts  # noqa: F401  registers loops, samplers and hooks
+from engine.errors import UserError
+from engine.files import atomic_path, write_text
+from engine.record import check_unfinished, result_record
+from engine.resume import bare
+from reports.records import write_record
+
+
+def prepare(cfg: Config) -> dict | None:
+    """Make or check the data, bind the encoder, and return the encoder's `checkpoint.json` (None in pretraining)."""
+    check_unfinished(cfg.work_dir)
+    ensure_data(cfg)
+    if cfg.task == "pretrain":
+        return None
+    method = dict(method=cfg.method, scale=cfg.scale, seed=cfg.seed)
+    meta = backbones.bind_encoder(cfg, cfg.checkpoint, drop_path_rate=cfg.get("drop_path_rate"), **method)
+    if cfg.checkpoint_of_method and meta["method"] != cfg.method:
+        raise UserError(
+            f"{cfg.checkpoint} holds a {meta['method']} encoder, but this config is for {cfg.method}: name another "
+            "folder with --checkpoint"
+        )
+    return meta
+
+
+def ensure_data(cfg: Config) -> None:
+    """Generate the embedded scenes on first use; say what is missing where the data are the user's own."""
+    data = cfg.data
+    if data.name == "scenes":
+        from scenes.export import ensure
+
+        ensure(data.get("scenes_root", data.root), **data.get("generate", {}))
+    elif not Path(data.root).is_dir():
+        raise UserError(f"data set {data.name!r}: there is no folder {data.root}; check root in the data overlay")
+
+
+def run(cfg: Config, command: str) -> dict | None:
+    """Train, test and record one run; returns the record (None in pretraining, which leaves a checkpoint).
+
+    Args:
+        cfg: from `engine.config.load_config`.
+        command: the command line that repeats the run, for the record.
+    """
+    meta = prepare(cfg)
+    folder = Path(cfg.work_dir)
+    if is_main_process():
+        if not cfg.resume and (folder / "state").is_dir():
+            shutil.rmtree(folder / "state")  # a fresh start must not be resumed from an older run's state later
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / "config.py", cfg.pretty_text)
+    cfg.default_hooks.progress = dict(type="ProgressHook", interval=cfg.progress_interval)
+    cfg.default_hooks.resume = dict(
+        type="ResumeHook", interval=cfg.state_interval, resume=cfg.resume, config_hash=cfg.config_hash
+    )
+    cfg.resume = False  # ResumeHook resumes; mmengine's own way replays data and restores no random state
+    runner = Runner.from_cfg(cfg)
+    with DefaultScope.overwrite_default_scope(cfg.get("default_scope", "mmengine")):
+        runner.train()
+        if cfg.task == "pretrain":
+            return None
+        save_weights(runner, folder)
+        return evaluate(cfg, runner, meta, command)
+
+
+def save_weights(runner: Runner, folder: Path) -> None:
+    """Write the fine-tuned model to `model.safetensors`."""
+    if is_main_process():
+        weights = {name: value.contiguous().cpu() for name, value in bare(runner.model).state_dict().items()}
+        with atomic_path(folder / "model.safetensors") as temporary:
+            save_file(weights, temporary)
+
+
+def evaluate(cfg: Config, runner: Runner, meta: dict, command: str) -> dict | None:
+    """Test the runner's model and write the record."""
+    measured = runner.test()
+    if not is_main_process():
+        return None
+    flops = backbones.encoder_flops(meta["encoder"], tuple(cfg.data.size))
+    record = result_record(cfg, meta, runner, measured, flops, command)
+    write_record(cfg.work_dir, record)
+    return record
+
+
+def headline(record: dict) -> str:
+    """The record's metrics in one line."""
+    return "  ".join(f"{name} {m['value']:.4g} {m['unit']}" for name, m in record["metrics"].items())
+
+
+def use_threads(threads: int | None) -> None:
+    """Limit torch to `threads` threads; small models run best with one process per core and one thread each."""
+    if threads:
+        torch.set_num_threads(threads)

@@ -1,0 +1,68 @@
+"""Run any configuration: pretraining, segmentation, detection or depth.
+
+    python tools/train.py pretrain/configs/maskclip.py
+    python tools/train.py seg_configs/upernet_maskclip.py
+    python tools/train.py det_configs/mask_rcnn_mae.py --seed 1 --work-dir runs/mine
+    python tools/train.py depth/configs/clip.py --checkpoint path/to/checkpoint --data path/to/overlay.py
+    torchrun --nproc-per-node 8 tools/train.py seg_configs/upernet_mae.py --launcher pytorch --amp
+
+Pretraining leaves <work-dir>/checkpoint; every other run leaves <work-dir>/result.json.
+"""
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process per core beats one process on all cores at tiny scale
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import compat  # noqa: E402, F401
+from mmengine.config import DictAction  # noqa: E402
+
+from engine.config import load_config  # noqa: E402
+from engine.errors import UserError, tell  # noqa: E402
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", help="a config file of pretrain/configs, seg_configs, det_configs or depth/configs")
+    parser.add_argument("--scale", default="tiny", help="overlay beside the config: tiny (default), study, ...")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, data order, augmentation, masks (default 0)")
+    parser.add_argument("--checkpoint", help="checkpoint folder to fine-tune (default: the method's own, of this seed)")
+    parser.add_argument("--data", help="data overlay: a file with data = dict(...) for your own data (README)")
+    parser.add_argument("--work-dir", help="the run's folder (default runs/<scale>/<task>/<method>/seed<seed>)")
+    parser.add_argument("--resume", action="store_true", help="go on from the newest state in the run's folder")
+    parser.add_argument("--amp", action="store_true", help="bf16 autocast")
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction, default={}, metavar="KEY=VALUE",
+                        help="change any value, e.g. train_cfg.max_iters=2 optim_wrapper.optimizer.lr=5e-4")  # fmt: skip
+    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none",
+                        help="how processes were started (torchrun: pytorch)")  # fmt: skip
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Parse, run, report."""
+    args = parse_arguments()
+    cfg = load_config(
+        args.config, args.scale, args.seed, args.checkpoint, args.data, args.work_dir, args.cfg_options,
+        args.amp, args.resume, args.launcher,
+    )  # fmt: skip
+    print(f"{cfg.run_name}  scale {cfg.scale}  data {cfg.data.name}  -> {cfg.work_dir}", flush=True)
+    from tools.run import headline, run  # the heavy imports, after the arguments are known to be good
+
+    record = run(cfg, command=shlex.join(["python", *sys.argv]))
+    if record is not None:
+        print(f"{headline(record)}\nrecord: {cfg.work_dir}/result.json")
+    elif cfg.task == "pretrain":
+        print(f"checkpoint: {cfg.work_dir}/checkpoint")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(tell(error))
