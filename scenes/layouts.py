@@ -1,0 +1,69 @@
+"""The layouts that span scenes: COCO JSON, WebDataset tar shards and a class-per-folder image tree.
+
+Each takes the records of the rendered scenes of a split (see export.render_chunk), in the order of their index.
+"""
+
+import io
+import json
+import os
+import shutil
+import tarfile
+from pathlib import Path
+from typing import Any
+
+from engine.files import atomic_path, write_text
+from scenes.world import SHAPES
+
+SHARD_SIZE = 1024  # samples per tar
+Record = dict[str, Any]
+
+
+def label(record: Record) -> int:
+    """Index into SHAPES of the solid that covers most pixels; the first of the scene graph where two cover the same."""
+    return max(record["instances"], key=lambda instance: instance["area"])["category_id"] - 1
+
+
+def write_coco(root: Path, split: str, records: list[Record], size: int) -> None:
+    """Write coco/instances_<split>.json. Category ids are 1 .. 6 in the order of SHAPES; nothing is marked as crowd."""
+    images, annotations = [], []
+    for record in records:
+        index = record["index"]
+        images.append({"id": index, "file_name": f"{index:06d}.png", "width": size, "height": size})
+        for instance in record["instances"]:
+            annotations.append({"id": len(annotations) + 1, "image_id": index, **instance})
+    categories = [{"id": k + 1, "name": shape, "supercategory": "solid"} for k, shape in enumerate(SHAPES)]
+    value = {"info": {}, "licenses": [], "images": images, "annotations": annotations, "categories": categories}
+    write_text(root / "coco" / f"instances_{split}.json", json.dumps(value))
+
+
+def write_shards(root: Path, split: str, records: list[Record]) -> None:
+    """Write shards/<split>-NNNNN.tar: KEY.png, KEY.txt (the noisy text), KEY.json (all captions and the label)."""
+    for shard in range(-(-len(records) // SHARD_SIZE)):
+        with atomic_path(root / "shards" / f"{split}-{shard:05d}.tar") as path, tarfile.open(path, "w") as tar:
+            for record in records[shard * SHARD_SIZE : (shard + 1) * SHARD_SIZE]:
+                key = f"{record['index']:06d}"
+                texts = record["captions"]
+                members = {
+                    "png": (root / "images" / split / f"{key}.png").read_bytes(),
+                    "txt": texts["noisy"].encode(),
+                    "json": json.dumps({"captions": texts, "label": label(record)}).encode(),
+                }
+                for suffix, data in members.items():
+                    info = tarfile.TarInfo(f"{key}.{suffix}")  # its zero date and owner keep the bytes the same
+                    info.size = len(data)
+                    tar.addfile(info, io.BytesIO(data))
+
+
+def write_imagefolder(root: Path, split: str, records: list[Record]) -> None:
+    """Write imagefolder/<split>/<shape>/NNNNNN.png as hard links, or copies where the file system has none."""
+    base = root / "imagefolder" / split
+    shutil.rmtree(base, ignore_errors=True)  # left by an interrupted export
+    for shape in SHAPES:
+        (base / shape).mkdir(parents=True)
+    for record in records:
+        name = f"{record['index']:06d}.png"
+        source, target = root / "images" / split / name, base / SHAPES[label(record)] / name
+        try:
+            os.link(source, target)
+        except OSError:
+            shutil.copyfile(source, target)

@@ -1,0 +1,174 @@
+"""From a scene to an image and its exact labels.
+
+Labels come from one ray through each pixel's centre; the colour image is the mean of 2 x 2 rays per pixel, so colours at
+edges blend while labels do not. Shading: Lambert, Blinn-Phong highlights (Blinn 1977), one point light with hard shadows,
+ambient light, patterned floor and walls, sensor noise.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scenes import geometry
+from scenes.geometry import FIRST_THING, FLOOR, LEFT_WALL, RIGHT_WALL, Vector
+from scenes.world import CLASSES, NOISE_STREAM, Scene, generator, sample
+
+SUPERSAMPLING = 2
+
+
+@dataclass(frozen=True)
+class View:
+    """One rendered scene.
+
+    rgb [S, S, 3] uint8; instance [S, S] uint8, 0 for the room and k + 1 for scene.things[k]; semantic [S, S] uint8, an
+    index into CLASSES; depth [S, S] float32, metres along the optical axis, never 0.
+    """
+
+    scene: Scene
+    rgb: np.ndarray
+    instance: np.ndarray
+    semantic: np.ndarray
+    depth: np.ndarray
+
+
+def view(seed: int, index: int, size: int = 64) -> View:
+    """Draw and render the scene of (seed, index) at size x size pixels. A pure function of its arguments."""
+    scene = sample(seed, index)
+    depth, surface, _ = geometry.trace(scene, size)
+    semantic_of = np.array(
+        [0] + [1] * (FIRST_THING - 1) + [CLASSES.index(t.shape) for t in scene.things], np.uint8
+    )  # [surfaces]
+    noise = generator(seed, index, NOISE_STREAM).standard_normal((size, size, 3), dtype=np.float32)
+    rgb = np.clip(shade(scene, size) + scene.noise * noise + 0.5, 0, 255).astype(np.uint8)
+    instance = np.maximum(surface, FIRST_THING - 1) - np.uint8(FIRST_THING - 1)
+    return View(scene, rgb, instance, semantic_of[surface], depth)
+
+
+def shade(scene: Scene, size: int) -> np.ndarray:
+    """Return the noise-free colour image [size, size, 3] float32 in 0..255."""
+    fine = size * SUPERSAMPLING
+    depth, surface, d = geometry.trace(scene, fine)
+    t, surface = depth.ravel(), surface.ravel()  # [fine * fine]
+    d = tuple(c.ravel() for c in d)
+    eye = (scene.camera.x, scene.camera.y, scene.camera.z)
+    p = tuple(eye[k] + t * d[k] for k in range(3))
+    n = tuple(np.zeros_like(t) for _ in range(3))
+    albedo = np.empty((3, t.size), np.float32)
+    gloss = np.zeros(t.size, np.float32)
+    _paint_room(scene, surface, p, n, albedo)
+    things = [np.flatnonzero(surface == FIRST_THING + k) for k in range(len(scene.things))]
+    for thing, index in zip(scene.things, things, strict=True):
+        local = geometry.to_local(thing, tuple(p[k][index] - thing.centre[k] for k in range(3)))
+        for axis, component in zip(n, geometry.to_world(thing, geometry.normal(thing, local)), strict=True):
+            axis[index] = component
+        albedo[:, index] = _linear(thing.rgb)[:, None]
+        gloss[index] = {"matte": 0.0, "shiny": 0.55, "metal": 0.9}[thing.material]
+    light = scene.light
+    to_light = [position - c for position, c in zip((light.x, light.y, light.z), p, strict=True)]
+    distance2 = to_light[0] * to_light[0] + to_light[1] * to_light[1] + to_light[2] * to_light[2]
+    to_light = [c / np.sqrt(distance2) for c in to_light]
+    facing = n[0] * to_light[0] + n[1] * to_light[1] + n[2] * to_light[2]
+    lit = (facing > 0) & ~geometry.shadowed(scene, surface, p, n)
+    direct = np.where(lit, facing, np.float32(0)) * (light.power * 9.0) / (6.0 + distance2)
+    ambient = light.ambient * (np.float32(0.8) + np.float32(0.2) * n[2])
+    colour = albedo * np.stack([ambient * f + direct * c for f, c in zip((1.0, 1.0, 1.0), light.colour, strict=True)])
+    shiny = np.flatnonzero(gloss > 0)
+    if shiny.size:
+        _add_gloss(scene, colour, gloss, albedo, shiny, d, n, to_light, lit)
+    image = np.sqrt(np.clip(colour, 0, 1)) * np.float32(255)  # gamma 2
+    image = image.reshape(3, size, SUPERSAMPLING, size, SUPERSAMPLING).mean((2, 4))  # [3, fine^2] -> [3, S, S]
+    return np.ascontiguousarray(image.transpose(1, 2, 0))  # [S, S, 3]
+
+
+def _add_gloss(
+    scene: Scene, colour: np.ndarray, gloss: np.ndarray, albedo: np.ndarray, index: np.ndarray, d: Vector, n: Vector,
+    to_light: list[np.ndarray], lit: np.ndarray,
+) -> None:  # fmt: skip
+    """Add highlights of shiny and metal surfaces, and for metal a dim reflection of floor and walls, to colour[:, index]."""
+    d, n, l = ([c[index] for c in vector] for vector in (d, n, to_light))
+    length = np.sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2])
+    d = [c / length for c in d]
+    half = [a - b for a, b in zip(l, d, strict=True)]
+    norm = np.sqrt(half[0] * half[0] + half[1] * half[1] + half[2] * half[2])
+    highlight = np.clip((half[0] * n[0] + half[1] * n[1] + half[2] * n[2]) / norm, 0, 1)
+    for _ in range(5):  # to the power of 32
+        highlight = highlight * highlight
+    highlight = np.where(lit[index], highlight, np.float32(0)) * gloss[index]
+    metal = gloss[index] > 0.8
+    cosine = d[0] * n[0] + d[1] * n[1] + d[2] * n[2]
+    mirror_up = d[2] - 2 * cosine * n[2]  # z of the mirrored ray: floor below, walls and light above
+    blend = np.clip(mirror_up * 2 + 0.5, 0, 1)
+    floor, wall = _linear(scene.room.floor_colour), _linear(scene.room.wall_colour)
+    for k in range(3):
+        base = albedo[k, index]
+        reflection = (floor[k] * (1 - blend) * 0.6 + wall[k] * blend) * (0.25 + 0.75 * base)
+        value = np.where(metal, colour[k, index] * 0.55 + reflection * 0.45, colour[k, index])
+        colour[k, index] = value + highlight * np.where(metal, 0.3 + 0.7 * base, np.float32(1))
+
+
+def _linear(colour: tuple[float, float, float]) -> np.ndarray:
+    """Colour 0..255 with gamma 2 -> linear [3] float32 in 0..1."""
+    value = np.asarray(colour, np.float32) / np.float32(255)
+    return value * value
+
+
+def _paint_room(scene: Scene, surface: np.ndarray, p: Vector, n: Vector, albedo: np.ndarray) -> None:
+    """Fill normals and albedo of the floor's and the walls' points."""
+    room = scene.room
+    floor = np.flatnonzero(surface == FLOOR)
+    n[2][floor] = 1
+    tone = _floor_tone(room.floor, p[0][floor] / room.scale, p[1][floor] / room.scale, room.salt)
+    albedo[:, floor] = _linear(room.floor_colour)[:, None] * (1 + room.contrast * tone)
+    sides = (surface == LEFT_WALL) | (surface == RIGHT_WALL)
+    wall = np.flatnonzero((surface > FLOOR) & (surface < FIRST_THING))
+    is_side = sides[wall]
+    n[0][wall] = np.where(is_side, -np.sign(p[0][wall]), np.float32(0))
+    n[1][wall] = np.where(is_side, np.float32(0), np.where(p[1][wall] > room.depth / 2, np.float32(-1), np.float32(1)))
+    along, height = np.where(is_side, p[1][wall], p[0][wall]), p[2][wall]
+    tone = _wall_tone(room.wall, along / room.scale, height / room.scale, room.salt)
+    skirting = np.where(height < 0.09, np.float32(0.55), np.float32(1))
+    albedo[:, wall] = _linear(room.wall_colour)[:, None] * (1 + room.contrast * tone) * skirting
+
+
+def _floor_tone(kind: str, x: np.ndarray, y: np.ndarray, salt: int) -> np.ndarray:
+    """Pattern in about -1..1 at floor points [N]."""
+    if kind == "wooden":
+        plank = np.floor(x / 0.28)
+        board = np.floor(y / 1.6 + 0.37 * plank)
+        return _hash(plank, board, salt) + 0.3 * _smooth(x * 14, y * 1.5, salt)
+    if kind == "tiled":
+        i, j = np.floor(x / 0.55), np.floor(y / 0.55)
+        return np.where((i + j) % 2 == 0, np.float32(0.8), np.float32(-0.8)) + 0.2 * _hash(i, j, salt)
+    if kind == "carpeted":
+        return 0.6 * _smooth(x * 7, y * 7, salt) + 0.5 * _smooth(x * 1.3, y * 1.3, salt + 1)
+    return 0.7 * _smooth(x * 0.9, y * 0.9, salt) + 0.2 * _smooth(x * 3, y * 3, salt + 1)
+
+
+def _wall_tone(kind: str, x: np.ndarray, z: np.ndarray, salt: int) -> np.ndarray:
+    """Pattern in about -1..1 at wall points [N]; x runs along the wall, z upwards."""
+    if kind == "striped":
+        return np.where(np.floor(x / 0.33) % 2 == 0, np.float32(0.6), np.float32(-0.6))
+    if kind == "brick":
+        row = np.floor(z / 0.16)
+        return 0.9 * _hash(np.floor(x / 0.42 + 0.5 * (row % 2)), row, salt)
+    if kind == "panelled":
+        return np.where((x / 0.9 - np.floor(x / 0.9) < 0.05) | (np.abs(z - 1.0) < 0.03), np.float32(-1.4), np.float32(0.2))
+    return 0.4 * _smooth(x * 0.8, z * 0.8, salt)
+
+
+def _hash(i: np.ndarray, j: np.ndarray, salt: int) -> np.ndarray:
+    """Pseudo-random float32 in -1..1 for integer lattice points; wrapping uint32 arithmetic."""
+    value = i.astype(np.int32).astype(np.uint32) * np.uint32(374761393)
+    value += j.astype(np.int32).astype(np.uint32) * np.uint32(668265263) + np.uint32(salt)
+    value = (value ^ (value >> np.uint32(13))) * np.uint32(1274126177)
+    return (value >> np.uint32(16)).astype(np.float32) * np.float32(2 / 65535) - np.float32(1)
+
+
+def _smooth(x: np.ndarray, y: np.ndarray, salt: int) -> np.ndarray:
+    """Value noise in -1..1: the lattice's hash, interpolated by a cubic."""
+    i, j = np.floor(x), np.floor(y)
+    a, b = x - i, y - j
+    a, b = a * a * (3 - 2 * a), b * b * (3 - 2 * b)
+    near = _hash(i, j, salt) * (1 - a) + _hash(i + 1, j, salt) * a
+    far = _hash(i, j + 1, salt) * (1 - a) + _hash(i + 1, j + 1, salt) * a
+    return near * (1 - b) + far * b

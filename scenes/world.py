@@ -1,0 +1,225 @@
+"""What a scene is, and how one is drawn from (seed, index): camera, light, room and 2 to 6 solids on the floor."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+SHAPES = ("sphere", "cube", "cylinder", "cone", "torus", "capsule")
+CLASSES = ("floor", "wall", *SHAPES)
+# sRGB 0..255. Colours for drawing label maps, one per class.
+PALETTE = (
+    (128, 100, 72), (190, 190, 200), (220, 60, 60), (60, 130, 220), (70, 180, 90), (240, 180, 50), (160, 80, 200),
+    (60, 200, 200),
+)  # fmt: skip
+COLOURS = {
+    "red": (200, 45, 40), "orange": (225, 125, 35), "yellow": (225, 200, 55), "green": (60, 150, 65),
+    "cyan": (60, 185, 190), "blue": (45, 80, 190), "purple": (130, 60, 165), "white": (225, 225, 220),
+}  # fmt: skip
+MATERIALS = ("matte", "shiny", "metal")
+SIZES = {"small": 0.28, "medium": 0.40, "large": 0.54}  # metres: the nominal radius, varied by +-8 %
+FLOORS = {"wooden": (150, 110, 75), "tiled": (170, 165, 155), "carpeted": (125, 120, 125), "concrete": (145, 145, 142)}
+WALLS = {"plain": (205, 200, 188), "striped": (195, 198, 205), "brick": (185, 160, 148), "panelled": (190, 186, 172)}
+MAX_DEPTH = 10.0  # metres; no room is deep enough to reach it
+REFERENCE_SIZE = 64
+MIN_VISIBLE = 24  # pixels at REFERENCE_SIZE that every solid of a scene shows at least
+SCENE_STREAM, NOISE_STREAM, CAPTION_STREAM = range(3)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Pinhole camera: position in metres; yaw, downward pitch and full field of view in radians; square image."""
+
+    x: float
+    y: float
+    z: float
+    yaw: float
+    pitch: float
+    fov: float
+
+
+@dataclass(frozen=True)
+class Light:
+    """Point light: position in metres, relative power, share of ambient light, colour as three factors."""
+
+    x: float
+    y: float
+    z: float
+    power: float
+    ambient: float
+    colour: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Room:
+    """|x| <= width / 2, 0 <= y <= depth (metres). Materials by name; colours sRGB 0..255; pattern: scale, contrast, salt."""
+
+    width: float
+    depth: float
+    floor: str
+    floor_colour: tuple[float, float, float]
+    wall: str
+    wall_colour: tuple[float, float, float]
+    contrast: float
+    scale: float
+    salt: int
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A solid that rests on the floor at (x, y); `radius` is its nominal size in metres, `size` the word for it."""
+
+    shape: str
+    colour: str
+    material: str
+    size: str
+    radius: float
+    x: float
+    y: float
+    yaw: float
+    upright: bool
+    rgb: tuple[float, float, float]
+
+    @property
+    def dimensions(self) -> tuple[float, float]:
+        """Metres. Sphere: radius. Cube: half edge. Cylinder, cone: radius, half height. Torus: major, minor radius.
+        Capsule: radius, half length of its axis (local x)."""
+        r = self.radius
+        return {
+            "sphere": (r, 0.0), "cube": (0.8 * r, 0.0), "cylinder": (0.72 * r, 0.95 * r), "cone": (0.95 * r, 1.05 * r),
+            "torus": (0.82 * r, 0.34 * r), "capsule": (0.5 * r, 0.75 * r),
+        }[self.shape]  # fmt: skip
+
+    @property
+    def centre(self) -> tuple[float, float, float]:
+        """World position of the solid's local origin."""
+        a, b = self.dimensions
+        height = {"sphere": a, "cube": a, "cylinder": b, "cone": b, "torus": a + b if self.upright else b, "capsule": a}
+        return self.x, self.y, height[self.shape]
+
+    @property
+    def bound(self) -> float:
+        """Radius in metres of a sphere about the centre that holds the solid."""
+        a, b = self.dimensions
+        bounds = {
+            "sphere": a, "cube": a * 3**0.5, "cylinder": math.hypot(a, b), "cone": math.hypot(a, b), "torus": a + b,
+            "capsule": a + b,
+        }  # fmt: skip
+        return bounds[self.shape] * 1.001
+
+    @property
+    def footprint(self) -> float:
+        """Radius in metres of a floor disc that holds the solid from above."""
+        a, b = self.dimensions
+        return {"cube": a * 2**0.5, "torus": a + b, "capsule": a + b}.get(self.shape, a)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The scene graph: everything the image and its labels are computed from. `noise` is the sensor's sigma of 255."""
+
+    camera: Camera
+    light: Light
+    room: Room
+    things: tuple[Thing, ...]
+    noise: float
+
+
+def generator(seed: int, index: int, stream: int) -> np.random.Generator:
+    """Return the random stream of one purpose of one scene; streams of different (seed, index, stream) are independent."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, index, stream])))
+
+
+def sample(seed: int, index: int) -> Scene:
+    """Draw the scene of (seed, index). Every solid in it shows >= MIN_VISIBLE pixels at REFERENCE_SIZE; there are 2 to 6."""
+    from scenes.geometry import FIRST_THING, trace  # geometry needs the classes above
+
+    rng = generator(seed, index, SCENE_STREAM)
+    while True:
+        scene = _draw(rng)
+        if len(scene.things) < 2:
+            continue
+        surface = trace(scene, REFERENCE_SIZE)[1]
+        pixels = np.bincount(surface.ravel(), minlength=FIRST_THING + len(scene.things))[FIRST_THING:]
+        # Taking hidden solids away can only uncover more of the others.
+        things = tuple(t for t, n in zip(scene.things, pixels, strict=True) if n >= MIN_VISIBLE)
+        if len(things) >= 2:
+            return replace(scene, things=things)
+
+
+def _draw(rng: np.random.Generator) -> Scene:
+    def between(low: float, high: float) -> float:
+        return float(rng.uniform(low, high))
+
+    width, depth = between(4.0, 6.4), between(4.6, 6.8)
+    camera = Camera(
+        x=between(-0.25, 0.25) * width, y=between(0.2, 0.9), z=between(1.1, 2.0), yaw=between(-0.4, 0.4),
+        pitch=between(0.18, 0.48), fov=between(0.9, 1.2),
+    )  # fmt: skip
+    light = Light(
+        x=between(-0.42, 0.42) * width, y=between(0.1, 0.75) * depth, z=between(2.6, 4.2), power=between(0.85, 1.2),
+        ambient=between(0.3, 0.48), colour=(between(0.95, 1.06), 1.0, between(0.88, 1.04)),
+    )  # fmt: skip
+    floor, wall = str(rng.choice(list(FLOORS))), str(rng.choice(list(WALLS)))
+    room = Room(
+        width, depth, floor, _vary(rng.random(4).tolist(), FLOORS[floor], 22), wall, _vary(rng.random(4).tolist(), WALLS[wall], 24), between(0.05, 0.16),
+        between(0.8, 1.3), int(rng.integers(1 << 31)),
+    )  # fmt: skip
+    wanted = int(rng.choice([2, 3, 4, 5, 6], p=[0.12, 0.24, 0.28, 0.22, 0.14]))
+    things: list[Thing] = []
+    for _ in range(90):
+        if len(things) == wanted:
+            break
+        thing = _place(rng, camera, room)
+        if thing is None:
+            continue
+        apart = all(math.hypot(thing.x - t.x, thing.y - t.y) > thing.footprint + t.footprint + 0.04 for t in things)
+        # A pair of colour and shape names one solid of a scene, so captions can refer to it.
+        named = all((thing.colour, thing.shape) != (t.colour, t.shape) for t in things)
+        if apart and named:
+            things.append(thing)
+    return Scene(camera, light, room, tuple(things), between(1.0, 4.0))
+
+
+def _vary(draw: Sequence[float], colour: tuple[int, int, int], spread: float) -> tuple[float, float, float]:
+    """Shift a colour's brightness by up to `spread`, each channel by a third of it more; `draw` is four numbers in 0..1."""
+    shift = (2 * draw[0] - 1) * spread
+    return tuple(
+        min(max(c + shift + (2 * d - 1) * spread / 3, 5.0), 250.0) for c, d in zip(colour, draw[1:4], strict=True)
+    )
+
+
+def _place(rng: np.random.Generator, camera: Camera, room: Room) -> Thing | None:
+    """Draw a solid somewhere in the camera's view; None where it would not fit (see _fits)."""
+    draw = rng.random(13).tolist()  # one call: a generator's call costs more than the arithmetic
+
+    def pick(options: Sequence[str], value: float) -> str:
+        return options[int(value * len(options))]
+
+    ahead = 1.9 + 3.7 * draw[0]
+    across = (1.8 * draw[1] - 0.9) * ahead * math.tan(camera.fov / 2)
+    c, s = math.cos(camera.yaw), math.sin(camera.yaw)
+    colour, size = pick(tuple(COLOURS), draw[2]), pick(tuple(SIZES), draw[3])
+    thing = Thing(
+        shape=pick(SHAPES, draw[4]), colour=colour, material=pick(MATERIALS, draw[5]), size=size,
+        radius=SIZES[size] * (0.92 + 0.16 * draw[6]), x=camera.x + c * across + s * ahead,
+        y=camera.y + c * ahead - s * across, yaw=(2 * draw[7] - 1) * math.pi, upright=draw[8] < 0.6,
+        rgb=_vary(draw[9:13], COLOURS[colour], 14),
+    )  # fmt: skip
+    return thing if _fits(thing, camera, room) else None
+
+
+def _fits(thing: Thing, camera: Camera, room: Room) -> bool:
+    """Whether the solid is inside the room, in view, and neither very small nor very large in the image."""
+    from scenes.geometry import basis
+
+    margin = thing.footprint + 0.05
+    if abs(thing.x) > room.width / 2 - margin or not margin < thing.y < room.depth - margin:
+        return False
+    offset = [c - o for c, o in zip(thing.centre, (camera.x, camera.y, camera.z), strict=True)]
+    across, above, ahead = (sum(a * b for a, b in zip(offset, axis, strict=True)) for axis in basis(camera))
+    reach = math.tan(camera.fov / 2) * ahead
+    if ahead < thing.bound + 0.8 or abs(across) > 0.92 * reach or abs(above) > 0.9 * reach:
+        return False
+    return 10 <= REFERENCE_SIZE * thing.bound / reach <= 34
