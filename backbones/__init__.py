@@ -1,0 +1,42 @@
+"""What an encoder is: built by timm name, stored, loaded, resized, shown to OpenMMLab as a pyramid, decayed by layer.
+
+Importing this package registers `ViTPyramid`, `HierarchicalPyramid` (MODELS) and `LayerDecayConstructor`
+(OPTIM_WRAPPER_CONSTRUCTORS) in mmengine's root registries, where mmdet's and mmseg's registries find them by name.
+"""
+
+from backbones.bind import bind_encoder
+from backbones.checkpoint import (
+    load_encoder,
+    load_text_state,
+    missing_checkpoint_message,
+    read_checkpoint,
+    save_checkpoint,
+)
+from backbones.encoder import EncoderFacts, build_encoder, describe_encoder, flops_per_image, parameter_count
+from backbones.hierarchical import HierarchicalPyramid
+from backbones.layer_decay import LayerDecayConstructor, layer_decay_groups
+from backbones.ledger import Ledger, Rules, fill
+from backbones.positions import resize_positions
+from backbones.vit_pyramid import ViTPyramid
+
+__all__ = [
+    "EncoderFacts",
+    "HierarchicalPyramid",
+    "LayerDecayConstructor",
+    "Ledger",
+    "Rules",
+    "ViTPyramid",
+    "bind_encoder",
+    "build_encoder",
+    "describe_encoder",
+    "fill",
+    "flops_per_image",
+    "layer_decay_groups",
+    "load_encoder",
+    "load_text_state",
+    "missing_checkpoint_message",
+    "parameter_count",
+    "read_checkpoint",
+    "resize_positions",
+    "save_checkpoint",
+]

@@ -1,0 +1,125 @@
+"""Put a checkpoint's encoder into a task's configuration: the right adapter and every number that depends on it."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from backbones.checkpoint import missing_checkpoint_message, read_checkpoint
+from backbones.encoder import EncoderFacts, encoder_facts
+from backbones.pyramid import kind_of
+from backbones.vit_pyramid import LEVELS
+from engine.errors import UserError
+
+
+def bind_encoder(
+    cfg: Config,
+    checkpoint: str | Path,
+    drop_path_rate: float | None = None,
+    *,
+    method: str | None = None,
+    scale: str | None = None,
+    seed: int | None = None,
+) -> dict[str, Any]:
+    """Bind the encoder of a checkpoint to `cfg` in place.
+
+    * `model.backbone`: type and checkpoint are set; arguments already stated there (taps, final_norm, norm_cfg,
+      drop_path_rate) are kept.
+    * `in_channels` of neck, decode_head and auxiliary_head where None: from the adapter, or from the neck for heads
+      behind one, chosen by the head's `in_index`.
+    * `strides` of rpn_head's anchor generator where None: one per output of the neck; `featmap_strides` of the RoI
+      extractors where None: the adapter's four.
+    * `mean` and `std` of data_preprocessor where None: the checkpoint's, times 255. Other stated numbers are refused.
+
+    Args:
+        cfg: Configuration of a task.
+        checkpoint: Checkpoint folder.
+        drop_path_rate: Replaces the configuration's, if not None.
+        method: Pretraining method, for the message when the folder is missing (else read off its path).
+        scale: Likewise.
+        seed: Likewise.
+
+    Returns:
+        The checkpoint's meta data.
+
+    Raises:
+        UserError: a missing or refused checkpoint, another adapter or other image constants stated in `cfg`.
+    """
+    if not Path(checkpoint).exists() and not Path(checkpoint).with_name(f".{Path(checkpoint).name}.old").exists():
+        raise UserError(missing_checkpoint_message(checkpoint, method, scale, seed))
+    meta = read_checkpoint(checkpoint)
+    facts = encoder_facts(**meta["encoder"])
+    model = cfg.model
+    _bind_backbone(model, str(checkpoint), facts, drop_path_rate)
+    channels, strides = _levels(facts)
+    _fill_channels(model, channels)
+    _fill_strides(model, strides)
+    _bind_image_constants(cfg, meta)
+    return meta
+
+
+def _levels(facts: EncoderFacts) -> tuple[list[int], list[int | float]]:
+    """Channels and strides of the adapter's four maps."""
+    if facts.plain:
+        strides = [facts.strides[0] * level for level in LEVELS]
+        return [facts.channels[0]] * 4, [int(s) if s.denominator == 1 else float(s) for s in strides]
+    return list(facts.channels[-4:]), list(facts.strides[-4:])
+
+
+def _bind_backbone(model: ConfigDict, checkpoint: str, facts: EncoderFacts, drop_path_rate: float | None) -> None:
+    stated = dict(model.get("backbone") or {})
+    kind = kind_of(facts)
+    if stated.get("type", kind) != kind:
+        raise UserError(f"model.backbone.type is {stated['type']}, but {checkpoint} needs {kind}; leave the type out")
+    if drop_path_rate is not None:
+        stated["drop_path_rate"] = drop_path_rate
+    model.backbone = ConfigDict({**stated, "type": kind, "checkpoint": checkpoint})
+
+
+def _fill_channels(model: ConfigDict, channels: list[int]) -> None:
+    """Fill `in_channels` that are None; heads behind a neck see its outputs."""
+    neck = model.get("neck")
+    if neck:
+        if "in_channels" in neck and neck.in_channels is None:
+            neck.in_channels = channels
+        if "out_channels" in neck:
+            channels = [neck.out_channels] * neck.get("num_outs", len(channels))
+    for name in ("decode_head", "auxiliary_head"):
+        heads = model.get(name) or []
+        for head in heads if isinstance(heads, list | tuple) else [heads]:
+            if "in_channels" in head and head.in_channels is None:
+                index = head.get("in_index", -1)
+                head.in_channels = channels[index] if isinstance(index, int) else [channels[i] for i in index]
+
+
+def _fill_strides(model: ConfigDict, strides: list[int | float]) -> None:
+    """Fill detection strides that are None; levels beyond the four double the last."""
+    generator = (model.get("rpn_head") or {}).get("anchor_generator")
+    if generator and "strides" in generator and generator.strides is None:
+        levels = (model.get("neck") or {}).get("num_outs", 4)
+        generator.strides = [*strides, *(strides[-1] * 2**extra for extra in range(1, levels - 3))][:levels]
+    for name in ("bbox_roi_extractor", "mask_roi_extractor"):
+        extractor = (model.get("roi_head") or {}).get(name)
+        if extractor and "featmap_strides" in extractor and extractor.featmap_strides is None:
+            extractor.featmap_strides = list(strides)
+
+
+def _bind_image_constants(cfg: Config, meta: dict[str, Any]) -> None:
+    """Fill mean and std where None, and refuse others than the checkpoint's."""
+    places = [place.get("data_preprocessor") for place in (cfg.model, cfg)]
+    if not any(places):
+        raise UserError("the configuration has no model.data_preprocessor; state its type and leave mean and std None")
+    for preprocessor in filter(None, places):
+        for key in ("mean", "std"):
+            wanted = [255 * value for value in meta["image"][key]]
+            stated = preprocessor.get(key)
+            if stated is None:
+                preprocessor[key] = wanted
+            elif len(stated) != 3 or not all(
+                math.isclose(a, b, abs_tol=0.01) for a, b in zip(stated, wanted, strict=True)
+            ):
+                raise UserError(
+                    f"data_preprocessor.{key} is {list(stated)}, but the encoder was pretrained with "
+                    f"{[round(value, 3) for value in wanted]}; set it to None to take the checkpoint's"
+                )

@@ -1,0 +1,89 @@
+"""What both adapters share: weights from a checkpoint folder that mmengine cannot overwrite, and aligned map sizes.
+
+Map sizes: cell (i, j) of a map of stride s covers pixels [i s, (i + 1) s) x [j s, (j + 1) s) of the input, whatever the
+input's size. An input that is no multiple of what the encoder needs is padded with zeros (the mean colour, after
+normalisation) at the right and bottom, and each map is cropped to ceil(height / s) x ceil(width / s): the size that a
+strided convolution with same padding gives, so heads line up with the input.
+"""
+
+from fractions import Fraction
+from math import ceil
+from typing import Any
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn import functional
+
+from backbones.checkpoint import load_encoder
+from backbones.encoder import EncoderFacts, describe_encoder
+from backbones.ledger import Ledger
+
+
+class EncoderPyramid(BaseModule):
+    """Base of the adapters: four maps from a timm encoder that comes from a checkpoint folder.
+
+    Attributes:
+        encoder: The timm model, without the parts that no map depends on (so every parameter gets a gradient).
+        out_channels: Channels of the four maps.
+        out_strides: Pixels per cell of the four maps.
+        meta: The checkpoint's meta data.
+        ledger: How the checkpoint's keys were taken.
+    """
+
+    out_channels: list[int]
+    out_strides: list[int]
+
+    def __init__(self, checkpoint: str, drop_path_rate: float) -> None:
+        super().__init__()
+        self.checkpoint = str(checkpoint)
+        self.drop_path_rate = drop_path_rate
+        self.encoder, self.meta, self.ledger = self._load()
+        self.facts = describe_encoder(self.encoder)
+
+    def _load(self) -> tuple[nn.Module, dict[str, Any], Ledger]:
+        # None stands for timm's own default, so that encoders without stochastic depth can be built too.
+        return load_encoder(self.checkpoint, drop_path_rate=self.drop_path_rate or None)
+
+    def _prune(self, encoder: nn.Module) -> None:
+        """Remove what no map depends on."""
+        raise NotImplementedError
+
+    def init_weights(self) -> None:
+        """Restore the checkpoint's weights.
+
+        mmengine calls this at the start of training, after initialisers of parent modules, which may have touched the
+        encoder. Its own version would call timm's init_weights, which starts the encoder from scratch.
+        """
+        fresh = self._load()[0]
+        self._prune(fresh)
+        self.encoder.load_state_dict(fresh.state_dict(), strict=True)
+        self._is_init = True
+
+    def layer_ids(self) -> tuple[dict[str, int], int]:
+        """Return (parameter name within this module -> layer-decay group, the last group).
+
+        Group 0 is the embedding; the last group, for everything after the encoder, has the full learning rate.
+        """
+        raise NotImplementedError
+
+    def no_decay_names(self) -> set[str]:
+        """Names within this module of parameters that take no weight decay though they are not 1-D (positions...)."""
+        listed = self.encoder.no_weight_decay() if hasattr(self.encoder, "no_weight_decay") else set()
+        names = {name for name, _ in self.encoder.named_parameters()}
+        return {f"encoder.{name}" for name in names if any(name == n or name.endswith(f".{n}") for n in listed)}
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Pad [B, C, H, W] with zeros at the right and bottom to multiples of `multiple`."""
+    bottom, right = -x.shape[-2] % multiple, -x.shape[-1] % multiple
+    return functional.pad(x, (0, right, 0, bottom)) if bottom or right else x
+
+
+def crop_to_input(x: Tensor, height: int, width: int, stride: int | Fraction) -> Tensor:
+    """Crop a map [B, C, h, w] of the given stride to the cells that an input of height x width touches."""
+    return x[..., : ceil(height / Fraction(stride)), : ceil(width / Fraction(stride))]
+
+
+def kind_of(facts: EncoderFacts) -> str:
+    """Name of the adapter that serves an encoder."""
+    return "ViTPyramid" if facts.plain else "HierarchicalPyramid"
