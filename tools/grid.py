@@ -1,0 +1,160 @@
+"""The cells of a study: which runs there are, what each needs, and how each is configured."""
+
+import itertools
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmengine.config import Config
+
+from engine.config import load_config
+from engine.errors import UserError
+
+CONFIGS = {
+    "pretrain": "pretrain/configs/{method}.py",
+    "upernet": "seg_configs/upernet_{method}.py",
+    "semantic_fpn": "seg_configs/semantic_fpn_{method}.py",
+    "mask_rcnn": "det_configs/mask_rcnn_{method}.py",
+    "depth": "depth/configs/{method}.py",
+}
+TRIAL_SEED = 1000  # fine-tuning seed of the trials: no reported seed takes part in choosing its own settings
+
+
+@dataclass
+class Cell:
+    """One run of a study.
+
+    Attributes:
+        needs: folders of the runs that must have finished before.
+        point: learning rate and layer decay of a trial, None for the others.
+        trials: the trials whose validation scores decide this run's settings.
+    """
+
+    scale: str
+    task: str
+    method: str
+    seed: int
+    point: dict[str, float] | None = None
+    needs: list[Path] = field(default_factory=list)
+    trials: list["Cell"] = field(default_factory=list)
+    grid: dict | None = None
+
+    @property
+    def name(self) -> str:
+        """What a person calls this run."""
+        if self.point:
+            return f"trial {self.task} {self.method} " + " ".join(f"{k} {v:g}" for k, v in self.point.items())
+        return f"{self.task} {self.method} seed {self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        root = Path("runs", self.scale)
+        if self.point:
+            point = "-".join(f"{key}{value:g}" for key, value in self.point.items())
+            return root / "trials" / self.task / self.method / point
+        return root / self.task / self.method / f"seed{self.seed}"
+
+    @property
+    def outcome(self) -> Path:
+        """The file whose presence means that the run has ended."""
+        return self.folder / ("checkpoint/checkpoint.json" if self.task == "pretrain" else "result.json")
+
+    def status(self) -> str:
+        """"ok", "failed" or "open"."""
+        if not self.outcome.is_file():
+            return "open"
+        return json.loads(self.outcome.read_text()).get("status", "ok")
+
+    @property
+    def command(self) -> str:
+        """The command that runs this cell alone."""
+        config = CONFIGS[self.task].format(method=self.method)
+        return f"python tools/train.py {config} --scale {self.scale} --seed {self.seed}"
+
+    def config(self) -> Config:
+        """The run's configuration; an unfinished run resumes."""
+        options = {}
+        if self.point:
+            options = {"role": "trial", **as_options(self.point)}
+        elif self.trials:
+            selection = choose(self.trials, self.grid)
+            options = {"selection": selection, **as_options(selection["chosen"])}
+        pretrained = f"runs/{self.scale}/pretrain/{self.method}/seed{0 if self.point else self.seed}/checkpoint"
+        return load_config(
+            CONFIGS[self.task].format(method=self.method),
+            scale=self.scale,
+            seed=TRIAL_SEED if self.point else self.seed,
+            checkpoint=None if self.task == "pretrain" else pretrained,
+            work_dir=str(self.folder),
+            options=options,
+            resume=True,
+        )
+
+
+def as_options(point: dict[str, float]) -> dict[str, float]:
+    """A grid point as configuration keys."""
+    return {
+        "optim_wrapper.optimizer.lr": point["lr"],
+        "optim_wrapper.paramwise_cfg.layer_decay": point["layer_decay"],
+    }
+
+
+def choose(trials: list[Cell], grid: dict) -> dict:
+    """The grid point with the best primary metric on validation images; the first of equals.
+
+    Raises:
+        UserError: no trial of the grid succeeded.
+    """
+    scored, metric, up = [], None, True
+    for trial in trials:
+        record = json.loads(trial.outcome.read_text())
+        value = None
+        for name, entry in record["metrics"].items():
+            if entry["primary"]:
+                metric, up, value = f"val {name}", entry["direction"] == "up", entry["value"]
+        scored.append({**trial.point, "value": value})
+    usable = [s for s in scored if s["value"] is not None]
+    if not usable:
+        raise UserError(f"every trial below {trials[0].folder.parent} failed: see their result.json for the reasons")
+    best = max(usable, key=lambda s: s["value"] if up else -s["value"])
+    chosen = {key: best[key] for key in grid}
+    return {"metric": metric, "grid": {k: list(v) for k, v in grid.items()}, "trials": scored, "chosen": chosen}
+
+
+@dataclass
+class Study:
+    """All methods x tasks x seeds, each method with the same grid and the same number of trials."""
+
+    scale: str
+    methods: tuple[str, ...]
+    tasks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    grid: dict[str, tuple[float, ...]] | None
+
+    def cells(self) -> list[Cell]:
+        """Every run, pretraining first, in the order in which they should start.
+
+        Raises:
+            UserError: a method without a pretraining config.
+        """
+        for method in self.methods:
+            if not Path(CONFIGS["pretrain"].format(method=method)).is_file():
+                known = sorted(p.stem for p in Path("pretrain/configs").glob("*.py"))
+                raise UserError(f"unknown method {method!r}: choose among {', '.join(known)}")
+        pretraining = {
+            (method, seed): Cell(self.scale, "pretrain", method, seed)
+            for seed, method in itertools.product(self.seeds, self.methods)
+        }
+        trials, finals = [], []
+        for method, task in itertools.product(self.methods, self.tasks):
+            own = []
+            for values in itertools.product(*(self.grid or {}).values()) if self.grid else ():
+                point = dict(zip(self.grid, values, strict=True))
+                first = pretraining[method, self.seeds[0]]
+                own.append(Cell(self.scale, task, method, first.seed, point, needs=[first.outcome]))
+            trials += own
+            for seed in self.seeds:
+                needs = [pretraining[method, seed].outcome, *(t.outcome for t in own)]
+                finals.append(Cell(self.scale, task, method, seed, needs=needs, trials=own, grid=self.grid))
+        return [*pretraining.values(), *trials, *sorted(finals, key=lambda cell: cell.seed)]

@@ -1,0 +1,78 @@
+"""Run a whole study: every method on every task, for every seed, as many runs at once as there are cores.
+
+    python tools/study.py demo                   the short study of `make demo`
+    python tools/study.py study                  the evidence of `make study`: all methods, three seeds, settings chosen
+                                                 on validation images from one small grid
+    python tools/study.py study --methods random oracle mae --tasks upernet depth --seeds 0 1
+
+Interrupt it at any time and run it again: finished cells are never run twice, unfinished ones resume where they stopped,
+failed ones are tried again. Nothing here writes a report; `python -m reports runs/<scale>` does.
+"""
+
+import argparse
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # looking for a GPU must not initialise CUDA before the fork
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import compat  # noqa: E402, F401
+from engine.errors import UserError, tell  # noqa: E402
+from tools.grid import Cell, Study  # noqa: E402
+from tools.schedule import Scheduler  # noqa: E402
+
+TASKS = ("upernet", "semantic_fpn", "mask_rcnn", "depth")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The defaults of a named study."""
+
+    scale: str
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    grid: dict[str, tuple[float, ...]] | None
+
+
+PLANS = {
+    "demo": Plan("tiny", ("random", "clip", "maskclip", "mae"), (0,), None),
+    "study": Plan(
+        "study",
+        ("random", "supervised", "clip", "clip_aligned", "maskclip", "mae", "oracle"),
+        (0, 1, 2),
+        {"lr": (1e-3, 3e-3), "layer_decay": (0.65, 0.9)},
+    ),
+}
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("plan", choices=PLANS)
+    parser.add_argument("--methods", nargs="+", metavar="METHOD", help="default: those of the plan")
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
+    parser.add_argument("--seeds", nargs="+", type=int, help="default: those of the plan")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at once (default: the number of cores)")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run the study; the exit status is 0 when every cell finished."""
+    args = parse_arguments()
+    plan = PLANS[args.plan]
+    study = Study(plan.scale, args.methods or plan.methods, args.tasks, args.seeds or plan.seeds, plan.grid)
+    cells: list[Cell] = study.cells()
+    print(f"{args.plan}: {len(cells)} runs at scale {plan.scale}, {args.jobs} at once", flush=True)
+    return Scheduler(cells, args.jobs).run()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except UserError as error:
+        sys.exit(tell(error))
+    except KeyboardInterrupt:
+        sys.exit("interrupted: run the same command again to go on")
