@@ -1,0 +1,91 @@
+"""Monocular depth with the head of MIM-Depth-Estimation on any encoder; NYUv2 layout and protocol.
+
+What is None is filled when the run is set up: the encoder, its channels, stride and normalisation from the checkpoint;
+folders, depth range and sizes from the `data` section; the end of the schedule from `max_iters`.
+"""
+
+task = "depth"
+head = "DepthHead"
+primary_metric = "rmse"
+default_scope = "mmseg"
+custom_imports = dict(imports=["engine.parts", "backbones", "depth"], allow_failed_imports=False)
+
+data = dict(
+    name="scenes",
+    kind="depth",
+    root="data/scenes",
+    images="images/{split}",
+    labels="depth/{split}",
+    splits=dict(train="train", val="val", test="test"),
+    max_depth=10.0,
+    depth_scale=1000.0,
+    size=(64, 64),
+)
+
+model = dict(
+    type="DepthEstimator",
+    data_preprocessor=dict(
+        type="SegDataPreProcessor",
+        mean=None,
+        std=None,
+        bgr_to_rgb=True,
+        size_divisor=1,
+        pad_val=0,
+        seg_pad_val=0,  # of the depth map too: 0 is "not measured"
+    ),
+    backbone=None,
+    decode_head=dict(
+        type="DepthHead", in_channels=None, feature_stride=None, in_index=None, embed_dim=192, max_depth=None
+    ),
+    train_cfg=dict(),
+    test_cfg=dict(mode="whole"),
+)
+
+train_pipeline = [
+    dict(type="LoadImageStrict"),
+    dict(type="LoadDepth"),
+    dict(type="Resize", scale=None, keep_ratio=False),
+    dict(type="RandomFlip", prob=0.5),
+    dict(type="PackSegInputs"),
+]
+test_pipeline = [
+    dict(type="LoadImageStrict"),
+    dict(type="Resize", scale=None, keep_ratio=False),
+    dict(type="LoadDepth"),  # after the resize: the prediction is brought back to the file's own size
+    dict(type="PackSegInputs"),
+]
+train_dataloader = dict(
+    batch_size=16,
+    num_workers=0,
+    dataset=dict(type="DepthFolder", pipeline=train_pipeline),
+)
+val_dataloader = dict(
+    batch_size=32,
+    num_workers=0,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(type="DepthFolder", test_mode=True, pipeline=test_pipeline),
+)
+test_dataloader = dict(
+    batch_size=32,
+    num_workers=0,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(type="DepthFolder", test_mode=True, pipeline=test_pipeline),
+)
+val_evaluator = dict(type="PerImageDepthMetric", max_depth=None)
+test_evaluator = dict(type="PerImageDepthMetric", max_depth=None)
+
+train_cfg = dict(type="AddressedLoop", max_iters=400)
+val_cfg = dict(type="ValLoop")
+test_cfg = dict(type="TestLoop")
+
+optim_wrapper = dict(
+    type="OptimWrapper",
+    constructor="LayerDecayConstructor",
+    optimizer=dict(type="AdamW", lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),
+    paramwise_cfg=dict(layer_decay=0.65),
+    clip_grad=dict(max_norm=1.0),
+)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=1e-3, by_epoch=False, begin=0, end=40),
+    dict(type="PolyLR", power=0.9, eta_min=0.0, by_epoch=False, begin=40, end=None),
+]
