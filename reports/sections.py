@@ -19,11 +19,12 @@ TASK_NAMES = {"mask_rcnn": "Mask R-CNN", "upernet": "UperNet", "semantic_fpn": "
 
 @dataclass(frozen=True)
 class Column:
-    """One metric of one task: `direction` "up" or "down" as the record schema fixes it."""
+    """One metric of one task, its `label` in tables and `short` name; `direction` as the record schema fixes it."""
 
     task: str
     metric: str
     label: str
+    short: str
     direction: str
 
     @property
@@ -33,12 +34,12 @@ class Column:
 
 
 COLUMNS = (
-    Column("mask_rcnn", "box_AP", "box AP", "up"),
-    Column("mask_rcnn", "mask_AP", "mask AP", "up"),
-    Column("upernet", "mIoU", "mIoU UperNet", "up"),
-    Column("semantic_fpn", "mIoU", "mIoU SemanticFPN", "up"),
-    Column("depth", "rmse", "depth RMSE", "down"),
-    Column("depth", "delta1", "depth δ1", "up"),
+    Column("mask_rcnn", "box_AP", "box AP", "box AP", "up"),
+    Column("mask_rcnn", "mask_AP", "mask AP", "mask AP", "up"),
+    Column("upernet", "mIoU", "mIoU UperNet", "mIoU", "up"),
+    Column("semantic_fpn", "mIoU", "mIoU SemanticFPN", "mIoU", "up"),
+    Column("depth", "rmse", "depth RMSE", "RMSE", "down"),
+    Column("depth", "delta1", "depth δ1", "δ1", "up"),
 )
 
 

@@ -1,0 +1,99 @@
+"""Bar charts with intervals, one per metric, as inline SVG that follows the page's light and dark colours."""
+
+import io
+import re
+from dataclasses import dataclass
+
+import matplotlib
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from reports.sections import Column, Row, Section
+from reports.tables import header, number
+
+# Okabe and Ito's palette: told apart with any common colour blindness. One method keeps one colour on every page.
+COLOURS = {"random": "#999999", "supervised": "#E69F00", "clip": "#56B4E9", "clip_aligned": "#0072B2",
+           "maskclip": "#009E73", "mae": "#D55E00"}
+FURTHER = ("#CC79A7", "#B8A900", "#8C6BB1", "#A6761D")
+INK, GRID = "#010203", "#040506"  # placeholders that become CSS colours of the page
+STYLE = {
+    "svg.fonttype": "none", "svg.hashsalt": "densebench", "font.size": 9, "font.family": "DejaVu Sans",
+    "text.color": INK, "axes.edgecolor": GRID, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
+}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A titled SVG element, ready to stand in a page; `text` says the same in words."""
+
+    title: str
+    svg: str
+    text: str
+
+
+def charts(section: Section, prefix: str) -> list[Chart]:
+    """One bar chart per column that holds a value; `prefix` keeps element ids apart on one page."""
+    drawn = [column for column in section.columns if any(section.values(row, column) for row in section.rows)]
+    return [_chart(section, column, f"{prefix}-{column.task}-{column.metric}") for column in drawn]
+
+
+def _chart(section: Section, column: Column, prefix: str) -> Chart:
+    ceiling = section.reference("ceiling")
+    rows = [row for row in section.rows if row is not ceiling and section.values(row, column)]
+    unit = section.unit(column)
+    words = []
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.8, 0.36 * len(rows) + 0.75))
+        FigureCanvasSVG(figure)
+        axes = figure.add_axes((0.29, 0.3 / figure.get_figheight(), 0.52, 1 - 0.62 / figure.get_figheight()))
+        for k, row in enumerate(rows):
+            words.append(_bar(axes, k, row, section, column, unit, rows))
+        top = section.summary(ceiling, column) if ceiling else None
+        if top:
+            axes.axvline(top.mean, color=INK, linewidth=1, linestyle=(0, (4, 2)))
+            axes.annotate(f"{ceiling.name} {number(top.mean, unit)}", (top.mean, 1), (0, 3), va="bottom", ha="center",
+                          xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=8)
+            words.append(f"{ceiling.name} (ceiling) {number(top.mean, unit)}")
+        axes.set_yticks(range(len(rows)), [row.name for row in rows])
+        axes.set_ylim(len(rows) - 0.45, -0.55)
+        axes.set_xlim(left=min(0, axes.get_xlim()[0]))
+        axes.tick_params(length=0)
+        axes.xaxis.grid(True, color=GRID, linewidth=0.6)
+        axes.set_axisbelow(True)
+        for side in ("top", "right", "bottom"):
+            axes.spines[side].set_visible(False)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    title = header(section, column)
+    return Chart(title, _inline(buffer.getvalue(), prefix), f"{title}: {'; '.join(words)}.")
+
+
+def _bar(axes: matplotlib.axes.Axes, k: int, row: Row, section: Section, column: Column, unit: str,
+         rows: list[Row]) -> str:
+    """Draw one bar with its interval, its seeds as dots and its value; return the same in words."""
+    summary = section.summary(row, column)
+    unknown = [other.method for other in rows if other.method not in COLOURS]
+    colour = COLOURS.get(row.method) or FURTHER[unknown.index(row.method) % len(FURTHER)]
+    axes.barh(k, summary.mean, height=0.62, color=colour)
+    if summary.half is not None:
+        axes.errorbar(summary.mean, k, xerr=summary.half, color=INK, linewidth=1.1, capsize=3)
+    values = list(section.values(row, column).values())
+    axes.plot(values, [k + 0.2] * len(values), "o", color=INK, markersize=2.2, linestyle="none")
+    spread = f" ± {number(summary.half, unit)}" if summary.half is not None else " (n=1)"
+    axes.annotate(number(summary.mean, unit) + spread, (1.02, k), va="center", fontsize=8,
+                  xycoords=("axes fraction", "data"))
+    return f"{row.name} {number(summary.mean, unit)}{spread}"
+
+
+def _inline(svg: str, prefix: str) -> str:
+    """Strip what only a file needs, make ids unique, and hand ink and grid over to the page's style sheet."""
+    svg = svg[svg.index("<svg"):]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg).replace("xlink:href=", "href=")
+    svg = re.sub(r'id="', f'id="{prefix}-', svg)
+    svg = svg.replace('href="#', f'href="#{prefix}-').replace("url(#", f"url(#{prefix}-")
+    svg = svg.replace(INK, "currentColor").replace(GRID, "var(--line)")
+    svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font: \1px system-ui, sans-serif", svg)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    return "\n".join(line.rstrip() for line in svg.strip().splitlines())

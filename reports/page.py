@@ -1,0 +1,155 @@
+"""What a report says, before any format: built once from records, rendered by markdown.py and html.py."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engine.errors import UserError
+from reports.costs import finetuning_cost, pretraining_cost, settings_table
+from reports.expectations import Finding, findings
+from reports.figures import Chart, charts
+from reports.panels import Panel, panels
+from reports.published import NOTE as PUBLISHED_NOTE
+from reports.published import published_tables
+from reports.records import Record, Unused, scan
+from reports.sections import TASK_NAMES, Section, sections
+from reports.tables import Cell, Table, difference_table, family_table, main_table, row_label
+
+TITLE = "DenseBench: pretraining for dense prediction"
+
+
+@dataclass
+class Chapter:
+    """Everything the report says about one section."""
+
+    anchor: str
+    section: Section
+    lead: str
+    limits: list[str]
+    main: Table
+    charts: list[Chart]
+    differences: list[Table]
+    findings: dict[tuple[str, str], list[Finding]]  # (expectation, source) -> one finding per task
+    panels: list[Panel]
+    costs: list[Table]
+    settings: Table
+    provenance: list[tuple[str, str]]
+    runs: Table
+
+
+@dataclass
+class Report:
+    """The whole report: chapters in a fixed order, published numbers apart, and every file that was not used."""
+
+    title: str
+    chapters: list[Chapter]
+    published: list[Table]
+    published_note: str
+    unused: list[Unused]
+    counts: Counter = field(default_factory=Counter)
+
+
+def build(root: str | Path) -> Report:
+    """Scan `root` and compute the report. Raises `UserError` if no final record is usable."""
+    records, unused = scan(root)
+    parts, odd = sections(records)
+    unused = unused + odd
+    if not parts:
+        why = f"; {len(unused)} files were not usable, the first: {unused[0].path}: {unused[0].reason}" if unused else ""
+        raise UserError(f"{root}: no final result record below this folder{why}. Run `make demo` or give another folder.")
+    chapters = []
+    for k, section in enumerate(parts, start=1):
+        pictures, lost = panels(section)
+        unused += lost
+        chapters.append(_chapter(f"part{k}", section, pictures))
+    counts = Counter(record["role"] for record in records)
+    return Report(TITLE, chapters, published_tables(), PUBLISHED_NOTE, sorted(unused, key=lambda u: u.path), counts)
+
+
+def _chapter(anchor: str, section: Section, pictures: list[Panel]) -> Chapter:
+    grouped: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings(section):
+        grouped.setdefault((finding.title, finding.source), []).append(finding)
+    tables = (difference_table(section), family_table(section))
+    return Chapter(
+        anchor, section, _lead(section), limits(section), main_table(section), charts(section, anchor),
+        [table for table in tables if table], grouped, pictures,
+        [pretraining_cost(section), finetuning_cost(section)], settings_table(section),
+        _provenance(section.records), _runs(section),
+    )
+
+
+def _lead(section: Section) -> str:
+    """One paragraph: what was compared, on what, how often."""
+    names = _listed([row.name for row in section.competitors]) or "no pretrained encoder"
+    floor, ceiling = section.reference("floor"), section.reference("ceiling")
+    between = _listed([f"{row.name} as the {kind}" for row, kind in ((floor, "floor"), (ceiling, "ceiling")) if row])
+    tasks = _listed([f"{name} ({section.protocols[t]})" for t, name in TASK_NAMES.items() if t in section.protocols])
+    failed = sum(record["status"] == "failed" for record in section.records)
+    seeds = ", ".join(map(str, section.seeds))
+    return (f"{names} pretrained the encoder {section.encoder}{f', with {between}' if between else ''}. Each was "
+            f"fine-tuned end to end for {tasks} on {section.dataset} and measured once on the {section.split} split. "
+            f"{len(section.records)} final runs, {failed} of them failed; {_plural(len(section.seeds), 'seed')} "
+            f"({seeds}).")
+
+
+def limits(section: Section) -> list[str]:
+    """What these runs cannot show: tiny scale, one seed, no reference lines, no headroom. Empty where none applies."""
+    found = []
+    if section.scale == "tiny":
+        found.append("Scale tiny spends minutes on pretraining. It shows that the whole path works, what it costs and "
+                     "that it repeats. It cannot show which pretraining is best: at such budgets gains over random "
+                     "initialisation are often within the noise or negative, and longer runs may turn the order "
+                     "round. The study scale is the evidence: `make study`.")
+    single = [column.label for column in section.columns
+              if any(len(section.values(row, column)) == 1 for row in section.rows)]
+    if single:
+        everywhere = len(single) == len(section.columns)
+        where = "Every cell" if everywhere and len(section.seeds) == 1 else f"Some cells ({', '.join(single)})"
+        found.append(f"{where}: one seed, n=1. There is no interval and no test; a difference between two methods may "
+                     "be nothing but the seed.")
+    for kind, name in (("floor", "random initialisation"), ("ceiling", "the oracle")):
+        if section.reference(kind) is None:
+            found.append(f"Without {name} the headroom between floor and ceiling is unknown, so no column is ranked.")
+    closed = [column.label for column in section.columns if section.gate(column).state == "no headroom"]
+    if closed:
+        found.append(f"No headroom in {_listed(closed)}: floor and ceiling lie within three seed standard deviations, "
+                     "so differences between methods there are noise and are not ranked.")
+    return found
+
+
+def _provenance(records: list[Record]) -> list[tuple[str, str]]:
+    """Code, configuration, versions and hardware behind a section; more than one value of a kind is said."""
+    facts = {"Code version": Counter(r["code_version"] for r in records)}
+    for name in sorted({name for r in records for name in r["versions"]}):
+        facts[name] = Counter(r["versions"].get(name, "not recorded") for r in records)
+    facts["Device"] = Counter(r["hardware"]["device"] for r in records)
+    facts["Processor"] = Counter(r["hardware"]["cpu"] for r in records)
+    facts["Threads"] = Counter(str(r["hardware"]["threads"]) for r in records)
+    lines = []
+    for name, counter in facts.items():
+        values = sorted(counter.items())
+        mixed = "; ".join(f"{value} ({_plural(n, 'run')})" for value, n in values)
+        lines.append((name, values[0][0] if len(values) == 1 else f"mixed: {mixed}"))
+    return lines
+
+
+def _runs(section: Section) -> Table:
+    header = ["Task", "Method", "Seed", "State", "Command", "Config hash", "Checkpoint", "Record"]
+    rows = []
+    for task in (name for name in TASK_NAMES if name in section.protocols):
+        for row in section.rows:
+            for r in section.of(row, task):
+                sha = r["checkpoint"]["sha256"][:12] if r["checkpoint"] else "none"
+                state = Cell("ok") if r["status"] == "ok" else Cell("failed", "", "failed")
+                rows.append([Cell(TASK_NAMES[task]), Cell(row_label(row)), Cell(str(r["seed"])), state,
+                             Cell(r["command"]), Cell(r["config_hash"][:12]), Cell(sha), Cell(r.path)])
+    return Table("Runs", header, rows, [""] * len(rows), text_columns=len(header))
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + (f" and {names[-1]}" if names else "")
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
