@@ -6,13 +6,22 @@ Importing this package registers `ViTPyramid`, `HierarchicalPyramid` (MODELS) an
 
 from backbones.bind import bind_encoder
 from backbones.checkpoint import (
+    checkpoint_exists,
     load_encoder,
     load_text_state,
     missing_checkpoint_message,
     read_checkpoint,
     save_checkpoint,
 )
-from backbones.encoder import EncoderFacts, build_encoder, describe_encoder, flops_per_image, parameter_count
+from backbones.encoder import (
+    EncoderFacts,
+    build_encoder,
+    describe_encoder,
+    encoder_facts,
+    encoder_flops,
+    flops_per_image,
+    parameter_count,
+)
 from backbones.hierarchical import HierarchicalPyramid
 from backbones.layer_decay import LayerDecayConstructor, layer_decay_groups
 from backbones.ledger import Ledger, Rules, fill
@@ -28,7 +37,10 @@ __all__ = [
     "ViTPyramid",
     "bind_encoder",
     "build_encoder",
+    "checkpoint_exists",
     "describe_encoder",
+    "encoder_facts",
+    "encoder_flops",
     "fill",
     "flops_per_image",
     "layer_decay_groups",

@@ -6,7 +6,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from backbones.checkpoint import missing_checkpoint_message, read_checkpoint
+from backbones.checkpoint import checkpoint_exists, missing_checkpoint_message, read_checkpoint
 from backbones.encoder import EncoderFacts, encoder_facts
 from backbones.pyramid import kind_of
 from backbones.vit_pyramid import LEVELS
@@ -46,7 +46,7 @@ def bind_encoder(
     Raises:
         UserError: a missing or refused checkpoint, another adapter or other image constants stated in `cfg`.
     """
-    if not Path(checkpoint).exists() and not Path(checkpoint).with_name(f".{Path(checkpoint).name}.old").exists():
+    if not checkpoint_exists(checkpoint):
         raise UserError(missing_checkpoint_message(checkpoint, method, scale, seed))
     meta = read_checkpoint(checkpoint)
     facts = encoder_facts(**meta["encoder"])

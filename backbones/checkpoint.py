@@ -92,8 +92,7 @@ def read_checkpoint(folder: str | Path, encoder: Mapping[str, Any] | None = None
             a damaged file, another encoder than asked for.
     """
     folder = Path(folder).absolute()
-    _recover(folder)
-    if not folder.is_dir():
+    if not checkpoint_exists(folder):
         raise UserError(missing_checkpoint_message(folder))
     if not (folder / META).is_file():
         raise UserError(f"{folder} is not a checkpoint: it has no {META}; name the folder that holds that file")
@@ -155,6 +154,12 @@ def load_text_state(folder: str | Path) -> tuple[dict[str, Tensor], dict[str, An
     if meta["text"] is None:
         raise UserError(f"checkpoint {folder} ({meta['method']}) has no text tower; use one of a contrastive method")
     return load_file(Path(folder) / TEXT), meta
+
+
+def checkpoint_exists(folder: str | Path) -> bool:
+    """Whether a checkpoint folder stands at that place (after putting back one that a dead writer had moved aside)."""
+    _recover(Path(folder).absolute())
+    return Path(folder).is_dir()
 
 
 def missing_checkpoint_message(

@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -124,8 +125,20 @@ def flops_per_image(module: nn.Module, height: int, width: int) -> int:
     module.eval()
     try:
         # The plain attention kernel is made of matrix products, which the counter knows on every device.
-        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             module(image)
     finally:
         module.train(was_training)
     return counter.get_total_flops()
+
+
+def encoder_flops(encoder: Mapping[str, Any], size: tuple[int, int]) -> int:
+    """`flops_per_image` of the encoder {"name", "kwargs"} at (height, width), without allocating its weights.
+
+    A size that is no multiple of the encoder's largest stride is rounded up, as the adapters pad it.
+    """
+    with torch.device("meta"):
+        module = build_encoder(encoder["name"], encoder["kwargs"])
+    multiple = max(describe_encoder(module).strides)
+    height, width = (math.ceil(side / multiple) * multiple for side in size)
+    return flops_per_image(module, height, width)

@@ -45,7 +45,8 @@ def resize_positions(table: Tensor, new_grid: tuple[int, int], old_grid: tuple[i
 
 def position_layout(encoder: nn.Module) -> tuple[tuple[int, int], int] | None:
     """Return ((rows, columns), prefix entries) of the encoder's absolute position table, or None if it has none."""
-    if getattr(encoder, POSITION_KEY, None) is None or not hasattr(encoder, "patch_embed"):
+    grid = getattr(getattr(encoder, "patch_embed", None), "grid_size", None)
+    if getattr(encoder, POSITION_KEY, None) is None or grid is None:
         return None
     prefix = 0 if getattr(encoder, "no_embed_class", False) else encoder.num_prefix_tokens
-    return tuple(encoder.patch_embed.grid_size), prefix
+    return tuple(grid), prefix

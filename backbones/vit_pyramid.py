@@ -40,7 +40,7 @@ class ViTPyramid(EncoderPyramid):
             runs.
 
     Raises:
-        UserError: as `load_encoder`; a hierarchical encoder; taps that the encoder does not have.
+        UserError: as `load_encoder`; a hierarchical encoder; one of fixed input size; taps that it does not have.
     """
 
     def __init__(
@@ -55,6 +55,8 @@ class ViTPyramid(EncoderPyramid):
         name = self.meta["encoder"]["name"]
         if not self.facts.plain:
             raise UserError(f"ViTPyramid: {name} in {checkpoint} is no plain ViT; use HierarchicalPyramid")
+        if getattr(self.encoder.patch_embed, "strict_img_size", False):
+            raise UserError(f"ViTPyramid: {name} takes images of one size only; choose an encoder that takes any size")
         depth, width, self.patch = self.facts.depth, self.facts.channels[0], self.facts.strides[0]
         self.taps = tuple(taps) if taps is not None else default_taps(depth)
         if len(self.taps) != 4 or list(self.taps) != sorted(set(self.taps) & set(range(depth))):
