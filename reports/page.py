@@ -16,6 +16,12 @@ from reports.sections import TASK_NAMES, Section, sections
 from reports.tables import Cell, Table, difference_table, family_table, main_table, row_label
 
 TITLE = "DenseBench: pretraining for dense prediction"
+AGAIN = (
+    "The page is a pure function of the records: delete it and the last line rebuilds it byte for byte. Each run's own "
+    "command, configuration hash and checkpoint stand in its part above.",
+    "make demo      # one seed, minutes\nmake study     # all methods and seeds, hours\n"
+    "python -m reports RUNS_DIR --out report/",
+)
 
 
 @dataclass
@@ -55,8 +61,8 @@ def build(root: str | Path) -> Report:
     parts, odd = sections(records)
     unused = unused + odd
     if not parts:
-        why = f"; {len(unused)} files were not usable, the first: {unused[0].path}: {unused[0].reason}" if unused else ""
-        raise UserError(f"{root}: no final result record below this folder{why}. Run `make demo` or give another folder.")
+        why = f" ({len(unused)} not usable, the first {unused[0].path}: {unused[0].reason})" if unused else ""
+        raise UserError(f"{root}: no final result record below this folder{why}; run `make demo` or name another one.")
     chapters = []
     for k, section in enumerate(parts, start=1):
         pictures, lost = panels(section)
@@ -88,7 +94,7 @@ def _lead(section: Section) -> str:
     failed = sum(record["status"] == "failed" for record in section.records)
     seeds = ", ".join(map(str, section.seeds))
     return (f"{names} pretrained the encoder {section.encoder}{f', with {between}' if between else ''}. Each was "
-            f"fine-tuned end to end for {tasks} on {section.dataset} and measured once on the {section.split} split. "
+            f"fine-tuned end to end for {tasks} on {section.dataset} and measured on the {section.split} split. "
             f"{len(section.records)} final runs, {failed} of them failed; {_plural(len(section.seeds), 'seed')} "
             f"({seeds}).")
 

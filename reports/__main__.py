@@ -1,0 +1,41 @@
+"""`python -m reports RUNS_DIR --out report/`: build the report from the records below a folder."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from engine.errors import UserError
+from engine.files import write_text
+from reports import html, markdown, table_file
+from reports.page import build
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write index.html, report.md and main.csv; print the main tables and the page's path. Return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m reports",
+        description="Read every result.json below RUNS_DIR and write a report: index.html (one offline page with "
+        "tables, charts and predictions), report.md and main.csv. The same records give the same bytes.",
+        epilog="Records that cannot be used are listed in the report with the reason; none is dropped silently.",
+    )
+    parser.add_argument("runs", type=Path, metavar="RUNS_DIR", help="folder that holds the runs, for example runs/tiny")
+    parser.add_argument("--out", type=Path, default=Path("report"), help="folder to write to (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    try:
+        report = build(options.runs)
+        page = options.out / "index.html"
+        write_text(options.out / "report.md", markdown.render(report))
+        write_text(options.out / "main.csv", table_file.render(report))
+        write_text(page, html.render(report))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(markdown.summary(report))
+    if report.unused:
+        print(f"\n{len(report.unused)} files not used; the page lists each with its reason.")
+    print(f"\nReport: {page}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""A synthetic tree of valid records with tiny pictures, for the report's tests."""
+
+import copy
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from reports.records import write_record
+
+METHODS = {  # id -> name, captions, reference kind
+    "random": ("Random", None, "floor"),
+    "supervised": ("Supervised", None, None),
+    "clip": ("CLIP", "noisy", None),
+    "clip_aligned": ("CLIP", "aligned", None),
+    "maskclip": ("MaskCLIP", "noisy", None),
+    "mae": ("MAE", None, None),
+    "oracle": ("Oracle", None, "ceiling"),
+}
+HEADS = {"upernet": "UPerHead", "semantic_fpn": "FPNHead", "mask_rcnn": "MaskRCNN", "depth": "DepthHead"}
+CENTRES = {"random": 39.1, "supervised": 42.0, "clip": 38.4, "clip_aligned": 40.6, "maskclip": 39.9, "mae": 44.1,
+           "oracle": 58.0}
+
+
+def record(task="upernet", method="maskclip", seed=0, **changes):
+    """A valid record; `changes` replace top-level keys."""
+    name, captions, kind = METHODS[method]
+    base = CENTRES[method] + 0.4 * np.sin(7 * seed + len(method) + len(task))
+    metrics = {
+        "upernet": {"mIoU": metric(base, "%", primary=True), "aAcc": metric(base + 30, "%")},
+        "semantic_fpn": {"mIoU": metric(base - 3, "%", primary=True)},
+        "mask_rcnn": {"box_AP": metric(base - 20, "%", primary=True), "mask_AP": metric(base - 23, "%")},
+        "depth": {"rmse": metric(1.6 - base / 60, "m", "down", primary=True), "delta1": metric(base / 70, "")},
+    }[task]
+    grid = {"lr": [0.0003, 0.001], "layer_decay": [0.65, 1.0]}
+    trials = [{"lr": lr, "layer_decay": decay, "value": base - 1 - lr * 100 - decay}
+              for lr in grid["lr"] for decay in grid["layer_decay"]]
+    floor = method == "random"
+    result = {
+        "schema": "densebench/result", "version": 1, "status": "ok", "error": None, "task": task,
+        "protocol": f"scenes-{task}-tiny-v1", "dataset": "scenes", "split": "test", "scale": "tiny", "role": "final",
+        "method": method, "method_name": name, "captions": captions, "reference": kind is not None,
+        "reference_kind": kind, "head": HEADS[task], "seed": seed,
+        "checkpoint": {"sha256": hashlib.sha256(f"{method}{seed}".encode()).hexdigest(),
+                       "encoder": {"name": "vit_tiny_patch16_224",
+                                   "kwargs": {"img_size": 64, "patch_size": 8, "embed_dim": 96, "depth": 4}}},
+        "metrics": metrics,
+        "selection": {"metric": "val mIoU", "grid": grid, "trials": trials,
+                      "chosen": {"lr": 0.0003, "layer_decay": 0.65}},
+        "settings": {"lr": 0.0003, "layer_decay": 0.65, "iterations": 400, "batch_size": 16, "train_images": 128},
+        "budget": {"pretrain_updates": 0 if floor else 5500, "pretrain_samples": 0 if floor else 352000},
+        "cost": {"pretrain_wall_s": 0 if floor else 812.5 + seed, "pretrain_samples_per_s": None if floor else 431.7,
+                 "finetune_wall_s": 33.1 + seed, "finetune_samples_per_s": 193.4, "peak_memory_mib": 811.0,
+                 "parameters": 2345678, "flops": 1.234e9},
+        "command": f"python tools/train.py seg_configs/{task}_{method}.py --seed {seed}",
+        "config_hash": hashlib.sha256(task.encode()).hexdigest(), "code_version": "0123456789ab",
+        "versions": {"torch": "2.13.0", "timm": "1.0.31"},
+        "hardware": {"device": "cpu", "cpu": "Example CPU, 2 cores", "threads": 1}, "samples": [],
+    }
+    return copy.deepcopy(result | changes)
+
+
+def metric(value, unit, direction="up", primary=False):
+    """A metric entry."""
+    return {"value": float(value), "unit": unit, "direction": direction, "primary": primary}
+
+
+def failed(error="loss is not finite at iteration 31", **keywords):
+    """A record of a run that failed."""
+    return record(status="failed", error=error, metrics={}, **keywords)
+
+
+def pictures(folder: Path, method: str, task: str, count: int = 3) -> list[dict[str, str]]:
+    """Write `count` triples of pictures; inputs depend on the index alone, predictions on the method too."""
+    samples = []
+    for k in range(count):
+        generator = np.random.default_rng([k, len(task)])
+        y, x = np.mgrid[:64, :64]
+        shade = (120 + 90 * np.sin(x / (9 + k)) * np.cos(y / 13))[..., None]
+        image = np.clip(shade + generator.normal(0, 12, (64, 64, 3)), 0, 255).astype(np.uint8)
+        blob = (x - 20 - 8 * k) ** 2 + (y - 34) ** 2 < 260
+        truth = np.where(blob[..., None], [0, 114, 178], np.where(y[..., None] > 40, [200, 200, 200], [240, 228, 66]))
+        noise = np.random.default_rng([k, len(method)]).random((64, 64)) < 0.06
+        prediction = np.where(noise[..., None], [213, 94, 0], truth)
+        sample = {}
+        for name, array in (("image", image), ("truth", truth), ("prediction", prediction)):
+            sample[name] = f"samples/{k}_{name}.png"
+            (folder / "samples").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array.astype(np.uint8)).save(folder / sample[name])
+        samples.append(sample)
+    return samples
+
+
+def tree(root: Path, methods=tuple(METHODS), seeds=(0, 1, 2), tasks=tuple(HEADS), with_pictures=True, **changes):
+    """Write a whole study below `root`; return root."""
+    for task in tasks:
+        for method in methods:
+            for seed in seeds:
+                entry = record(task, method, seed, **changes)
+                folder = root / entry["scale"] / task / method / f"seed{seed}"
+                if with_pictures and seed == seeds[0]:
+                    entry["samples"] = pictures(folder, method, task)
+                write_record(folder, entry)
+    return root
