@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--counts", type=_counts, default={}, metavar="SPLIT=N,...", help=f"scenes per split (default: {default})"
     )
-    parser.add_argument("--size", type=int, default=64, help="edge of the square images in pixels (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=64, help="edge of the images in pixels (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="world seed; same seed, same bytes (default: %(default)s)")
     parser.add_argument("--processes", type=int, default=None, help="worker processes (default: one per core)")
     options = parser.parse_args(arguments)
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     counts = ", ".join(f"{split} {count}" for split, count in manifest["counts"].items())
-    print(f"{options.out}: {counts} at {manifest['size']} px, seed {manifest['seed']}; see {options.out / 'manifest.json'}")
+    print(f"{options.out}: {counts} at {manifest['size']} px, seed {manifest['seed']}")
     return 0
 
 

@@ -1,8 +1,8 @@
 """Captions of a rendered scene in four qualities, from web-like alt text to a dense description.
 
 aligned    every solid with colour and material, and one or two relations that hold in the image.
-noisy      web-like alt text: UNRELATED of the texts describe something else, PARTIAL name one solid, the rest is file-name
-           or shop junk that holds a partial truth about half of the time.
+noisy      web-like alt text: a share UNRELATED describes something else, a share PARTIAL names one solid, the rest is
+           file-name or shop junk, most of it with a partial truth.
 rewritten  a clean sentence made from the noisy text alone: it can drop junk, not repair what is wrong.
 enriched   room, light, every solid with size, place and distance, the order in depth, and relations.
 """
@@ -34,7 +34,7 @@ NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
 
 @dataclass(frozen=True)
 class Seen:
-    """What the image shows of one solid: words, visible pixels, centroid (0..1, x right, y down) and mean depth in metres."""
+    """What the image shows of one solid: words, pixels, centroid (0..1, x right, y down), mean depth in metres."""
 
     size: str
     colour: str
@@ -108,7 +108,8 @@ def noisy(seen: list[Seen], rng: np.random.Generator) -> tuple[str, str]:
     if draw < UNRELATED:
         if rng.random() < 0.4:
             return _pick(rng, GENERIC), "unrelated"
-        return _fragment(_pick(rng, COLOURS), _pick(rng, MATERIALS), _pick(rng, SIZES), _pick(rng, SHAPES), rng), "unrelated"
+        other = (_pick(rng, words) for words in (COLOURS, MATERIALS, SIZES, SHAPES))
+        return _fragment(*other, rng), "unrelated"
     if draw < UNRELATED + PARTIAL:
         return _fragment(thing.colour, thing.material, thing.size, thing.shape, rng), "partial"
     words = thing.name if rng.random() < 0.5 else thing.shape if rng.random() < 0.4 else thing.colour
@@ -132,8 +133,8 @@ def rewrite(text: str) -> str:
         for kind, vocabulary in (("size", SIZES), ("colour", COLOURS), ("material", MATERIALS), ("shape", SHAPES))
     }
     if any(found[kind] for kind in ("colour", "material", "shape")):
-        noun = found["shape"] or "object"
-        return f"A photo of {_article(' '.join(filter(None, (found['size'], found['colour'], found['material'], noun))))}."
+        parts = (found["size"], found["colour"], found["material"], found["shape"] or "object")
+        return f"A photo of {_article(' '.join(filter(None, parts)))}."
     if text in GENERIC:
         return f"A photo about {text}."
     return "A photo."
@@ -146,9 +147,8 @@ def enriched(view: View, seen: list[Seen]) -> str:
     near = sorted(seen, key=lambda s: s.depth)
     noun = "object" if len(seen) == 1 else "objects"
     room = f"A room with a {scene.room.floor} floor and {scene.room.wall} walls holds {NUMBERS[len(seen)]} {noun}"
-    items = [
-        f"{_article(f'{s.size} {s.colour} {s.material} {s.shape}')} {_place(s)}, {s.depth:.1f} metres away" for s in across
-    ]
+    full = [_article(f"{s.size} {s.colour} {s.material} {s.shape}") for s in across]
+    items = [f"{words} {_place(s)}, {s.depth:.1f} m away" for words, s in zip(full, across, strict=True)]
     sentences = [f"{room}; from left to right: {'; '.join(items)}"]
     if len(near) > 1:
         sentences.append("From near to far: " + ", ".join(f"the {s.name}" for s in near))

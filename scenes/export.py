@@ -1,11 +1,11 @@
 """Write the scenes to disk in the layouts real data use.
 
 Under the root: images/, seg/, depth/ (one PNG per scene, a folder per split), coco/instances_<split>.json, shards/*.tar
-(WebDataset: KEY.png, KEY.txt, KEY.json), imagefolder/<split>/<class>/, and manifest.json, written last: its presence means
-that everything is there. A file's number is the scene's global index; the splits' ranges (SPLIT_START) never meet.
+(WebDataset: KEY.png, KEY.txt, KEY.json), imagefolder/<split>/<class>/, and manifest.json, written last: its presence
+means that everything is there. A file's number is the scene's global index; the splits' ranges never meet.
 
-An export is cut into chunks. A chunk's files count only once its part file, with their checksums, is in .parts/; an export
-that was interrupted checks those, renders what is missing and gives the same bytes as one that was not.
+An export is cut into chunks. A chunk's files count only once its part file, with their checksums, is in .parts/; an
+export that was interrupted checks those, renders what is missing and gives the same bytes as one that was not.
 """
 
 import contextlib
@@ -53,9 +53,9 @@ def ensure(
 ) -> dict[str, Any]:
     """Make the export under `root` complete and return its manifest; at once when it already is.
 
-    size: edge of the square images in pixels. counts: scenes per split; a split that is not named has its DEFAULT_COUNTS.
-    processes: worker processes, one per core by default; the result does not depend on it. Callers that come while another
-    process exports wait for it. Raises UserError when `root` holds something else than this request.
+    size: edge of the square images in pixels. counts: scenes per split; a split not named has its DEFAULT_COUNTS.
+    processes: worker processes, one per core by default; the result does not depend on it. A caller that comes while
+    another process exports waits for it. Raises UserError when `root` holds something else than this request.
     """
     root = Path(root)
     request = _request(size, counts, seed)
@@ -66,7 +66,8 @@ def ensure(
         if (root / "manifest.json").exists():
             return _checked(root, request)
         started, parts = time.perf_counter(), root / ".parts"
-        _same(root, _load(parts / "request.json"), request) if (parts / "request.json").exists() else None
+        if (parts / "request.json").exists():
+            _same(root, _load(parts / "request.json"), request)
         write_json(parts / "request.json", request)
         chunks = _chunks(request["counts"])
         todo = [c for c in chunks if not _is_done(root, c)]
@@ -103,7 +104,7 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error}); delete its folder or choose another root") from error
+        raise UserError(f"{path}: cannot be read ({error}); delete its folder or choose another root") from error
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:
         raise UserError(f"{path}: is not a {SCHEMA} file; choose another root")
     return value
@@ -111,7 +112,8 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _same(root: Path, found: dict[str, Any], request: dict[str, Any]) -> None:
     """Refuse an export under `root` whose request differs, naming what differs."""
-    differs = [f"{k} is {found.get(k)}, asked for {v}" for k, v in request.items() if k != "counts" and found.get(k) != v]
+    plain = {k: v for k, v in request.items() if k != "counts"}
+    differs = [f"{k} is {found.get(k)}, asked for {v}" for k, v in plain.items() if found.get(k) != v]
     have = found.get("counts") or {}
     differs += [f"{k} count is {have.get(k)}, asked for {v}" for k, v in request["counts"].items() if have.get(k) != v]
     if differs:

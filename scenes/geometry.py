@@ -1,32 +1,25 @@
 """Analytic ray intersections: the room's planes and six solids, vectorised over rays in float32.
 
-Frames. World: x to the right, y away from the near wall, z up, metres; the floor is z = 0. A solid's local frame has its
-origin at the solid's centre and is turned about z by its yaw. A vector is a tuple of three components, each an array or a
-Python float, so that arrays stay contiguous and scalars do not promote float32.
+Frames. World: x to the right, y away from the near wall, z up, metres; the floor is z = 0. A solid's local frame has
+its origin at the solid's centre and is turned about z by its yaw. A vector is a tuple of three components, each an
+array or a Python float, so that arrays stay contiguous and scalars do not promote float32.
 
-Only +, -, *, /, sqrt and comparisons touch pixels: IEEE 754 rounds those alike everywhere, so images do not depend on the
-machine's vector units.
+Only +, -, *, /, sqrt and comparisons touch pixels: IEEE 754 rounds those alike everywhere, so images do not depend on
+the machine's vector units.
 """
 
 import math
 
 import numpy as np
 
-from scenes.world import Camera, Room, Scene, Thing
+from scenes.world import Room, Scene, Thing
 
 Vector = tuple  # three components, each float or float32 array
 FLOOR, LEFT_WALL, RIGHT_WALL, FAR_WALL, NEAR_WALL, FIRST_THING = range(6)
 MISS = np.float32(np.inf)
 TINY = np.float32(1e-9)
 HIT_DISTANCE = 5e-5  # metres from the torus's surface at which sphere tracing stops
-TORUS_STEPS = 96
-
-
-def basis(camera: Camera) -> tuple[Vector, Vector, Vector]:
-    """Return the camera's unit vectors (right, up, forward) in the world frame."""
-    cy, sy = math.cos(camera.yaw), math.sin(camera.yaw)
-    cp, sp = math.cos(camera.pitch), math.sin(camera.pitch)
-    return (cy, -sy, 0.0), (sy * sp, cy * sp, cp), (sy * cp, cy * cp, -sp)
+TORUS_STEPS = 48  # about 10 are needed
 
 
 def to_local(thing: Thing, vector: Vector) -> Vector:
@@ -108,7 +101,7 @@ def _capsule(o: Vector, d: Vector, radius: float, half: float) -> np.ndarray:
 
 
 def _torus(o: Vector, d: Vector, major: float, minor: float) -> np.ndarray:
-    """Sphere tracing (Hart 1996) with the exact distance to a torus about local z, inside its bounding slab and sphere."""
+    """Sphere tracing (Hart 1996) by the exact distance to a torus about z, inside its slab and bounding sphere."""
     shape = d[0].shape
     flat = [np.broadcast_to(np.asarray(c, np.float32), shape).ravel() for c in (*o, *d)]
     speed = np.sqrt(flat[3] * flat[3] + flat[4] * flat[4] + flat[5] * flat[5])
@@ -122,23 +115,30 @@ def _torus(o: Vector, d: Vector, major: float, minor: float) -> np.ndarray:
     live = np.flatnonzero((disc > 0) & (s < end))
     ray = [c[live] for c in (ox, oy, oz, ux, uy, uz, end)]
     s = s[live]
-    for step in range(TORUS_STEPS):
-        x, y, z = ray[0] + s * ray[3], ray[1] + s * ray[4], ray[2] + s * ray[5]
-        ring = np.sqrt(x * x + y * y) - major
-        distance = np.sqrt(ring * ring + z * z) - minor
-        s = s + distance
-        if step % 4 == 3 or step == TORUS_STEPS - 1:  # compaction costs as much as a step
-            hit = distance < HIT_DISTANCE
-            result[live[hit]] = s[hit]
-            going = ~hit & (s < ray[6])
-            live, s, ray = live[going], s[going], [c[going] for c in ray]
-            if not live.size:
-                break
+    for _ in range(TORUS_STEPS):
+        ox, oy, oz, ux, uy, uz, end = ray
+        x, y, z = ox + s * ux, oy + s * uy, oz + s * uz
+        axial = np.sqrt(x * x + y * y) + TINY
+        ring = axial - major
+        tube = np.sqrt(ring * ring + z * z)
+        distance = tube - minor
+        hit = distance < HIT_DISTANCE
+        result[live[hit]] = s[hit]
+        # Along a unit ray the distance's second derivative is >= -1 / axial, so >= -2 / axial until axial halves: no
+        # surface is nearer than the root of distance + slope h - h^2 / axial. This passes grazing rays in few steps.
+        slope = (ring * (x * ux + y * uy) / axial + z * uz) / tube
+        half = np.float32(0.5) * axial
+        bound = half * (slope + np.sqrt(slope * slope + np.maximum(distance, np.float32(0)) / half * 2))
+        s = s + np.maximum(distance, np.minimum(bound, half))
+        going = np.flatnonzero(~hit & (s < end))
+        if not going.size:
+            break
+        live, s, ray = live[going], s[going], [c[going] for c in ray]
     return (result / speed).reshape(shape)  # [rays] -> the rays' own shape
 
 
 def intersect(thing: Thing, o: Vector, d: Vector) -> np.ndarray:
-    """Smallest t at which the ray o + t d (local frame) enters `thing`; +inf for a miss, possibly negative when behind."""
+    """Smallest t at which the ray o + t d (local frame) enters `thing`; +inf for a miss, may be negative behind it."""
     a, b = thing.dimensions
     match thing.shape:
         case "sphere":
@@ -174,7 +174,8 @@ def normal(thing: Thing, p: Vector) -> Vector:
         radial = np.sqrt(x * x + y * y)
         slope = a / (2 * b)
         base = z + b < (slope * (b - z) - radial) * 0.5 + 1e-4
-        return _unit(np.where(base, np.float32(0), x), np.where(base, np.float32(0), y), np.where(base, -1, slope * radial))
+        side = np.where(base, np.float32(0), np.float32(1))
+        return _unit(side * x, side * y, np.where(base, np.float32(-1), slope * radial))
     if thing.shape == "capsule":
         return _unit(x - np.clip(x, -b, b), y, z)
     if thing.shape == "torus":
@@ -194,19 +195,19 @@ def _unit(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> Vector:
 def _room(room: Room, o: Vector, d: Vector) -> tuple[np.ndarray, np.ndarray]:
     """Distance t and surface of the room as seen from inside it; walls have no upper end."""
     ox, oy, oz = o
-    dx, dy, dz = (np.where(np.abs(c) < TINY, TINY, c) for c in d)
-    tx = (np.where(dx > 0, np.float32(room.width / 2), np.float32(-room.width / 2)) - ox) / dx
-    ty = (np.where(dy > 0, np.float32(room.depth), np.float32(0)) - oy) / dy
-    tz = np.where(dz < 0, -oz / dz, MISS)
-    side = np.where(dx > 0, np.uint8(RIGHT_WALL), np.uint8(LEFT_WALL))
-    end = np.where(dy > 0, np.uint8(FAR_WALL), np.uint8(NEAR_WALL))
+    ix, iy, iz = (np.float32(1) / np.where(np.abs(c) < TINY, TINY, c) for c in d)
+    right, far = ix > 0, iy > 0
+    tx = np.where(right, np.float32(room.width / 2 - ox), np.float32(-room.width / 2 - ox)) * ix
+    ty = np.where(far, np.float32(room.depth - oy), np.float32(-oy)) * iy
+    tz = np.where(iz < 0, -oz * iz, MISS)
+    surface = np.where(tx <= ty, LEFT_WALL + right.view(np.uint8), FAR_WALL + (~far).view(np.uint8))
     wall = np.minimum(tx, ty)
-    surface = np.where(tz <= wall, np.uint8(FLOOR), np.where(tx <= ty, side, end))
+    surface[tz <= wall] = FLOOR
     return np.minimum(tz, wall), surface
 
 
 def _span(across: float, ahead: float, radius: float, coordinates: np.ndarray) -> slice:
-    """Entries of the ascending or descending `coordinates` (tangents) that can see a sphere; all of them when it is close."""
+    """Entries of the sorted `coordinates` (tangents) that can see a sphere; all of them when the sphere is close."""
     distance = math.hypot(across, ahead)
     if ahead <= radius or distance <= radius:
         return slice(None)
@@ -220,11 +221,11 @@ def _span(across: float, ahead: float, radius: float, coordinates: np.ndarray) -
 def trace(scene: Scene, size: int) -> tuple[np.ndarray, np.ndarray, Vector]:
     """Cast one ray through the centre of each of size x size pixels.
 
-    Returns depth [size, size] float32 (metres along the optical axis), surface [size, size] uint8 (FLOOR .. NEAR_WALL, or
-    FIRST_THING + k for scene.things[k]) and the ray directions (three arrays [size, size]; forward component 1).
+    Returns depth [size, size] float32 (metres along the optical axis), surface [size, size] uint8 (FLOOR .. NEAR_WALL,
+    or FIRST_THING + k for scene.things[k]) and the ray directions (three arrays [size, size]; forward component 1).
     """
     camera = scene.camera
-    right, up, forward = basis(camera)
+    right, up, forward = camera.basis
     reach = math.tan(camera.fov / 2)
     u = ((np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1) * reach  # [size]
     v = -u
@@ -250,15 +251,15 @@ def shadowed(scene: Scene, surface: np.ndarray, p: Vector, n: Vector) -> np.ndar
     light = (scene.light.x, scene.light.y, scene.light.z)
     dark = np.zeros(surface.shape, bool)
     d = tuple(light[k] - p[k] for k in range(3))
-    length2 = d[0] * d[0] + d[1] * d[1] + d[2] * d[2]
+    inverse = np.float32(1) / (d[0] * d[0] + d[1] * d[1] + d[2] * d[2])
     for k, thing in enumerate(scene.things):
         w = tuple(thing.centre[i] - p[i] for i in range(3))
-        along = np.clip((w[0] * d[0] + w[1] * d[1] + w[2] * d[2]) / length2, np.float32(0), np.float32(1))
-        miss = [w[i] - along * d[i] for i in range(3)]
-        near = miss[0] * miss[0] + miss[1] * miss[1] + miss[2] * miss[2] < thing.bound**2
+        along = (w[0] * d[0] + w[1] * d[1] + w[2] * d[2]) * inverse
+        miss2 = w[0] * w[0] + w[1] * w[1] + w[2] * w[2] - along * along / inverse
+        near = (miss2 < thing.bound**2) & (along > 0)  # the light is above every solid, so along < 1 adds nothing
         if thing.shape != "torus":  # a convex solid shades itself by its normal alone
             near &= surface != FIRST_THING + k
-        index = np.flatnonzero(near & ~dark)
+        index = np.flatnonzero(near)
         lift = 4e-3 if thing.shape == "torus" else 0.0  # keeps a torus's own surface out of its shadow rays
         start = to_local(thing, tuple(lift * n[i][index] - w[i][index] for i in range(3)))
         t = intersect(thing, start, to_local(thing, tuple(c[index] for c in d)))

@@ -1,19 +1,26 @@
 """From a scene to an image and its exact labels.
 
-Labels come from one ray through each pixel's centre; the colour image is the mean of 2 x 2 rays per pixel, so colours at
-edges blend while labels do not. Shading: Lambert, Blinn-Phong highlights (Blinn 1977), one point light with hard shadows,
-ambient light, patterned floor and walls, sensor noise.
+Labels come from one ray through each pixel's centre; the colour image is the mean of 2 x 2 rays per pixel, so colours
+at edges blend while labels do not. Shading: Lambert, Blinn-Phong highlights (Blinn 1977), one point light with hard
+shadows, ambient light, patterned floor and walls, sensor noise.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from scenes import geometry
-from scenes.geometry import FIRST_THING, FLOOR, LEFT_WALL, RIGHT_WALL, Vector
-from scenes.world import CLASSES, NOISE_STREAM, Scene, generator, sample
-
-SUPERSAMPLING = 2
+from scenes.geometry import FAR_WALL, FIRST_THING, FLOOR, LEFT_WALL, NEAR_WALL, RIGHT_WALL, Vector
+from scenes.world import (
+    CLASSES,
+    MIN_VISIBLE,
+    NOISE_STREAM,
+    REFERENCE_SIZE,
+    SCENE_STREAM,
+    Scene,
+    draw,
+    generator,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -31,10 +38,34 @@ class View:
     depth: np.ndarray
 
 
-def view(seed: int, index: int, size: int = 64) -> View:
+Traced = tuple[np.ndarray, np.ndarray, Vector]
+
+
+def compose(seed: int, index: int) -> tuple[Scene, Traced]:
+    """Draw the scene of (seed, index): 2 to 6 solids, each with >= MIN_VISIBLE visible pixels at REFERENCE_SIZE.
+
+    Returns it with its geometry.trace at that size.
+    """
+    rng = generator(seed, index, SCENE_STREAM)
+    while True:
+        scene = draw(rng)
+        if len(scene.things) < 2:
+            continue
+        traced = geometry.trace(scene, REFERENCE_SIZE)
+        pixels = np.bincount(traced[1].ravel(), minlength=FIRST_THING + len(scene.things))[FIRST_THING:]
+        if pixels.min() >= MIN_VISIBLE:
+            return scene, traced
+        # Taking hidden solids away can only uncover more of the others.
+        seen = tuple(t for t, n in zip(scene.things, pixels, strict=True) if n >= MIN_VISIBLE)
+        if len(seen) >= 2:
+            scene = replace(scene, things=seen)
+            return scene, geometry.trace(scene, REFERENCE_SIZE)
+
+
+def view(seed: int, index: int, size: int = REFERENCE_SIZE) -> View:
     """Draw and render the scene of (seed, index) at size x size pixels. A pure function of its arguments."""
-    scene = sample(seed, index)
-    depth, surface, _ = geometry.trace(scene, size)
+    scene, traced = compose(seed, index)
+    depth, surface, _ = traced if size == REFERENCE_SIZE else geometry.trace(scene, size)
     semantic_of = np.array(
         [0] + [1] * (FIRST_THING - 1) + [CLASSES.index(t.shape) for t in scene.things], np.uint8
     )  # [surfaces]
@@ -46,7 +77,7 @@ def view(seed: int, index: int, size: int = 64) -> View:
 
 def shade(scene: Scene, size: int) -> np.ndarray:
     """Return the noise-free colour image [size, size, 3] float32 in 0..255."""
-    fine = size * SUPERSAMPLING
+    fine = size * 2
     depth, surface, d = geometry.trace(scene, fine)
     t, surface = depth.ravel(), surface.ravel()  # [fine * fine]
     d = tuple(c.ravel() for c in d)
@@ -66,7 +97,8 @@ def shade(scene: Scene, size: int) -> np.ndarray:
     light = scene.light
     to_light = [position - c for position, c in zip((light.x, light.y, light.z), p, strict=True)]
     distance2 = to_light[0] * to_light[0] + to_light[1] * to_light[1] + to_light[2] * to_light[2]
-    to_light = [c / np.sqrt(distance2) for c in to_light]
+    inverse = 1 / np.sqrt(distance2)
+    to_light = [c * inverse for c in to_light]
     facing = n[0] * to_light[0] + n[1] * to_light[1] + n[2] * to_light[2]
     lit = (facing > 0) & ~geometry.shadowed(scene, surface, p, n)
     direct = np.where(lit, facing, np.float32(0)) * (light.power * 9.0) / (6.0 + distance2)
@@ -76,7 +108,9 @@ def shade(scene: Scene, size: int) -> np.ndarray:
     if shiny.size:
         _add_gloss(scene, colour, gloss, albedo, shiny, d, n, to_light, lit)
     image = np.sqrt(np.clip(colour, 0, 1)) * np.float32(255)  # gamma 2
-    image = image.reshape(3, size, SUPERSAMPLING, size, SUPERSAMPLING).mean((2, 4))  # [3, fine^2] -> [3, S, S]
+    image = image.reshape(3, fine, fine)  # [3, fine^2] -> [3, fine, fine]
+    image = image[:, ::2] + image[:, 1::2]
+    image = (image[:, :, ::2] + image[:, :, 1::2]) * np.float32(0.25)
     return np.ascontiguousarray(image.transpose(1, 2, 0))  # [S, S, 3]
 
 
@@ -84,11 +118,11 @@ def _add_gloss(
     scene: Scene, colour: np.ndarray, gloss: np.ndarray, albedo: np.ndarray, index: np.ndarray, d: Vector, n: Vector,
     to_light: list[np.ndarray], lit: np.ndarray,
 ) -> None:  # fmt: skip
-    """Add highlights of shiny and metal surfaces, and for metal a dim reflection of floor and walls, to colour[:, index]."""
-    d, n, l = ([c[index] for c in vector] for vector in (d, n, to_light))
+    """Add highlights, and on metal a dim reflection of floor and walls, to colour[:, index]."""
+    d, n, to_light = ([c[index] for c in vector] for vector in (d, n, to_light))
     length = np.sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2])
     d = [c / length for c in d]
-    half = [a - b for a, b in zip(l, d, strict=True)]
+    half = [a - b for a, b in zip(to_light, d, strict=True)]
     norm = np.sqrt(half[0] * half[0] + half[1] * half[1] + half[2] * half[2])
     highlight = np.clip((half[0] * n[0] + half[1] * n[1] + half[2] * n[2]) / norm, 0, 1)
     for _ in range(5):  # to the power of 32
@@ -119,15 +153,14 @@ def _paint_room(scene: Scene, surface: np.ndarray, p: Vector, n: Vector, albedo:
     n[2][floor] = 1
     tone = _floor_tone(room.floor, p[0][floor] / room.scale, p[1][floor] / room.scale, room.salt)
     albedo[:, floor] = _linear(room.floor_colour)[:, None] * (1 + room.contrast * tone)
-    sides = (surface == LEFT_WALL) | (surface == RIGHT_WALL)
-    wall = np.flatnonzero((surface > FLOOR) & (surface < FIRST_THING))
-    is_side = sides[wall]
-    n[0][wall] = np.where(is_side, -np.sign(p[0][wall]), np.float32(0))
-    n[1][wall] = np.where(is_side, np.float32(0), np.where(p[1][wall] > room.depth / 2, np.float32(-1), np.float32(1)))
-    along, height = np.where(is_side, p[1][wall], p[0][wall]), p[2][wall]
-    tone = _wall_tone(room.wall, along / room.scale, height / room.scale, room.salt)
-    skirting = np.where(height < 0.09, np.float32(0.55), np.float32(1))
-    albedo[:, wall] = _linear(room.wall_colour)[:, None] * (1 + room.contrast * tone) * skirting
+    for wall, axis, sign in ((LEFT_WALL, 0, 1), (RIGHT_WALL, 0, -1), (FAR_WALL, 1, -1), (NEAR_WALL, 1, 1)):
+        index = np.flatnonzero(surface == wall)
+        if index.size:
+            n[axis][index] = sign
+            height = p[2][index]
+            tone = _wall_tone(room.wall, p[1 - axis][index] / room.scale, height / room.scale, room.salt + wall)
+            skirting = np.where(height < 0.09, np.float32(0.55), np.float32(1))
+            albedo[:, index] = _linear(room.wall_colour)[:, None] * ((1 + room.contrast * tone) * skirting)
 
 
 def _floor_tone(kind: str, x: np.ndarray, y: np.ndarray, salt: int) -> np.ndarray:
@@ -152,7 +185,8 @@ def _wall_tone(kind: str, x: np.ndarray, z: np.ndarray, salt: int) -> np.ndarray
         row = np.floor(z / 0.16)
         return 0.9 * _hash(np.floor(x / 0.42 + 0.5 * (row % 2)), row, salt)
     if kind == "panelled":
-        return np.where((x / 0.9 - np.floor(x / 0.9) < 0.05) | (np.abs(z - 1.0) < 0.03), np.float32(-1.4), np.float32(0.2))
+        groove = (x / 0.9 - np.floor(x / 0.9) < 0.05) | (np.abs(z - 1.0) < 0.03)
+        return np.where(groove, np.float32(-1.4), np.float32(0.2))
     return 0.4 * _smooth(x * 0.8, z * 0.8, salt)
 
 

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -24,7 +25,7 @@ WALLS = {"plain": (205, 200, 188), "striped": (195, 198, 205), "brick": (185, 16
 MAX_DEPTH = 10.0  # metres; no room is deep enough to reach it
 REFERENCE_SIZE = 64
 MIN_VISIBLE = 24  # pixels at REFERENCE_SIZE that every solid of a scene shows at least
-SCENE_STREAM, NOISE_STREAM, CAPTION_STREAM = range(3)
+SCENE_STREAM, NOISE_STREAM, CAPTION_STREAM = range(3)  # see generator()
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,13 @@ class Camera:
     yaw: float
     pitch: float
     fov: float
+
+    @cached_property
+    def basis(self) -> tuple[tuple[float, float, float], ...]:
+        """Unit vectors (right, up, forward) in the world frame."""
+        cy, sy = math.cos(self.yaw), math.sin(self.yaw)
+        cp, sp = math.cos(self.pitch), math.sin(self.pitch)
+        return (cy, -sy, 0.0), (sy * sp, cy * sp, cp), (sy * cp, cy * cp, -sp)
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,8 @@ class Light:
 
 @dataclass(frozen=True)
 class Room:
-    """|x| <= width / 2, 0 <= y <= depth (metres). Materials by name; colours sRGB 0..255; pattern: scale, contrast, salt."""
+    """|x| <= width / 2, 0 <= y <= depth, metres. Kind and colour (sRGB 0..255) of floor and walls; contrast, scale and
+    salt of their patterns."""
 
     width: float
     depth: float
@@ -81,7 +90,7 @@ class Thing:
     upright: bool
     rgb: tuple[float, float, float]
 
-    @property
+    @cached_property
     def dimensions(self) -> tuple[float, float]:
         """Metres. Sphere: radius. Cube: half edge. Cylinder, cone: radius, half height. Torus: major, minor radius.
         Capsule: radius, half length of its axis (local x)."""
@@ -91,14 +100,14 @@ class Thing:
             "torus": (0.82 * r, 0.34 * r), "capsule": (0.5 * r, 0.75 * r),
         }[self.shape]  # fmt: skip
 
-    @property
+    @cached_property
     def centre(self) -> tuple[float, float, float]:
         """World position of the solid's local origin."""
         a, b = self.dimensions
         height = {"sphere": a, "cube": a, "cylinder": b, "cone": b, "torus": a + b if self.upright else b, "capsule": a}
         return self.x, self.y, height[self.shape]
 
-    @property
+    @cached_property
     def bound(self) -> float:
         """Radius in metres of a sphere about the centre that holds the solid."""
         a, b = self.dimensions
@@ -108,7 +117,7 @@ class Thing:
         }  # fmt: skip
         return bounds[self.shape] * 1.001
 
-    @property
+    @cached_property
     def footprint(self) -> float:
         """Radius in metres of a floor disc that holds the solid from above."""
         a, b = self.dimensions
@@ -127,28 +136,13 @@ class Scene:
 
 
 def generator(seed: int, index: int, stream: int) -> np.random.Generator:
-    """Return the random stream of one purpose of one scene; streams of different (seed, index, stream) are independent."""
+    """Return the random stream of one purpose of one scene, independent of all other (seed, index, stream)."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, index, stream])))
 
 
-def sample(seed: int, index: int) -> Scene:
-    """Draw the scene of (seed, index). Every solid in it shows >= MIN_VISIBLE pixels at REFERENCE_SIZE; there are 2 to 6."""
-    from scenes.geometry import FIRST_THING, trace  # geometry needs the classes above
+def draw(rng: np.random.Generator) -> Scene:
+    """Draw a scene of up to 6 solids that stand apart in front of the camera; some may be hidden by others."""
 
-    rng = generator(seed, index, SCENE_STREAM)
-    while True:
-        scene = _draw(rng)
-        if len(scene.things) < 2:
-            continue
-        surface = trace(scene, REFERENCE_SIZE)[1]
-        pixels = np.bincount(surface.ravel(), minlength=FIRST_THING + len(scene.things))[FIRST_THING:]
-        # Taking hidden solids away can only uncover more of the others.
-        things = tuple(t for t, n in zip(scene.things, pixels, strict=True) if n >= MIN_VISIBLE)
-        if len(things) >= 2:
-            return replace(scene, things=things)
-
-
-def _draw(rng: np.random.Generator) -> Scene:
     def between(low: float, high: float) -> float:
         return float(rng.uniform(low, high))
 
@@ -163,8 +157,9 @@ def _draw(rng: np.random.Generator) -> Scene:
     )  # fmt: skip
     floor, wall = str(rng.choice(list(FLOORS))), str(rng.choice(list(WALLS)))
     room = Room(
-        width, depth, floor, _vary(rng.random(4).tolist(), FLOORS[floor], 22), wall, _vary(rng.random(4).tolist(), WALLS[wall], 24), between(0.05, 0.16),
-        between(0.8, 1.3), int(rng.integers(1 << 31)),
+        width=width, depth=depth, floor=floor, floor_colour=_vary(rng.random(4).tolist(), FLOORS[floor], 22), wall=wall,
+        wall_colour=_vary(rng.random(4).tolist(), WALLS[wall], 24), contrast=between(0.05, 0.16),
+        scale=between(0.8, 1.3), salt=int(rng.integers(1 << 31)),
     )  # fmt: skip
     wanted = int(rng.choice([2, 3, 4, 5, 6], p=[0.12, 0.24, 0.28, 0.22, 0.14]))
     things: list[Thing] = []
@@ -183,7 +178,7 @@ def _draw(rng: np.random.Generator) -> Scene:
 
 
 def _vary(draw: Sequence[float], colour: tuple[int, int, int], spread: float) -> tuple[float, float, float]:
-    """Shift a colour's brightness by up to `spread`, each channel by a third of it more; `draw` is four numbers in 0..1."""
+    """Shift a colour's brightness by up to `spread` and each channel by a third of it more; draw: 4 numbers in 0..1."""
     shift = (2 * draw[0] - 1) * spread
     return tuple(
         min(max(c + shift + (2 * d - 1) * spread / 3, 5.0), 250.0) for c, d in zip(colour, draw[1:4], strict=True)
@@ -200,11 +195,13 @@ def _place(rng: np.random.Generator, camera: Camera, room: Room) -> Thing | None
     ahead = 1.9 + 3.7 * draw[0]
     across = (1.8 * draw[1] - 0.9) * ahead * math.tan(camera.fov / 2)
     c, s = math.cos(camera.yaw), math.sin(camera.yaw)
+    x, y = camera.x + c * across + s * ahead, camera.y + c * ahead - s * across
+    if abs(x) > room.width / 2 or not 0 < y < room.depth:
+        return None
     colour, size = pick(tuple(COLOURS), draw[2]), pick(tuple(SIZES), draw[3])
     thing = Thing(
         shape=pick(SHAPES, draw[4]), colour=colour, material=pick(MATERIALS, draw[5]), size=size,
-        radius=SIZES[size] * (0.92 + 0.16 * draw[6]), x=camera.x + c * across + s * ahead,
-        y=camera.y + c * ahead - s * across, yaw=(2 * draw[7] - 1) * math.pi, upright=draw[8] < 0.6,
+        radius=SIZES[size] * (0.92 + 0.16 * draw[6]), x=x, y=y, yaw=(2 * draw[7] - 1) * math.pi, upright=draw[8] < 0.6,
         rgb=_vary(draw[9:13], COLOURS[colour], 14),
     )  # fmt: skip
     return thing if _fits(thing, camera, room) else None
@@ -212,13 +209,11 @@ def _place(rng: np.random.Generator, camera: Camera, room: Room) -> Thing | None
 
 def _fits(thing: Thing, camera: Camera, room: Room) -> bool:
     """Whether the solid is inside the room, in view, and neither very small nor very large in the image."""
-    from scenes.geometry import basis
-
     margin = thing.footprint + 0.05
     if abs(thing.x) > room.width / 2 - margin or not margin < thing.y < room.depth - margin:
         return False
     offset = [c - o for c, o in zip(thing.centre, (camera.x, camera.y, camera.z), strict=True)]
-    across, above, ahead = (sum(a * b for a, b in zip(offset, axis, strict=True)) for axis in basis(camera))
+    across, above, ahead = (sum(a * b for a, b in zip(offset, axis, strict=True)) for axis in camera.basis)
     reach = math.tan(camera.fov / 2) * ahead
     if ahead < thing.bound + 0.8 or abs(across) > 0.92 * reach or abs(above) > 0.9 * reach:
         return False
