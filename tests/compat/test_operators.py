@@ -1,7 +1,7 @@
 """The fallback operators against plain float64 loops."""
 
-import loops
 import numpy as np
+import operator_loops as loops
 import pytest
 import torch
 
