@@ -1,0 +1,100 @@
+"""What every pretraining method is: an encoder, one forward pass to named losses, and what its checkpoint must say."""
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from mmengine.model import BaseDataPreprocessor, BaseModel
+from mmengine.registry import MODELS
+
+from backbones import build_encoder
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@MODELS.register_module()
+class ImagePreprocessor(BaseDataPreprocessor):
+    """Move a batch to the device and normalise its images there.
+
+    Args:
+        mean, std: per channel, for images in [0, 1].
+
+    A batch is {"inputs": {"image": [B, 3, H, W] uint8, or float in [0, 1], ...}}; the other tensors pass unchanged.
+    """
+
+    def __init__(
+        self,
+        mean: tuple[float, float, float] = IMAGENET_MEAN,
+        std: tuple[float, float, float] = IMAGENET_STD,
+    ) -> None:
+        super().__init__(non_blocking=True)
+        self.mean, self.std = list(mean), list(std)
+        # (x / 255 - mean) / std = x * scale + shift, one pass over the batch
+        std_tensor = torch.tensor(std).view(1, 3, 1, 1)
+        self.register_buffer("scale", 1 / std_tensor, persistent=False)
+        self.register_buffer("shift", -torch.tensor(mean).view(1, 3, 1, 1) / std_tensor, persistent=False)
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Return the batch on the device, its images as normalised float32."""
+        inputs = self.cast_data(data["inputs"])
+        image = inputs["image"]
+        scale = self.scale / 255 if image.dtype == torch.uint8 else self.scale
+        return {"inputs": {**inputs, "image": torch.addcmul(self.shift, image.to(scale.dtype), scale)}}
+
+
+class PretrainMethod(BaseModel):
+    """Base of the methods in `pretrain/methods/`.
+
+    A method implements `losses(inputs)`; the entries of the returned dict whose names contain "loss" are summed and
+    minimised, the others are only logged. Masks and dropout draw from torch's global generator, which the training loop
+    seeds from (seed, iteration).
+
+    Args:
+        encoder: {"name": timm name, "kwargs": {...}}, given to `backbones.build_encoder`.
+        data_preprocessor: config of the preprocessor; ImageNet's mean and std unless given.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"image"})  # keys of `inputs` that the method learns from
+
+    def __init__(self, encoder: dict[str, Any], data_preprocessor: dict | None = None) -> None:
+        super().__init__(data_preprocessor or {"type": "ImagePreprocessor"})
+        self.encoder_cfg = {"name": encoder["name"], "kwargs": dict(encoder.get("kwargs", {}))}
+        self.encoder = build_encoder(self.encoder_cfg["name"], self.encoder_cfg["kwargs"])
+        self.progress = 0.0
+
+    def init_weights(self) -> None:
+        """Do nothing: weights are drawn on construction.
+
+        mmengine would call timm's own `init_weights` on the encoder once more, which overwrites fixed positions and
+        parts a teacher from the student it was copied from.
+        """
+
+    def forward(self, inputs: dict[str, torch.Tensor], mode: Literal["loss"] = "loss") -> dict[str, torch.Tensor]:
+        """Return the named losses of a batch that the preprocessor has prepared."""
+        if mode != "loss":
+            raise NotImplementedError(f"pretraining has no mode {mode!r}: load the exported encoder to compute features")
+        return self.losses(inputs)
+
+    def losses(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return the named losses of a batch: image [B, 3, H, W], and tokens [B, T] or label [B] where used."""
+        raise NotImplementedError
+
+    def before_step(self, progress: float) -> None:
+        """Take note of the share of training done, in [0, 1), before an iteration: schedules read `self.progress`."""
+        self.progress = progress
+
+    def after_step(self, progress: float) -> None:
+        """Update what no gradient updates (a teacher, a clamp) after an optimizer step; progress in (0, 1]."""
+
+    def text_state(self) -> dict[str, torch.Tensor] | None:
+        """Tensors of the text tower and the projections for the checkpoint; None for methods without text."""
+        return None
+
+    def checkpoint_meta(self) -> dict[str, Any]:
+        """The part of checkpoint.json that the model knows."""
+        preprocessor = self.data_preprocessor
+        return {
+            "encoder": self.encoder_cfg,
+            "image": {"mean": list(preprocessor.mean), "std": list(preprocessor.std)},
+            "text": None,
+        }

@@ -1,0 +1,56 @@
+"""Complete a pretraining config from its data: data set class, vocabulary, number of classes, log of corrupt samples."""
+
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.registry import MODELS
+
+from engine.errors import UserError
+from pretrain.base import PretrainMethod
+from pretrain.data import ImageFolder
+from pretrain.shards import shard_vocabulary
+
+DATASETS_OF_KIND = {"image_text": "ImageTextShards", "image_folder": "ImageFolder", "dense": "DenseFolder"}
+OFFERS = {"image_text": {"image", "tokens"}, "image_folder": {"image", "label"}, "dense": {"image", "seg", "depth"}}
+
+
+def method_class(name: str) -> type[PretrainMethod]:
+    """The method class registered as `name`; UserError with the known ones otherwise."""
+    found = MODELS.get(name)
+    if found is None or not issubclass(found, PretrainMethod):
+        known = sorted(n for n, c in MODELS.module_dict.items() if issubclass(c, PretrainMethod) and c is not PretrainMethod)
+        raise UserError(f"unknown pretraining method model.type={name!r}: choose one of {', '.join(known)}")
+    return found
+
+
+def complete(cfg: Config) -> None:
+    """Fill the values of `cfg` that only the data can tell; call it once the data exist, before the runner is built.
+
+    `model.text.vocabulary = "data"` becomes the list of token ids in the captions, and `model.num_classes = None` the
+    number of class folders.
+
+    Raises:
+        UserError: unknown method, or data that do not offer what the method learns from.
+    """
+    data, dataset = cfg.data, cfg.train_dataloader.dataset
+    if dataset.type == "Addressed":
+        dataset = dataset.dataset
+    method = method_class(cfg.model.type)
+    if missing := sorted(method.needs - OFFERS[data.kind]):
+        fitting = [kind for kind, offered in OFFERS.items() if method.needs <= offered]
+        raise UserError(
+            f"{cfg.method} learns from {' and '.join(missing)}, which data set {data.name!r} of kind {data.kind!r} does "
+            f"not offer: give it data of kind {' or '.join(fitting)}"
+        )
+    dataset.type = DATASETS_OF_KIND[data.kind]
+    dataset.name = data.name
+    dataset.corrupt_log = str(Path(cfg.work_dir, "corrupt_samples.txt"))
+    if data.kind == "image_text":
+        dataset.pattern = data.get("pattern", "*.tar")
+    else:
+        for key in ("captions", "context", "pattern"):
+            dataset.pop(key, None)
+    if cfg.model.get("text", {}).get("vocabulary") == "data":
+        cfg.model.text.vocabulary = shard_vocabulary(dataset.root, dataset.pattern)
+    if "num_classes" in cfg.model and cfg.model.num_classes is None:
+        cfg.model.num_classes = len(ImageFolder.scan(Path(dataset.root))[0])

@@ -1,0 +1,114 @@
+"""MAE: reconstruct masked patches from the visible quarter (He et al. 2022; facebookresearch/mae).
+
+The encoder sees CLS and the visible patches only, with fixed sine-cosine positions. A narrow decoder gets those tokens
+and a mask token at every hidden place. The target is each hidden patch's pixels, normalised by the patch's own mean and
+unbiased variance; the loss is the mean squared error over hidden patches.
+"""
+
+from typing import Any
+
+import torch
+from mmengine.registry import MODELS
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from pretrain.base import PretrainMethod
+from pretrain.masking import RandomMask, encode_visible, fill, random_mask, require_droppable, sincos_positions, take
+
+
+def patchify(images: Tensor, patch: int) -> Tensor:
+    """Images [B, 3, h * p, w * p] -> patches [B, h * w, p * p * 3], pixel order (row, column, channel)."""
+    b, c, height, width = images.shape
+    h, w = height // patch, width // patch
+    x = images.reshape(b, c, h, patch, w, patch)
+    return x.permute(0, 2, 4, 3, 5, 1).reshape(b, h * w, patch * patch * c)  # [b, h, w, p, p, c] -> [b, hw, ppc]
+
+
+def normalise_patches(patches: Tensor) -> Tensor:
+    """(x - mean) / sqrt(var + 1e-6) over the last axis, with the unbiased variance."""
+    centred = patches - patches.mean(dim=-1, keepdim=True)
+    variance = centred.square().sum(dim=-1, keepdim=True) / (patches.shape[-1] - 1)  # unbiased, as published
+    return centred * (variance + 1e-6).rsqrt()
+
+
+@MODELS.register_module()
+class MAE(PretrainMethod):
+    """Masked autoencoder.
+
+    Args:
+        encoder: see PretrainMethod; a plain ViT.
+        mask_ratio: share of hidden patches.
+        decoder_width, decoder_depth, decoder_heads: of the decoder; 512, 8 and 16 in the paper.
+        normalise_target: per-patch normalised pixels instead of raw ones.
+    """
+
+    def __init__(
+        self,
+        encoder: dict[str, Any],
+        mask_ratio: float = 0.75,
+        decoder_width: int = 512,
+        decoder_depth: int = 8,
+        decoder_heads: int = 16,
+        normalise_target: bool = True,
+        data_preprocessor: dict | None = None,
+    ) -> None:
+        super().__init__(encoder, data_preprocessor)
+        require_droppable(self.encoder, self.encoder_cfg["name"])
+        self.mask_ratio, self.normalise_target = mask_ratio, normalise_target
+        self.patch = self.encoder.patch_embed.patch_size[0]
+        grid = self.encoder.patch_embed.grid_size
+        self.fix_encoder_positions(grid)
+
+        self.decoder_embed = nn.Linear(self.encoder.embed_dim, decoder_width)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, decoder_width))
+        self.register_buffer("decoder_positions", sincos_positions(decoder_width, grid), persistent=False)
+        self.decoder_blocks = nn.Sequential(
+            *(Block(decoder_width, decoder_heads, qkv_bias=True) for _ in range(decoder_depth))
+        )
+        self.decoder_norm = nn.LayerNorm(decoder_width)
+        self.decoder_pred = nn.Linear(decoder_width, self.patch**2 * 3)
+        self.reset_parameters()
+
+    def fix_encoder_positions(self, grid: tuple[int, int]) -> None:
+        """Set the encoder's positions to sine-cosine (zero for CLS) and keep them there."""
+        positions = self.encoder.pos_embed
+        prefix = positions.shape[1] - grid[0] * grid[1]
+        positions.requires_grad_(False).zero_()
+        positions[:, prefix:] = sincos_positions(self.encoder.embed_dim, grid)
+
+    def reset_parameters(self) -> None:
+        """The published start: Xavier-uniform linears and patch projection, normal CLS and mask tokens (std 0.02)."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        projection = self.encoder.patch_embed.proj.weight
+        nn.init.xavier_uniform_(projection.view(len(projection), -1))
+        nn.init.normal_(self.mask_token, std=0.02)
+        if self.encoder.cls_token is not None:
+            nn.init.normal_(self.encoder.cls_token, std=0.02)
+
+    def losses(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Image [B, 3, H, W] -> the mean squared error over hidden patches."""
+        images = inputs["image"]
+        target = patchify(images, self.patch)  # [B, N, p * p * 3]
+        mask = random_mask(len(images), target.shape[1], self.mask_ratio, images.device)
+        latent = encode_visible(self.encoder, images, mask.keep)  # [B, P + V, D]
+        prediction = self.decode(latent, mask)  # [B, M, p * p * 3]
+        hidden = take(target, mask.hidden)  # [B, M, p * p * 3]
+        if self.normalise_target:
+            hidden = normalise_patches(hidden)
+        return {"loss_pixel": (prediction.float() - hidden).square().mean()}
+
+    def decode(self, latent: Tensor, mask: RandomMask) -> Tensor:
+        """Encoder tokens [B, P + V, D] -> predicted pixels of the hidden patches [B, M, p * p * 3].
+
+        Every hidden patch has the same number of pixels and every image as many hidden patches, so the mean over
+        hidden patches only is the paper's loss; visible ones are never projected to pixels.
+        """
+        x = self.decoder_embed(latent)
+        prefix = x.shape[1] - mask.keep.shape[1]
+        patches = fill(x[:, prefix:], self.mask_token, mask) + self.decoder_positions  # [B, N, width]
+        x = self.decoder_blocks(torch.cat([x[:, :prefix], patches], dim=1))[:, prefix:]
+        return self.decoder_pred(self.decoder_norm(take(x, mask.hidden)))
