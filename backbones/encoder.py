@@ -125,7 +125,7 @@ def flops_per_image(module: nn.Module, height: int, width: int) -> int:
     module.eval()
     try:
         # The plain attention kernel is made of matrix products, which the counter knows on every device.
-        with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             module(image)
     finally:
         module.train(was_training)
@@ -138,7 +138,7 @@ def encoder_flops(encoder: Mapping[str, Any], size: tuple[int, int]) -> int:
     A size that is no multiple of the encoder's largest stride is rounded up, as the adapters pad it.
     """
     with torch.device("meta"):
-        module = build_encoder(encoder["name"], encoder["kwargs"])
+        module = build_encoder(encoder["name"], encoder["kwargs"]).requires_grad_(False)
     multiple = max(describe_encoder(module).strides)
     height, width = (math.ceil(side / multiple) * multiple for side in size)
     return flops_per_image(module, height, width)
