@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from scenes.world import Room, Scene, Thing
+from scenes.world import Camera, Room, Scene, Thing
 
 Vector = tuple  # three components, each float or float32 array
 FLOOR, LEFT_WALL, RIGHT_WALL, FAR_WALL, NEAR_WALL, FIRST_THING = range(6)
@@ -102,8 +102,7 @@ def _capsule(o: Vector, d: Vector, radius: float, half: float) -> np.ndarray:
 
 def _torus(o: Vector, d: Vector, major: float, minor: float) -> np.ndarray:
     """Sphere tracing (Hart 1996) by the exact distance to a torus about z, inside its slab and bounding sphere."""
-    shape = d[0].shape
-    flat = [np.broadcast_to(np.asarray(c, np.float32), shape).ravel() for c in (*o, *d)]
+    flat = [np.broadcast_to(np.asarray(c, np.float32), d[0].shape) for c in (*o, *d)]
     speed = np.sqrt(flat[3] * flat[3] + flat[4] * flat[4] + flat[5] * flat[5])
     (ox, oy, oz), (ux, uy, uz) = flat[:3], [c / speed for c in flat[3:]]
     along = ox * ux + oy * uy + oz * uz
@@ -134,7 +133,7 @@ def _torus(o: Vector, d: Vector, major: float, minor: float) -> np.ndarray:
         if not going.size:
             break
         live, s, ray = live[going], s[going], [c[going] for c in ray]
-    return (result / speed).reshape(shape)  # [rays] -> the rays' own shape
+    return result / speed
 
 
 def intersect(thing: Thing, o: Vector, d: Vector) -> np.ndarray:
@@ -206,44 +205,41 @@ def _room(room: Room, o: Vector, d: Vector) -> tuple[np.ndarray, np.ndarray]:
     return np.minimum(tz, wall), surface
 
 
-def _span(across: float, ahead: float, radius: float, coordinates: np.ndarray) -> slice:
-    """Entries of the sorted `coordinates` (tangents) that can see a sphere; all of them when the sphere is close."""
-    distance = math.hypot(across, ahead)
-    if ahead <= radius or distance <= radius:
-        return slice(None)
-    middle, half = math.atan2(across, ahead), math.asin(radius / distance)
-    low = math.tan(max(middle - half, -1.5)) - 1e-4
-    high = math.tan(min(middle + half, 1.5)) + 1e-4
-    inside = np.flatnonzero((coordinates >= low) & (coordinates <= high))
-    return slice(inside[0], inside[-1] + 1) if inside.size else slice(0, 0)
+def rays(
+    camera: Camera, size: int, shift: tuple[float, float] = (0.0, 0.0), pixels: np.ndarray | None = None
+) -> Vector:
+    """Directions of the rays through pixels of a size x size image, three arrays [N] float32, forward component 1.
 
-
-def trace(scene: Scene, size: int) -> tuple[np.ndarray, np.ndarray, Vector]:
-    """Cast one ray through the centre of each of size x size pixels.
-
-    Returns depth [size, size] float32 (metres along the optical axis), surface [size, size] uint8 (FLOOR .. NEAR_WALL,
-    or FIRST_THING + k for scene.things[k]) and the ray directions (three arrays [size, size]; forward component 1).
+    shift: offset (right, down) from the pixel's centre in pixels; pixels: flat row-major indices [N], all by default.
     """
-    camera = scene.camera
     right, up, forward = camera.basis
     reach = math.tan(camera.fov / 2)
-    u = ((np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1) * reach  # [size]
-    v = -u
-    d = tuple(forward[k] + u[None, :] * right[k] + v[:, None] * up[k] for k in range(3))  # each [size, size]
-    o = (camera.x, camera.y, camera.z)
+    row, column = np.divmod(np.arange(size * size) if pixels is None else pixels, size)
+    u = ((column.astype(np.float32) + (0.5 + shift[0])) * (2 / size) - 1) * reach
+    v = (1 - (row.astype(np.float32) + (0.5 + shift[1])) * (2 / size)) * reach
+    return tuple(forward[k] + u * right[k] + v * up[k] for k in range(3))
+
+
+def cast(scene: Scene, d: Vector) -> tuple[np.ndarray, np.ndarray]:
+    """What rays from the camera along `d` [N] (see rays) meet first.
+
+    Returns depth [N] float32, metres along the optical axis, and surface [N] uint8: FLOOR .. NEAR_WALL, or
+    FIRST_THING + k for scene.things[k].
+    """
+    o = (scene.camera.x, scene.camera.y, scene.camera.z)
     depth, surface = _room(scene.room, o, d)
+    length2 = d[0] * d[0] + d[1] * d[1] + d[2] * d[2]
     for k, thing in enumerate(scene.things):
-        offset = tuple(c - p for c, p in zip(thing.centre, o, strict=True))
-        across, above, ahead = (sum(a * b for a, b in zip(offset, axis, strict=True)) for axis in (right, up, forward))
-        window = (_span(above, ahead, thing.bound, v), _span(across, ahead, thing.bound, u))
-        part = depth[window]
-        if not part.size:
-            continue
-        t = intersect(thing, to_local(thing, tuple(-c for c in offset)), to_local(thing, tuple(c[window] for c in d)))
-        nearer = (t > 0) & (t < part)
-        part[nearer] = t[nearer]
-        surface[window][nearer] = FIRST_THING + k
-    return depth, surface, d
+        w = tuple(c - p for c, p in zip(thing.centre, o, strict=True))
+        along = w[0] * d[0] + w[1] * d[1] + w[2] * d[2]
+        reach2 = w[0] * w[0] + w[1] * w[1] + w[2] * w[2] - thing.bound**2
+        index = np.flatnonzero((along * along > reach2 * length2) & (along > 0))  # rays into the bounding sphere
+        t = intersect(thing, to_local(thing, tuple(-c for c in w)), to_local(thing, tuple(c[index] for c in d)))
+        nearer = (t > 0) & (t < depth[index])
+        index = index[nearer]
+        depth[index] = t[nearer]
+        surface[index] = FIRST_THING + k
+    return depth, surface
 
 
 def shadowed(scene: Scene, surface: np.ndarray, p: Vector, n: Vector) -> np.ndarray:

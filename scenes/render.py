@@ -1,8 +1,9 @@
 """From a scene to an image and its exact labels.
 
-Labels come from one ray through each pixel's centre; the colour image is the mean of 2 x 2 rays per pixel, so colours
-at edges blend while labels do not. Shading: Lambert, Blinn-Phong highlights (Blinn 1977), one point light with hard
-shadows, ambient light, patterned floor and walls, sensor noise.
+Labels come from one ray through each pixel's centre. So do colours, but where a pixel differs from a neighbour in what
+it shows or in whether the light reaches it, its colour is the mean of 2 x 2 rays: colours blend at edges, labels do
+not. Shading: Lambert, Blinn-Phong highlights (Blinn 1977), one point light with hard shadows, ambient light, patterned
+floor and walls, sensor noise.
 """
 
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ from scenes.world import (
     generator,
 )  # fmt: skip
 
+GLOSS = {"matte": 0.0, "shiny": 0.55, "metal": 0.9}  # strength of highlights
+
 
 @dataclass(frozen=True)
 class View:
@@ -38,63 +41,72 @@ class View:
     depth: np.ndarray
 
 
-Traced = tuple[np.ndarray, np.ndarray, Vector]
-
-
-def compose(seed: int, index: int) -> tuple[Scene, Traced]:
-    """Draw the scene of (seed, index): 2 to 6 solids, each with >= MIN_VISIBLE visible pixels at REFERENCE_SIZE.
-
-    Returns it with its geometry.trace at that size.
-    """
+def compose(seed: int, index: int) -> Scene:
+    """Draw the scene of (seed, index): 2 to 6 solids, each with >= MIN_VISIBLE visible pixels at REFERENCE_SIZE."""
     rng = generator(seed, index, SCENE_STREAM)
     while True:
         scene = draw(rng)
-        if len(scene.things) < 2:
-            continue
-        traced = geometry.trace(scene, REFERENCE_SIZE)
-        pixels = np.bincount(traced[1].ravel(), minlength=FIRST_THING + len(scene.things))[FIRST_THING:]
-        if pixels.min() >= MIN_VISIBLE:
-            return scene, traced
+        surface = geometry.cast(scene, geometry.rays(scene.camera, REFERENCE_SIZE))[1]
+        pixels = np.bincount(surface, minlength=FIRST_THING + len(scene.things))[FIRST_THING:]
         # Taking hidden solids away can only uncover more of the others.
         seen = tuple(t for t, n in zip(scene.things, pixels, strict=True) if n >= MIN_VISIBLE)
         if len(seen) >= 2:
-            scene = replace(scene, things=seen)
-            return scene, geometry.trace(scene, REFERENCE_SIZE)
+            return replace(scene, things=seen)
 
 
 def view(seed: int, index: int, size: int = REFERENCE_SIZE) -> View:
     """Draw and render the scene of (seed, index) at size x size pixels. A pure function of its arguments."""
-    scene, traced = compose(seed, index)
-    depth, surface, _ = traced if size == REFERENCE_SIZE else geometry.trace(scene, size)
-    semantic_of = np.array(
-        [0] + [1] * (FIRST_THING - 1) + [CLASSES.index(t.shape) for t in scene.things], np.uint8
-    )  # [surfaces]
-    noise = generator(seed, index, NOISE_STREAM).standard_normal((size, size, 3), dtype=np.float32)
-    rgb = np.clip(shade(scene, size) + scene.noise * noise + 0.5, 0, 255).astype(np.uint8)
+    return render(compose(seed, index), size, generator(seed, index, NOISE_STREAM))
+
+
+def render(scene: Scene, size: int, rng: np.random.Generator) -> View:
+    """Render `scene` at size x size pixels with sensor noise drawn from `rng`."""
+    d = geometry.rays(scene.camera, size)
+    depth, surface = geometry.cast(scene, d)
+    colour, lit = _shade(scene, d, depth, surface)
+    edge = _edges((surface * np.uint8(2) + lit).reshape(size, size))  # [size^2] -> [size, size]
+    if edge.size:
+        shifts = [(x, y) for x in (-0.25, 0.25) for y in (-0.25, 0.25)]
+        fine = [geometry.rays(scene.camera, size, shift, edge) for shift in shifts]
+        fine = tuple(np.concatenate(c) for c in zip(*fine, strict=True))  # [4 * edges]
+        samples, _ = _shade(scene, fine, *geometry.cast(scene, fine))
+        samples = samples.reshape(3, len(shifts), edge.size)  # [3, 4 * edges] -> [3, 4, edges]
+        colour[:, edge] = (samples[:, 0] + samples[:, 1] + samples[:, 2] + samples[:, 3]) * np.float32(0.25)
+    image = colour.T.reshape(size, size, 3)  # [3, size^2] -> [size, size, 3]
+    noise = rng.standard_normal((size, size, 3), dtype=np.float32)
+    rgb = np.clip(image + scene.noise * noise + np.float32(0.5), 0, 255).astype(np.uint8)
+    semantic_of = [0] + [1] * (FIRST_THING - 1) + [CLASSES.index(t.shape) for t in scene.things]
+    surface = surface.reshape(size, size)  # [size^2] -> [size, size]
     instance = np.maximum(surface, FIRST_THING - 1) - np.uint8(FIRST_THING - 1)
-    return View(scene, rgb, instance, semantic_of[surface], depth)
+    return View(scene, rgb, instance, np.array(semantic_of, np.uint8)[surface], depth.reshape(size, size))
 
 
-def shade(scene: Scene, size: int) -> np.ndarray:
-    """Return the noise-free colour image [size, size, 3] float32 in 0..255."""
-    fine = size * 2
-    depth, surface, d = geometry.trace(scene, fine)
-    t, surface = depth.ravel(), surface.ravel()  # [fine * fine]
-    d = tuple(c.ravel() for c in d)
-    eye = (scene.camera.x, scene.camera.y, scene.camera.z)
+def _edges(key: np.ndarray) -> np.ndarray:
+    """Flat indices of the pixels of key [S, S] that differ from one of their four neighbours."""
+    across, down = key[:, 1:] != key[:, :-1], key[1:] != key[:-1]
+    edge = np.zeros(key.shape, bool)
+    edge[:, 1:] |= across
+    edge[:, :-1] |= across
+    edge[1:] |= down
+    edge[:-1] |= down
+    return np.flatnonzero(edge)
+
+
+def _shade(scene: Scene, d: Vector, t: np.ndarray, surface: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Colour [3, N] float32 in 0..255 of the points at depth t [N] along d, and whether the light reaches them [N]."""
+    light, eye = scene.light, (scene.camera.x, scene.camera.y, scene.camera.z)
     p = tuple(eye[k] + t * d[k] for k in range(3))
     n = tuple(np.zeros_like(t) for _ in range(3))
     albedo = np.empty((3, t.size), np.float32)
     gloss = np.zeros(t.size, np.float32)
     _paint_room(scene, surface, p, n, albedo)
-    things = [np.flatnonzero(surface == FIRST_THING + k) for k in range(len(scene.things))]
-    for thing, index in zip(scene.things, things, strict=True):
-        local = geometry.to_local(thing, tuple(p[k][index] - thing.centre[k] for k in range(3)))
+    for k, thing in enumerate(scene.things):
+        index = np.flatnonzero(surface == FIRST_THING + k)
+        local = geometry.to_local(thing, tuple(p[i][index] - thing.centre[i] for i in range(3)))
         for axis, component in zip(n, geometry.to_world(thing, geometry.normal(thing, local)), strict=True):
             axis[index] = component
         albedo[:, index] = _linear(thing.rgb)[:, None]
-        gloss[index] = {"matte": 0.0, "shiny": 0.55, "metal": 0.9}[thing.material]
-    light = scene.light
+        gloss[index] = GLOSS[thing.material]
     to_light = [position - c for position, c in zip((light.x, light.y, light.z), p, strict=True)]
     distance2 = to_light[0] * to_light[0] + to_light[1] * to_light[1] + to_light[2] * to_light[2]
     inverse = 1 / np.sqrt(distance2)
@@ -103,15 +115,11 @@ def shade(scene: Scene, size: int) -> np.ndarray:
     lit = (facing > 0) & ~geometry.shadowed(scene, surface, p, n)
     direct = np.where(lit, facing, np.float32(0)) * (light.power * 9.0) / (6.0 + distance2)
     ambient = light.ambient * (np.float32(0.8) + np.float32(0.2) * n[2])
-    colour = albedo * np.stack([ambient * f + direct * c for f, c in zip((1.0, 1.0, 1.0), light.colour, strict=True)])
+    colour = albedo * np.stack([ambient + direct * factor for factor in light.colour])
     shiny = np.flatnonzero(gloss > 0)
     if shiny.size:
         _add_gloss(scene, colour, gloss, albedo, shiny, d, n, to_light, lit)
-    image = np.sqrt(np.clip(colour, 0, 1)) * np.float32(255)  # gamma 2
-    image = image.reshape(3, fine, fine)  # [3, fine^2] -> [3, fine, fine]
-    image = image[:, ::2] + image[:, 1::2]
-    image = (image[:, :, ::2] + image[:, :, 1::2]) * np.float32(0.25)
-    return np.ascontiguousarray(image.transpose(1, 2, 0))  # [S, S, 3]
+    return np.sqrt(np.clip(colour, 0, 1)) * np.float32(255), lit  # gamma 2
 
 
 def _add_gloss(

@@ -24,7 +24,7 @@ FLOORS = {"wooden": (150, 110, 75), "tiled": (170, 165, 155), "carpeted": (125, 
 WALLS = {"plain": (205, 200, 188), "striped": (195, 198, 205), "brick": (185, 160, 148), "panelled": (190, 186, 172)}
 MAX_DEPTH = 10.0  # metres; no room is deep enough to reach it
 REFERENCE_SIZE = 64
-MIN_VISIBLE = 24  # pixels at REFERENCE_SIZE that every solid of a scene shows at least
+MIN_VISIBLE = 32  # pixels at REFERENCE_SIZE that every solid of a scene shows at least
 SCENE_STREAM, NOISE_STREAM, CAPTION_STREAM = range(3)  # see generator()
 
 
@@ -192,7 +192,7 @@ def _place(rng: np.random.Generator, camera: Camera, room: Room) -> Thing | None
     def pick(options: Sequence[str], value: float) -> str:
         return options[int(value * len(options))]
 
-    ahead = 1.9 + 3.7 * draw[0]
+    ahead = 1.8 + 3.4 * draw[0]
     across = (1.8 * draw[1] - 0.9) * ahead * math.tan(camera.fov / 2)
     c, s = math.cos(camera.yaw), math.sin(camera.yaw)
     x, y = camera.x + c * across + s * ahead, camera.y + c * ahead - s * across
@@ -217,4 +217,4 @@ def _fits(thing: Thing, camera: Camera, room: Room) -> bool:
     reach = math.tan(camera.fov / 2) * ahead
     if ahead < thing.bound + 0.8 or abs(across) > 0.92 * reach or abs(above) > 0.9 * reach:
         return False
-    return 10 <= REFERENCE_SIZE * thing.bound / reach <= 34
+    return 14 <= REFERENCE_SIZE * thing.bound / reach <= 40
