@@ -72,7 +72,7 @@ class PretrainMethod(BaseModel):
     def forward(self, inputs: dict[str, torch.Tensor], mode: Literal["loss"] = "loss") -> dict[str, torch.Tensor]:
         """Return the named losses of a batch that the preprocessor has prepared."""
         if mode != "loss":
-            raise NotImplementedError(f"pretraining has no mode {mode!r}: load the exported encoder to compute features")
+            raise NotImplementedError(f"pretraining has no mode {mode!r}: load the exported encoder for features")
         return self.losses(inputs)
 
     def losses(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

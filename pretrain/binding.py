@@ -1,4 +1,4 @@
-"""Complete a pretraining config from its data: data set class, vocabulary, number of classes, log of corrupt samples."""
+"""Complete a pretraining config from its data: data set class, vocabulary, number of classes, corrupt samples' log."""
 
 from pathlib import Path
 
@@ -17,8 +17,9 @@ OFFERS = {"image_text": {"image", "tokens"}, "image_folder": {"image", "label"},
 def method_class(name: str) -> type[PretrainMethod]:
     """The method class registered as `name`; UserError with the known ones otherwise."""
     found = MODELS.get(name)
-    if found is None or not issubclass(found, PretrainMethod):
-        known = sorted(n for n, c in MODELS.module_dict.items() if issubclass(c, PretrainMethod) and c is not PretrainMethod)
+    if not isinstance(found, type) or not issubclass(found, PretrainMethod):
+        classes = [c for c in MODELS.module_dict.values() if isinstance(c, type) and issubclass(c, PretrainMethod)]
+        known = sorted(c.__name__ for c in classes)
         raise UserError(f"unknown pretraining method model.type={name!r}: choose one of {', '.join(known)}")
     return found
 
@@ -27,7 +28,7 @@ def complete(cfg: Config) -> None:
     """Fill the values of `cfg` that only the data can tell; call it once the data exist, before the runner is built.
 
     `model.text.vocabulary = "data"` becomes the list of token ids in the captions, and `model.num_classes = None` the
-    number of class folders.
+    number of classes.
 
     Raises:
         UserError: unknown method, or data that do not offer what the method learns from.
@@ -39,8 +40,8 @@ def complete(cfg: Config) -> None:
     if missing := sorted(method.needs - OFFERS[data.kind]):
         fitting = [kind for kind, offered in OFFERS.items() if method.needs <= offered]
         raise UserError(
-            f"{cfg.method} learns from {' and '.join(missing)}, which data set {data.name!r} of kind {data.kind!r} does "
-            f"not offer: give it data of kind {' or '.join(fitting)}"
+            f"{cfg.method} learns from {' and '.join(missing)}, which data set {data.name!r} of kind {data.kind!r} "
+            f"does not offer: give it data of kind {' or '.join(fitting)}"
         )
     dataset.type = DATASETS_OF_KIND[data.kind]
     dataset.name = data.name
@@ -53,4 +54,5 @@ def complete(cfg: Config) -> None:
     if cfg.model.get("text", {}).get("vocabulary") == "data":
         cfg.model.text.vocabulary = shard_vocabulary(dataset.root, dataset.pattern)
     if "num_classes" in cfg.model and cfg.model.num_classes is None:
-        cfg.model.num_classes = len(ImageFolder.scan(Path(dataset.root))[0])
+        classes = data.classes if data.kind == "dense" else ImageFolder.scan(Path(dataset.root))[0]
+        cfg.model.num_classes = len(classes)

@@ -49,8 +49,8 @@ def to_tensor(image: np.ndarray) -> torch.Tensor:
 class PretrainDataset(Dataset):
     """What the data sets share: cropping, and the treatment of corrupt samples.
 
-    A corrupt sample is replaced by the next good index under the same random state, named in `corrupt_log`, and ends the
-    run once such samples are more than `max_corrupt` of all.
+    A corrupt sample is replaced by the next good index under the same random state and named in `corrupt_log`; the run
+    ends once such samples are more than `max_corrupt` of all.
 
     Args:
         size: side of the images in pixels.
@@ -107,7 +107,7 @@ class PretrainDataset(Dataset):
         if len(named) > self.max_corrupt * len(self):
             raise UserError(
                 f"{len(named)} of {len(self)} samples are corrupt, more than {self.max_corrupt:.1%}; the last is "
-                f"{self.where(index)} ({reason}), all are in {self.corrupt_log or 'the log'}: repair the data, or raise "
+                f"{self.where(index)} ({reason}), all are in {self.corrupt_log}: repair the data, or raise "
                 "train_dataloader.dataset.max_corrupt"
             )
 
@@ -144,8 +144,8 @@ class ImageTextShards(PretrainDataset):
         found = read_captions(self.reader.read(0, 1), self.reader.read(0, 2))
         if self.captions not in found:
             raise UserError(
-                f"the shards in {root} have no caption {self.captions!r}; they have {', '.join(sorted(found)) or 'none'}: "
-                "choose with --cfg-options captions=NAME"
+                f"the shards in {root} have no caption {self.captions!r} but {', '.join(sorted(found)) or 'none'}: "
+                "choose one with --cfg-options captions=NAME"
             )
 
     def __len__(self) -> int:

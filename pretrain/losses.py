@@ -47,8 +47,8 @@ def contrastive_losses(image: Tensor, text: Tensor, logit_scale: Tensor) -> tupl
     """CLIP's two directions (image -> text, text -> image) against all captions and images of the global batch.
 
     L_I = -1/B sum_i log softmax_j(<e^I_i, e^T_j> exp(s))_i, and L_T with the roles swapped (Radford et al. 2021).
-    Each process scores its own rows against everyone's columns; the mean over processes is the loss of the global batch,
-    and its gradients are what data-parallel averaging gives.
+    Each process scores its own rows against everyone's columns; the mean over processes is the loss of the global
+    batch, and data-parallel averaging gives its gradients.
 
     Args:
         image, text: projected features [B, D], not yet normalised; row i of both belongs together.

@@ -57,8 +57,7 @@ def require_droppable(encoder: nn.Module, name: str) -> None:
 def embed_tokens(encoder: VisionTransformer, images: Tensor) -> tuple[Tensor, Tensor]:
     """Images [B, 3, H, W] -> prefix tokens [B, P, D] and patch tokens [B, N, D], positions added.
 
-    The same numbers as timm's own embedding, but prefix and patches apart, so that patches can be dropped. Patch dropout
-    is left out on purpose: the mask takes its place.
+    The same numbers as timm's own embedding, but prefix and patches apart, so that patches can be dropped.
     """
     x = encoder.patch_embed(images)
     if x.ndim == 4:  # dynamic_img_size keeps [B, h, w, D]

@@ -39,7 +39,7 @@ def list_shards(root: Path, pattern: str) -> list[Path]:
         raise UserError(f"there is no folder of image-text shards {root}: check root in the data section")
     shards = sorted(root.glob(pattern))
     if not shards:
-        raise UserError(f"no shard {pattern} in {root}: put WebDataset or img2dataset tars there, or check root and pattern")
+        raise UserError(f"no shard {pattern} in {root}: put image-text tars there, or check root and pattern")
     return shards
 
 
@@ -76,7 +76,7 @@ def read_headers(path: Path) -> list[tuple[str, list[tuple[int, int]]]]:
                 if member.offset_data + member.size > path.stat().st_size:
                     raise tarfile.ReadError("ends in the middle of a member")
     except tarfile.TarError as error:
-        raise UserError(f"shard {path} cannot be read ({error}): fetch it again, or move it out of the folder") from None
+        raise UserError(f"shard {path} cannot be read ({error}): fetch it again or move it away") from None
     return list(samples.items())
 
 
@@ -156,8 +156,8 @@ def read_captions(text: bytes | None, record: bytes | None) -> dict[str, str]:
     return found
 
 
-def shard_vocabulary(root: str | Path, pattern: str = "*.tar") -> list[int]:
-    """The CLIP token ids that occur in any caption of any sample, sorted; computed once and stored with the index."""
+def shard_vocabulary(root: str | Path, pattern: str = "*.tar") -> list[str]:
+    """The tokens of all captions of all samples, in the order of CLIP's ids; found once and stored with the index."""
     path = cache_folder(Path(root)) / f"vocabulary-{fingerprint(list_shards(Path(root), pattern))[:16]}.json"
     if path.is_file():
         return json.loads(path.read_text())
@@ -172,6 +172,6 @@ def shard_vocabulary(root: str | Path, pattern: str = "*.tar") -> list[int]:
                 continue  # a damaged JSON is counted and named when its sample is drawn
         return found
 
-    ids = compact_vocabulary(captions())
-    write_text(path, json.dumps(ids))
-    return ids
+    vocabulary = compact_vocabulary(captions())
+    write_text(path, json.dumps(vocabulary))
+    return vocabulary

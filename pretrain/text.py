@@ -41,12 +41,12 @@ def tokenize(caption: str, context: int) -> np.ndarray:
     return row
 
 
-def compact_vocabulary(captions: Iterable[str]) -> list[int]:
-    """The sorted CLIP ids that occur in `captions`, start and end included."""
+def compact_vocabulary(captions: Iterable[str]) -> list[str]:
+    """The tokens that occur in `captions`, start and end included, in the order of CLIP's ids."""
     found = {START, END}
     for caption in captions:
         found.update(token_ids(caption))
-    return sorted(found)
+    return [tokenizer().decoder[token] for token in sorted(found)]
 
 
 class TextTower(nn.Module):
@@ -54,8 +54,8 @@ class TextTower(nn.Module):
 
     Args:
         embed_dim: width of the shared space.
-        vocabulary: "clip" for all 49,408 ids, or the sorted list of CLIP ids to keep; others become one unknown id.
-            One more id stands for [MASK].
+        vocabulary: "clip" for all 49,408 tokens, or the list of those to keep; all others become one unknown token.
+            One more stands for [MASK].
         context: longest row of tokens; width, layers, heads: of the transformer.
         act: "gelu" or "quick_gelu" (x sigmoid(1.702 x), OpenAI's and SLIP's text tower).
     """
@@ -63,7 +63,7 @@ class TextTower(nn.Module):
     def __init__(
         self,
         embed_dim: int,
-        vocabulary: Literal["clip"] | list[int] = "clip",
+        vocabulary: Literal["clip"] | list[str] = "clip",
         context: int = 77,
         width: int = 512,
         layers: int = 12,
@@ -73,14 +73,14 @@ class TextTower(nn.Module):
         super().__init__()
         if isinstance(vocabulary, str) and vocabulary != "clip":
             raise UserError(
-                f"text.vocabulary is {vocabulary!r}: give 'clip' or a list of CLIP token ids; 'data' is resolved by "
+                f"text.vocabulary is {vocabulary!r}: give 'clip' or a list of CLIP's tokens; 'data' is resolved by "
                 "pretrain.complete(cfg), which tools/train.py calls"
             )
         self.vocabulary = vocabulary if vocabulary == "clip" else list(vocabulary)
         self.context, self.width, self.embed_dim = context, width, embed_dim
         self.kwargs = {"context": context, "width": width, "layers": layers, "heads": heads, "act": act}
         self.register_buffer("lookup", self.build_lookup(), persistent=False)
-        self.mask_id = int(self.lookup.max()) + 1 if vocabulary == "clip" else len(self.vocabulary) + 1
+        self.mask_id = int(self.lookup.max()) + 1
         self.size = self.mask_id + 1
 
         self.token_embedding = nn.Embedding(self.size, width)
@@ -96,7 +96,8 @@ class TextTower(nn.Module):
         if self.vocabulary == "clip":
             return torch.arange(CLIP_VOCABULARY)
         lookup = torch.full((CLIP_VOCABULARY,), len(self.vocabulary))  # the unknown id
-        lookup[torch.tensor(self.vocabulary)] = torch.arange(len(self.vocabulary))
+        ids = [tokenizer().encoder[token] for token in self.vocabulary]
+        lookup[torch.tensor(ids)] = torch.arange(len(ids))
         return lookup
 
     def reset_parameters(self) -> None:

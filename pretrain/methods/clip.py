@@ -1,8 +1,8 @@
 """CLIP: match whole images with whole captions (Radford et al. 2021; FACTS of the SLIP/MaskCLIP family on YFCC15M).
 
-L = (L_I + L_T) / 2, each direction a cross-entropy over the global batch, with a learnable temperature clamped at 1/100.
-The image tower is any timm encoder: a plain ViT, or OpenAI's variant by its timm name (vit_base_patch16_clip_quickgelu_224
-has the pre-norm and QuickGELU).
+L = (L_I + L_T) / 2, each direction a cross-entropy over the global batch, with a learnable temperature clamped at 0.01.
+The image tower is any timm encoder: a plain ViT, or OpenAI's variant with pre-norm and QuickGELU by its timm name
+(vit_base_patch16_clip_quickgelu_224).
 """
 
 from typing import Any
@@ -39,7 +39,8 @@ class CLIP(PretrainMethod):
         image = self.image_projection(self.encoder(inputs["image"]))  # [B, E]
         text = self.text(inputs["tokens"])  # [B, E]
         loss_image, loss_text = contrastive_losses(image, text, self.logit_scale)
-        return {"loss_image": loss_image / 2, "loss_text": loss_text / 2, "logit_scale": self.logit_scale.detach().exp()}
+        scale = self.logit_scale.detach().exp()
+        return {"loss_image": loss_image / 2, "loss_text": loss_text / 2, "logit_scale": scale}
 
     def after_step(self, progress: float) -> None:
         """Clamp the temperature."""

@@ -1,4 +1,3 @@
 """Scale "study": the same models and data layout with the budgets that open headroom over random initialisation."""
 
-data = dict(scenes_root="data/scenes-study")
 train_cfg = dict(max_iters=5500)

@@ -1,0 +1,17 @@
+"""MaskCLIP on noisy captions: CLIP, masked self-distillation and masked language modelling.
+
+COMMAND   python tools/train.py pretrain/configs/maskclip.py
+COST      docs/study.md, "Cost"
+EXPECTED  docs/study.md, "Main table"
+"""
+
+_base_ = ["./_base_/contrastive.py"]
+method = "maskclip"
+captions = "noisy"
+model = dict(
+    type="MaskCLIP",
+    momentum=(0.99, 0.999),  # the teacher's memory follows the length of training
+    decoder_heads=3,
+    quantizer=dict(hidden=192, bottleneck=64, codes=512),
+    mlm=dict(depth=2),
+)

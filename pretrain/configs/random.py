@@ -1,0 +1,12 @@
+"""Random initialisation: the floor of every table. Nothing is trained.
+
+COMMAND   python tools/train.py pretrain/configs/random.py
+COST      docs/study.md, "Cost"
+EXPECTED  docs/study.md, "Main table"
+"""
+
+_base_ = ["./_base_/image_text.py"]
+method = "random"
+model = dict(type="RandomInit")
+param_scheduler = []
+at_scale = dict(tiny=dict(train_cfg=dict(max_iters=0)), study=dict(train_cfg=dict(max_iters=0)))
