@@ -18,8 +18,7 @@ from engine.provenance import digest
 
 RUNTIME = Path(__file__).with_name("runtime.py")
 # Where a run is and how it is started does not change what it computes, so it has no part in the hash.
-PLACEMENT = ("work_dir", "resume", "launcher", "run_name", "config_hash", "progress_interval", "state_interval",
-             "custom_hooks", "log_level", "role_note")
+PLACEMENT = ("work_dir", "resume", "launcher", "run_name", "config_hash", "progress_interval", "state_interval", "log_level")
 
 
 def load_config(
@@ -72,6 +71,7 @@ def load_config(
     cfg.work_dir = str(work_dir)
     cfg.run_name = f"{cfg.task} {cfg.method} seed {seed}"
     if cfg.task != "pretrain":
+        cfg.checkpoint_of_method = checkpoint is None
         cfg.checkpoint = checkpoint or f"runs/{scale}/pretrain/{cfg.method}/seed{seed}/checkpoint"
         cfg.protocol = f"{cfg.data.name}-{cfg.task.replace('_', '-')}-{scale}-v1"
     cfg.optim_wrapper.type = "SteadyOptimWrapper"

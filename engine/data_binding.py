@@ -121,6 +121,8 @@ def bind_pretraining(cfg: Config, data: ConfigDict) -> None:
 def bind_size(cfg: Config, data: ConfigDict) -> None:
     """Give every transform whose size is None the data set's (height, width); `scale` counts (width, height)."""
     height, width = require(data, "size")
+    if cfg.task != "mask_rcnn":
+        cfg.model.data_preprocessor.size = (height, width)
     for _, loader in loaders(cfg):
         for transform in loader.dataset.pipeline:
             fill(transform, "crop_size", (height, width))

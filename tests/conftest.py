@@ -4,4 +4,69 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes share two cores
 
-import compat  # noqa: E402, F401
+import compat  # noqa: F401, I001
+import multiprocessing
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.config import load_config
+from scenes.export import ensure
+
+torch.set_num_threads(1)
+COUNTS = {"pretrain": 48, "train": 16, "val": 8, "test": 8}
+
+
+@pytest.fixture(scope="session")
+def scenes_root(tmp_path_factory) -> Path:
+    """A small export of the embedded data, made once for all test processes."""
+    root = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        root = root.parent
+    root = root / "scenes"
+    ensure(root, counts=COUNTS, processes=1)
+    return root
+
+
+@pytest.fixture
+def configure(scenes_root, tmp_path) -> Callable:
+    """`configure("pretrain/configs/mae.py", iters=4, ...)`: a whole configuration on the small export."""
+
+    def make(config: str, iters: int, work_dir: Path | None = None, batch_size: int = 8, options=None, **arguments):
+        overlay = tmp_path / "small.py"
+        settings = load_config(config).data.to_dict()
+        settings["root"] = settings["root"].replace("data/scenes", str(scenes_root))
+        if "scenes_root" in settings:
+            settings["scenes_root"] = str(scenes_root)
+        settings["name"] = "small-scenes"
+        overlay.write_text(f"data = {settings!r}\n")
+        options = {"train_cfg.max_iters": iters, "train_dataloader.batch_size": batch_size, **(options or {})}
+        work_dir = work_dir or tmp_path / "run"
+        return load_config(config, data=str(overlay), work_dir=str(work_dir), options=options, **arguments)
+
+    return make
+
+
+@pytest.fixture
+def in_child() -> Callable:
+    """`in_child(function)`: run it in a forked process and return that process's exit code (negative: a signal)."""
+
+    def call(function: Callable, *args) -> int:
+        def body() -> None:
+            try:
+                function(*args)
+            except BaseException:
+                traceback.print_exc(file=sys.__stderr__)
+                os._exit(1)
+            os._exit(0)
+
+        process = multiprocessing.get_context("fork").Process(target=body)
+        process.start()
+        process.join()
+        return process.exitcode
+
+    return call

@@ -80,7 +80,7 @@ class Cell:
         elif self.trials:
             selection = choose(self.trials, self.grid)
             options = {"selection": selection, **as_options(selection["chosen"])}
-        pretrained = f"runs/{self.scale}/pretrain/{self.method}/seed{0 if self.point else self.seed}/checkpoint"
+        pretrained = f"runs/{self.scale}/pretrain/{self.method}/seed{self.seed}/checkpoint"
         return load_config(
             CONFIGS[self.task].format(method=self.method),
             scale=self.scale,

@@ -18,6 +18,8 @@ from engine.record import check_unfinished, result_record
 from engine.resume import bare
 from reports.records import write_record
 
+SCENES = {"study": {"pretrain": 24576}}  # image counts by scale, where they are not the generator's defaults
+
 
 def prepare(cfg: Config) -> dict | None:
     """Make or check the data, bind the encoder, and return the encoder's `checkpoint.json` (None in pretraining)."""
@@ -41,7 +43,7 @@ def ensure_data(cfg: Config) -> None:
     if data.name == "scenes":
         from scenes.export import ensure
 
-        ensure(data.get("scenes_root", data.root), **data.get("generate", {}))
+        ensure(data.get("scenes_root", data.root), counts=SCENES.get(cfg.scale))
     elif not Path(data.root).is_dir():
         raise UserError(f"data set {data.name!r}: there is no folder {data.root}; check root in the data overlay")
 
@@ -87,7 +89,7 @@ def evaluate(cfg: Config, runner: Runner, meta: dict, command: str) -> dict | No
     measured = runner.test()
     if not is_main_process():
         return None
-    flops = backbones.encoder_flops(meta["encoder"], tuple(cfg.data.size))
+    flops = backbones.flops_per_image(bare(runner.model).backbone, *cfg.data.size)
     record = result_record(cfg, meta, runner, measured, flops, command)
     write_record(cfg.work_dir, record)
     return record

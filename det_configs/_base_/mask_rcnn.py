@@ -5,7 +5,7 @@ custom_imports = dict(imports=["engine.parts", "engine.detection_data", "backbon
 task, head = "mask_rcnn", "Mask R-CNN"
 data = dict(
     name="scenes", kind="coco", root="data/scenes", annotations="coco/instances_{split}.json", images="images/{split}",
-    classes=("sphere", "cube", "cylinder", "cone", "torus", "pyramid"), size=(64, 64),
+    classes=("sphere", "cube", "cylinder", "cone", "torus", "capsule"), size=(64, 64),
 )  # fmt: skip
 
 rpn_proposals = dict(nms_pre=200, max_per_img=100, nms=dict(type="nms", iou_threshold=0.7), min_bbox_size=0)
@@ -16,9 +16,9 @@ model = dict(
         type="DetDataPreprocessor", mean=None, std=None, bgr_to_rgb=True, pad_mask=True, pad_size_divisor=32
     ),
     backbone=None,
-    neck=dict(type="FPN", in_channels=None, out_channels=64, num_outs=5),
+    neck=dict(type="FPN", in_channels=None, out_channels=32, num_outs=5),
     rpn_head=dict(
-        type="RPNHead", in_channels=64, feat_channels=64,
+        type="RPNHead", in_channels=32, feat_channels=32,
         anchor_generator=dict(type="AnchorGenerator", scales=[4], ratios=[0.5, 1.0, 2.0], strides=None),
         bbox_coder=dict(type="DeltaXYWHBBoxCoder", target_means=[0.0] * 4, target_stds=[1.0] * 4),
         loss_cls=dict(type="CrossEntropyLoss", use_sigmoid=True), loss_bbox=dict(type="L1Loss"),
@@ -26,33 +26,33 @@ model = dict(
     roi_head=dict(
         type="StandardRoIHead",
         bbox_roi_extractor=dict(
-            type="SingleRoIExtractor", out_channels=64, featmap_strides=None, finest_scale=14,
+            type="SingleRoIExtractor", out_channels=32, featmap_strides=None, finest_scale=14,
             roi_layer=dict(type="RoIAlign", output_size=7, sampling_ratio=2),
         ),
         bbox_head=dict(
-            type="Shared2FCBBoxHead", in_channels=64, fc_out_channels=256, roi_feat_size=7, num_classes=None,
+            type="Shared2FCBBoxHead", in_channels=32, fc_out_channels=128, roi_feat_size=7, num_classes=None,
             bbox_coder=dict(type="DeltaXYWHBBoxCoder", target_means=[0.0] * 4, target_stds=[0.1, 0.1, 0.2, 0.2]),
             loss_cls=dict(type="CrossEntropyLoss"), loss_bbox=dict(type="L1Loss"),
         ),
         mask_roi_extractor=dict(
-            type="SingleRoIExtractor", out_channels=64, featmap_strides=None, finest_scale=14,
+            type="SingleRoIExtractor", out_channels=32, featmap_strides=None, finest_scale=14,
             roi_layer=dict(type="RoIAlign", output_size=14, sampling_ratio=2),
         ),
         mask_head=dict(
-            type="FCNMaskHead", num_convs=2, in_channels=64, conv_out_channels=64, num_classes=None,
+            type="FCNMaskHead", num_convs=2, in_channels=32, conv_out_channels=32, num_classes=None,
             loss_mask=dict(type="CrossEntropyLoss", use_mask=True),
         ),
     ),
     train_cfg=dict(
         rpn=dict(
             assigner=dict(**assigner, pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3),
-            sampler=dict(type="RandomSampler", num=64, pos_fraction=0.5, neg_pos_ub=-1, add_gt_as_proposals=False),
+            sampler=dict(type="RandomSampler", num=32, pos_fraction=0.5, neg_pos_ub=-1, add_gt_as_proposals=False),
             allowed_border=-1, pos_weight=-1,
         ),
         rpn_proposal=rpn_proposals,
         rcnn=dict(
             assigner=dict(**assigner, pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0.5),
-            sampler=dict(type="RandomSampler", num=64, pos_fraction=0.25, neg_pos_ub=-1, add_gt_as_proposals=True),
+            sampler=dict(type="RandomSampler", num=32, pos_fraction=0.25, neg_pos_ub=-1, add_gt_as_proposals=True),
             mask_size=28, pos_weight=-1,
         ),
     ),

@@ -4,7 +4,7 @@ default_scope = "mmseg"
 custom_imports = dict(imports=["engine.parts", "engine.segmentation_data", "backbones"])
 data = dict(
     name="scenes", kind="seg", root="data/scenes", images="images/{split}", labels="seg/{split}", size=(64, 64),
-    classes=("floor", "wall", "sphere", "cube", "cylinder", "cone", "torus", "pyramid"),
+    classes=("floor", "wall", "sphere", "cube", "cylinder", "cone", "torus", "capsule"),
 )  # fmt: skip
 
 train_dataloader = dict(

@@ -6,9 +6,9 @@ model = dict(
     type="EncoderDecoder",
     data_preprocessor=_base_.data_preprocessor,
     backbone=None,
-    neck=dict(type="FPN", in_channels=None, out_channels=64, num_outs=4),
+    neck=dict(type="FPN", in_channels=None, out_channels=32, num_outs=4),
     decode_head=dict(
-        type="FPNHead", in_channels=[64] * 4, in_index=[0, 1, 2, 3], feature_strides=[4, 8, 16, 32], channels=64,
+        type="FPNHead", in_channels=[32] * 4, in_index=[0, 1, 2, 3], feature_strides=[4, 8, 16, 32], channels=32,
         num_classes=None, dropout_ratio=0.1, norm_cfg=dict(type="BN"), align_corners=False,
         loss_decode=dict(type="CrossEntropyLoss"),
     ),
