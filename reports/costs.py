@@ -64,7 +64,7 @@ def finetuning_cost(section: Section) -> Table:
                 _mean(records, lambda r: r["cost"]["flops"]),
                 Cell(used),
             ])
-            kinds.append(row.kind or "")
+            kinds.append(_row_kind(row.kind, rows))
     notes = ["Mean over seeds, of the final runs alone (the settings search is not counted). Parameters and FLOPs are "
              "of the whole model that is fine-tuned."]
     notes += [f"Hardware {letter}: {machine}." for machine, letter in letters.items()]
@@ -91,7 +91,7 @@ def settings_table(section: Section) -> Table:
                 Cell(_values(scores).text, ", ".join(names)) if searches else Cell("–"),
                 *(_values(r["settings"][key] for r in records) for key in ("iterations", "batch_size", "train_images")),
             ])
-            kinds.append(row.kind or "")
+            kinds.append(_row_kind(row.kind, rows))
     return Table("Settings", header, rows, kinds, _search_notes(section), text_columns=2)
 
 
@@ -100,7 +100,7 @@ def _search_notes(section: Section) -> list[str]:
              f"{section.trials:,}."]
     for task in (name for name in TASK_NAMES if name in section.protocols):
         searches = {
-            row.name: {repr((sorted(s["grid"].items()), len(s["trials"]))) if s else "none"
+            section.name(row): {repr((sorted(s["grid"].items()), len(s["trials"]))) if s else "none"
                        for s in (r["selection"] for r in section.of(row, task))}
             for row in section.rows if section.of(row, task)
         }
@@ -115,6 +115,12 @@ def _search_notes(section: Section) -> list[str]:
     if grids:
         notes.append(f"Grid: {'; '.join(sorted(grids, reverse=True))}.")
     return notes
+
+
+def _row_kind(kind: str | None, rows: list[list[Cell]]) -> str:
+    """The row's kind, with "start" where the last of `rows` opens another task."""
+    starts = len(rows) > 1 and rows[-1][0] != rows[-2][0]
+    return " ".join(filter(None, (kind, "start" if starts else "")))
 
 
 def _score(search: dict) -> float | None:

@@ -28,13 +28,14 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence on one expectation in one metric; `verdict` opens it."""
+    """One expectation judged in one task: `pair` names first minus second, `text` its difference and interval."""
 
     title: str
     source: str
     task: str
+    pair: str
     verdict: str
-    sentence: str
+    text: str
 
 
 EXPECTATIONS = (
@@ -71,21 +72,31 @@ def findings(section: Section) -> list[Finding]:
 
 
 def judge(section: Section, column: Column, expected: Expectation) -> Finding | None:
-    """Return the sentence on one expectation in one metric; None where the section has not both methods."""
+    """Return what one metric says about one expectation; None where the section has not both methods."""
     first, second = section.row(expected.better), section.row(expected.worse)
     if first is None or second is None:
         return None
     difference = paired(section.values(first, column), section.values(second, column), column.direction)
     label = f"{TASK_NAMES[column.task]} ({column.short})"
-    pair = f"{first.name} − {second.name}"
-    if difference is None:
-        return Finding(expected.title, expected.source, column.task, "cannot be judged",
-                       f"{label}: {pair} has no common finished seed.")
     unit = section.unit(column)
-    value = f"{pair} = {number(difference.mean, unit, signed=True)}{' ' + unit if unit else ''}"
-    if difference.half is None:
-        return Finding(expected.title, expected.source, column.task, "cannot be judged",
-                       f"{label}: {value} in one seed, which has no interval.")
-    verdict = {"better": "holds", "worse": "does not hold"}.get(difference.verdict, "not distinguishable")
-    return Finding(expected.title, expected.source, column.task, verdict,
-                   f"{label}: {value} ± {number(difference.half, unit)} over {difference.n} seeds.")
+    words = {"%": " points", "": ""}.get(unit, f" {unit}")  # a difference of percentages is in points
+    if difference is None:
+        verdict, text = "cannot be judged", f"{label} no common finished seed"
+    else:
+        text = f"{label} {number(difference.mean, unit, signed=True)}"
+        verdict = {"better": "holds", "worse": "does not hold", "n=1": "cannot be judged"}.get(
+            difference.verdict, "not distinguishable")
+        spread = "" if difference.half is None else f" ± {number(difference.half, unit)}"
+        text += f"{spread}{words} (n={difference.n})"
+    pair = f"{section.name(first)} − {section.name(second)}"
+    return Finding(expected.title, expected.source, column.task, pair, verdict, text)
+
+
+def sentences(found: list[Finding]) -> dict[tuple[str, str], list[tuple[str, str]]]:
+    """Group findings by (title, source) and join the tasks in which a pair has one verdict: (verdict, sentence)."""
+    grouped: dict[tuple[str, str], dict[tuple[str, str], list[str]]] = {}
+    for finding in found:
+        verdicts = grouped.setdefault((finding.title, finding.source), {})
+        verdicts.setdefault((finding.pair, finding.verdict), []).append(finding.text)
+    return {key: [(verdict, f"{pair}: {', '.join(texts)}.") for (pair, verdict), texts in verdicts.items()]
+            for key, verdicts in grouped.items()}

@@ -43,9 +43,9 @@ def _chart(section: Section, column: Column, prefix: str) -> Chart:
     unit = section.unit(column)
     words = []
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(4.8, 0.36 * len(rows) + 0.75))
+        figure = Figure(figsize=(4.3, 0.34 * len(rows) + 0.75))
         FigureCanvasSVG(figure)
-        axes = figure.add_axes((0.29, 0.3 / figure.get_figheight(), 0.52, 1 - 0.62 / figure.get_figheight()))
+        axes = figure.add_axes((0.3, 0.3 / figure.get_figheight(), 0.44, 1 - 0.62 / figure.get_figheight()))
         for k, row in enumerate(rows):
             words.append(_bar(axes, k, row, section, column, unit, rows))
         top = section.summary(ceiling, column) if ceiling else None
@@ -54,9 +54,10 @@ def _chart(section: Section, column: Column, prefix: str) -> Chart:
             axes.annotate(f"{ceiling.name} {number(top.mean, unit)}", (top.mean, 1), (0, 3), va="bottom", ha="center",
                           xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=8)
             words.append(f"{ceiling.name} (ceiling) {number(top.mean, unit)}")
-        axes.set_yticks(range(len(rows)), [row.name for row in rows])
+        axes.set_yticks(range(len(rows)), [section.name(row) for row in rows])
         axes.set_ylim(len(rows) - 0.45, -0.55)
-        axes.set_xlim(left=min(0, axes.get_xlim()[0]))
+        low, high = axes.dataLim.intervalx
+        axes.set_xlim(min(0, low), 1.06 * max(high, 1e-9))
         axes.tick_params(length=0)
         axes.xaxis.grid(True, color=GRID, linewidth=0.6)
         axes.set_axisbelow(True)
@@ -80,9 +81,9 @@ def _bar(axes: matplotlib.axes.Axes, k: int, row: Row, section: Section, column:
     values = list(section.values(row, column).values())
     axes.plot(values, [k + 0.2] * len(values), "o", color=INK, markersize=2.2, linestyle="none")
     spread = f" ± {number(summary.half, unit)}" if summary.half is not None else " (n=1)"
-    axes.annotate(number(summary.mean, unit) + spread, (1.02, k), va="center", fontsize=8,
+    axes.annotate(number(summary.mean, unit) + spread, (1.04, k), va="center", fontsize=8,
                   xycoords=("axes fraction", "data"))
-    return f"{row.name} {number(summary.mean, unit)}{spread}"
+    return f"{section.name(row)} {number(summary.mean, unit)}{spread}"
 
 
 def _inline(svg: str, prefix: str) -> str:

@@ -57,7 +57,7 @@ def _chapter(chapter: Chapter) -> list[str]:
     if chapter.findings:
         lines += ["### What the papers lead one to expect", ""]
         for (title, source), found in chapter.findings.items():
-            lines += [f"**{title}** ({source})", "", *(f"- {f.verdict}: {_escape(f.sentence)}" for f in found), ""]
+            lines += [f"**{title}** ({source})", "", *(f"- {verdict}: {_escape(text)}" for verdict, text in found), ""]
     for content in (*chapter.costs, chapter.settings):
         lines += table(content)
     lines += ["### Where the runs come from", "",

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from engine.errors import UserError
 from reports.costs import finetuning_cost, pretraining_cost, settings_table
-from reports.expectations import Finding, findings
+from reports.expectations import findings, sentences
 from reports.figures import Chart, charts
 from reports.panels import Panel, panels
 from reports.published import NOTE as PUBLISHED_NOTE
 from reports.published import published_tables
-from reports.records import Record, Unused, scan
+from reports.records import Unused, scan
 from reports.sections import TASK_NAMES, Section, sections
 from reports.tables import Cell, Table, difference_table, family_table, main_table, row_label
 
@@ -35,7 +35,7 @@ class Chapter:
     main: Table
     charts: list[Chart]
     differences: list[Table]
-    findings: dict[tuple[str, str], list[Finding]]  # (expectation, source) -> one finding per task
+    findings: dict[tuple[str, str], list[tuple[str, str]]]  # (expectation, source) -> (verdict, sentence)
     panels: list[Panel]
     costs: list[Table]
     settings: Table
@@ -73,28 +73,26 @@ def build(root: str | Path) -> Report:
 
 
 def _chapter(anchor: str, section: Section, pictures: list[Panel]) -> Chapter:
-    grouped: dict[tuple[str, str], list[Finding]] = {}
-    for finding in findings(section):
-        grouped.setdefault((finding.title, finding.source), []).append(finding)
     tables = (difference_table(section), family_table(section))
     return Chapter(
         anchor, section, _lead(section), limits(section), main_table(section), charts(section, anchor),
-        [table for table in tables if table], grouped, pictures,
+        [table for table in tables if table], sentences(findings(section)), pictures,
         [pretraining_cost(section), finetuning_cost(section)], settings_table(section),
-        _provenance(section.records), _runs(section),
+        _provenance(section), _runs(section),
     )
 
 
 def _lead(section: Section) -> str:
     """One paragraph: what was compared, on what, how often."""
-    names = _listed([row.name for row in section.competitors]) or "no pretrained encoder"
+    names = _listed([section.name(row) for row in section.competitors]) or "no pretrained encoder"
     floor, ceiling = section.reference("floor"), section.reference("ceiling")
     between = _listed([f"{row.name} as the {kind}" for row, kind in ((floor, "floor"), (ceiling, "ceiling")) if row])
-    tasks = _listed([f"{name} ({section.protocols[t]})" for t, name in TASK_NAMES.items() if t in section.protocols])
+    tasks = _listed([name for task, name in TASK_NAMES.items() if task in section.protocols])
     failed = sum(record["status"] == "failed" for record in section.records)
     seeds = ", ".join(map(str, section.seeds))
-    return (f"{names} pretrained the encoder {section.encoder}{f', with {between}' if between else ''}. Each was "
-            f"fine-tuned end to end for {tasks} on {section.dataset} and measured on the {section.split} split. "
+    encoder = section.encoder.partition("(")[0]
+    return (f"Compared: {names}{f', with {between}' if between else ''}. Each started one encoder, {encoder}, which "
+            f"was fine-tuned for {tasks} on {section.dataset} and measured on the {section.split} split. "
             f"{len(section.records)} final runs, {failed} of them failed; {_plural(len(section.seeds), 'seed')} "
             f"({seeds}).")
 
@@ -106,7 +104,7 @@ def limits(section: Section) -> list[str]:
         found.append("Scale tiny spends minutes on pretraining. It shows that the whole path works, what it costs and "
                      "that it repeats. It cannot show which pretraining is best: at such budgets gains over random "
                      "initialisation are often within the noise or negative, and longer runs may turn the order "
-                     "round. The study scale is the evidence: `make study`.")
+                     "round. The evidence is the study scale (make study).")
     single = [column.label for column in section.columns
               if any(len(section.values(row, column)) == 1 for row in section.rows)]
     if single:
@@ -124,9 +122,13 @@ def limits(section: Section) -> list[str]:
     return found
 
 
-def _provenance(records: list[Record]) -> list[tuple[str, str]]:
+def _provenance(section: Section) -> list[tuple[str, str]]:
     """Code, configuration, versions and hardware behind a section; more than one value of a kind is said."""
-    facts = {"Code version": Counter(r["code_version"] for r in records)}
+    records = section.records
+    facts = {"Encoder": Counter([section.encoder])}
+    facts |= {f"Protocol, {name}": Counter([section.protocols[task]]) for task, name in TASK_NAMES.items()
+              if task in section.protocols}
+    facts |= {"Code version": Counter(r["code_version"] for r in records)}
     for name in sorted({name for r in records for name in r["versions"]}):
         facts[name] = Counter(r["versions"].get(name, "not recorded") for r in records)
     facts["Device"] = Counter(r["hardware"]["device"] for r in records)

@@ -64,12 +64,12 @@ def _panel(section: Section, task: str, records: list[Record], unused: list[Unus
                 unused.append(_lost(record, sample["image"], error))
                 continue
             found.setdefault(digest, {})[row.method] = paths
-    columns = ["Input", "Truth", *(row.name for row in chosen)]
+    columns = ["Input", "Truth", *(section.name(row) for row in chosen)]
     rows = []
     for k, (_, methods) in enumerate(list(found.items())[:IMAGES_PER_TASK], start=1):
         line: list[Picture] = []
         owner = next(row for row in chosen if row.method in methods)
-        cells = [("input", owner, 0), ("truth", owner, 1), *((row.name, row, 2) for row in chosen)]
+        cells = [("input", owner, 0), ("truth", owner, 1), *((section.name(row), row, 2) for row in chosen)]
         for label, row, part in cells:
             if row.method not in methods:
                 line.append(Picture(None, "no picture of this image"))

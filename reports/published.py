@@ -44,7 +44,7 @@ def _absolute(rows: list[dict[str, str]]) -> Table:
                      Cell("; ".join(provenance))])
     notes = ["Provenance: where the number was read; 'derived' is computed from a stated difference, 'summary' and "
              "'note' are secondary sources. DetailCLIP's rows are its own re-evaluations or transcriptions."]
-    return Table("Values", header, body, [""] * len(body), notes, text_columns=3)
+    return Table("Values", header, body, [""] * len(body), notes, text_columns=len(header))
 
 
 def _differences(rows: list[dict[str, str]]) -> Table:
@@ -53,7 +53,7 @@ def _differences(rows: list[dict[str, str]]) -> Table:
                 row["paper"], row["method"], _pretraining(row), f"{row['dataset']}, {row['head']}",
                 row["metric"].replace("_percent", " (%)").replace("_", " "), row["value"], row["provenance"])]
             for row in rows if row["method"] in DIFFERENCES.get(row["paper"], ())]
-    return Table("Differences stated without both values", header, body, [""] * len(body), text_columns=5)
+    return Table("Differences stated without both values", header, body, [""] * len(body), text_columns=len(header))
 
 
 def _pretraining(row: dict[str, str]) -> str:

@@ -178,8 +178,9 @@ def _check(record: Any, where: str) -> None:
     if record.get("version") != VERSION or isinstance(record["version"], bool):
         raise UserError(f"{where}: version {record.get('version')!r} of the record format; this reader knows "
                         f"version {VERSION} only.")
-    # The shallowest error first: it names the cause, deeper ones are often its consequences.
-    error = min(_validator().iter_errors(record), key=lambda e: (len(e.path), list(map(str, e.path))), default=None)
+    # The shallowest error of an unconditional rule first: it names the cause, others are often its consequences.
+    errors = sorted(_validator().iter_errors(record), key=lambda e: list(map(str, e.path)))
+    error = min(errors, key=lambda e: (len(e.path), e.schema_path[0] == "allOf"), default=None)
     if error is not None:
         place = ".".join(map(str, error.absolute_path)) or "the record"
         raise UserError(f"{where}: {place} breaks the record schema: {_one_line(error.message)}.")

@@ -71,7 +71,7 @@ class Section:
         rows = {row_of(record): None for record in self.records}
         self.rows = sorted(rows, key=_row_order)
         finished = {(r["task"], name) for r in self.records for name in r["metrics"]}
-        failed = {r["task"] for r in self.records if r["status"] == "failed"}
+        failed = {r["task"] for r in self.records} - {task for task, _ in finished}
         self.columns = [c for c in COLUMNS if (c.task, c.metric) in finished or c.task in failed]
 
     @property
@@ -96,6 +96,11 @@ class Section:
     def row(self, method: str) -> Row | None:
         """The row of a method id, if the section has it."""
         return next((row for row in self.rows if row.method == method), None)
+
+    def name(self, row: Row) -> str:
+        """The row's name, with its captions where two rows of the section have the same name."""
+        shared = sum(other.name == row.name for other in self.rows) > 1
+        return f"{row.name} ({row.captions or row.method})" if shared else row.name
 
     def of(self, row: Row, task: str) -> list[Record]:
         """The records of one row and task, by seed."""

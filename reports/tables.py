@@ -23,7 +23,8 @@ class Cell:
 
 @dataclass
 class Table:
-    """Header cells, body rows (first cell names the row), a row kind per row, and notes below."""
+    """Header cells, body rows (first cell names the row), the kinds of each row ("floor", "ceiling", "footer", "start"
+    where a new group begins, in one string), and notes below."""
 
     caption: str
     header: list[str]
@@ -44,7 +45,7 @@ def number(value: float, unit: str, signed: bool = False) -> str:
 def header(section: Section, column: Column) -> str:
     """Label, unit and direction of a column."""
     unit = section.unit(column)
-    return f"{column.label}{f' ({unit})' if unit else ''} {column.arrow}"
+    return f"{column.label}{f' ({unit})' if unit else ''}\N{NO-BREAK SPACE}{column.arrow}"
 
 
 def marks(section: Section, column: Column) -> dict[Row, str]:
@@ -121,7 +122,7 @@ def family_table(section: Section) -> Table | None:
     pairs += [(row, clip) for row in family[1:] if (clip := section.row("clip"))]
     if not pairs:
         return None
-    return _pairs(section, "CLIP family and MAE", pairs, [f"{a.name} − {b.name}" for a, b in pairs])
+    return _pairs(section, "CLIP family and MAE", pairs, [f"{section.name(a)} − {section.name(b)}" for a, b in pairs])
 
 
 def row_label(row: Row) -> str:
@@ -134,7 +135,7 @@ def row_label(row: Row) -> str:
 def unequal(section: Section) -> list[str]:
     """Name what is not equal between the competitors of a section: pretraining samples, fine-tuning budget, seeds."""
     found = []
-    samples = {row.name: sorted({str(r["budget"]["pretrain_samples"]) for r in section.records
+    samples = {section.name(row): sorted({str(r["budget"]["pretrain_samples"]) for r in section.records
                                  if r["method"] == row.method and r["captions"] == row.captions})
                for row in section.competitors}
     if len({tuple(v) for v in samples.values()}) > 1:
@@ -147,8 +148,8 @@ def unequal(section: Section) -> list[str]:
             if len(values) > 1:
                 found.append(f"Fine-tuning for {TASK_NAMES[task]} differs in {key.replace('_', ' ')}: "
                              f"{', '.join(values)}.")
-    counts = {row.name: {len(section.values(row, c)) for c in section.columns} for row in section.rows}
-    if len(set().union(*counts.values())) > 1:
+    counts = {len(section.values(row, c)) for row in section.rows for c in section.columns}
+    if len(counts) > 1:
         found.append("Cells rest on different numbers of seeds; n stands in each.")
     return found
 
@@ -164,13 +165,13 @@ def _pairs(section: Section, caption: str, pairs: Iterable[tuple[Row, Row]], lab
                 cells.append(Cell("missing", "", "missing"))
                 continue
             spread = "" if difference.half is None else f"± {number(difference.half, unit)}, "
-            verdict = "" if difference.verdict == "n=1" else f", {difference.verdict}"
+            verdict = {"n=1": "", "not distinguishable": ", ≈ 0"}.get(difference.verdict, f", {difference.verdict}")
             kind = difference.verdict if difference.verdict in ("better", "worse") else ""
             cells.append(Cell(number(difference.mean, unit, signed=True), f"{spread}n={difference.n}{verdict}", kind))
         rows.append(cells)
     notes = ["First minus second in the metric's own unit, paired over common seeds, with the 95 % Student interval. "
-             "Better and worse follow the metric's direction and are said only where the interval leaves out zero; "
-             "intervals are not corrected for the number of comparisons."]
+             "Better and worse follow the metric's direction and are said only where the interval leaves out zero, "
+             "else ≈ 0; intervals are not corrected for the number of comparisons."]
     return Table(caption, ["Comparison", *(header(section, c) for c in section.columns)], rows, [""] * len(rows), notes)
 
 
@@ -178,7 +179,7 @@ def _main_notes(section: Section, ranked: dict[Column, dict[Row, str]]) -> list[
     notes = ["Mean over n seeds ± half-width of the 95 % Student interval; n=1 has no interval."]
     used = {mark for column in ranked.values() for mark in column.values()}
     if "best" in used:
-        notes.append("**Bold**: best competitor; ≈: not distinguishable from it by the paired 95 % interval.")
+        notes.append("Bold: best competitor; ≈: not distinguishable from it by the paired 95 % interval.")
     if "highest" in used:
         notes.append("°: ahead in a column whose headroom could not be tested. This is not a ranking.")
     notes.append("Headroom: ceiling minus floor must reach 3 pooled seed standard deviations; below that the column "
@@ -186,11 +187,11 @@ def _main_notes(section: Section, ranked: dict[Column, dict[Row, str]]) -> list[
     absent = [name for task, name in TASK_NAMES.items() if task not in section.protocols]
     if absent:
         notes.append(f"No records here for {', '.join(absent)}.")
-    failures = [f"{row.name}, {TASK_NAMES[task]}, seed {seed}: {reason}" for row in section.rows
+    failures = [f"{section.name(row)}, {TASK_NAMES[task]}, seed {seed}: {reason}" for row in section.rows
                 for task in section.protocols for seed, reason in section.failures(row, task).items()]
     return notes + unequal(section) + [f"Failed: {text}" for text in failures]
 
 
 def _short(reason: str) -> str:
     text = " ".join(reason.split())
-    return text if len(text) <= 60 else text[:57] + "..."
+    return text if len(text) <= 45 else text[:42] + "..."

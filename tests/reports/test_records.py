@@ -1,0 +1,156 @@
+"""The record format: what is written can be read, and everything else is refused or named, never dropped."""
+
+import json
+import math
+
+import pytest
+from synthetic import failed, metric, record
+
+from engine.errors import UserError
+from reports.records import read_record, scan, write_record
+
+
+def raw(folder, text):
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "result.json"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("entry", [record(), record("depth", "random"), record("mask_rcnn", "oracle"), failed(),
+                                   failed(checkpoint=None), record(role="trial", split="val", selection=None)])
+def test_round_trip(tmp_path, entry):
+    assert read_record(write_record(tmp_path / "run", entry)) == entry
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["result.json"]  # no temporary file stays
+
+
+def test_a_record_is_never_overwritten(tmp_path):
+    path = write_record(tmp_path, record())
+    before = path.read_bytes()
+    with pytest.raises(UserError, match="never overwritten"):
+        write_record(tmp_path, record(seed=1))
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_writer_refuses_numbers_that_are_not_finite(tmp_path, value):
+    with pytest.raises(UserError, match="cannot be written"):
+        write_record(tmp_path, record(metrics={"mIoU": metric(value, "%", primary=True)}))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_writer_refuses_a_sample_that_is_not_there(tmp_path):
+    sample = dict.fromkeys(("image", "truth", "prediction"), "samples/0.png")
+    with pytest.raises(UserError, match=r"samples/0\.png is not in"):
+        write_record(tmp_path, record(samples=[sample]))
+
+
+BROKEN = [
+    ({"seed": -1}, "seed"), ({"seed": "0"}, "seed"), ({"status": "done"}, "status"), ({"extra": 1}, "extra"),
+    ({"status": "failed"}, "error"), ({"error": "why"}, "error"), ({"checkpoint": None}, "checkpoint"),
+    ({"reference": True}, "reference_kind"), ({"reference_kind": "floor"}, "reference_kind"),
+    ({"metrics": {}}, "mIoU"), ({"metrics": {"mIoU": metric(1, "%", "down", primary=True)}}, "direction"),
+    ({"metrics": {"mIoU": metric(1, "%")}}, "primary"), ({"config_hash": "xyz"}, "config_hash"),
+    ({"metrics": {"mIoU": metric(1, "%", primary=True), "aAcc": metric(1, "%", primary=True)}}, "2 primary"),
+    ({"samples": [{"image": "../a.png", "truth": "b.png", "prediction": "c.png"}]}, "samples"),
+    ({"samples": [{"image": "/a.png", "truth": "b.png", "prediction": "c.png"}]}, "samples"),
+    ({"task": "retrieval"}, "task"), ({"method": "../mae"}, "method"), ({"version": 2}, "version 2"),
+    ({"version": True}, "version True"), ({"schema": "densebench/checkpoint"}, "densebench/checkpoint"),
+]
+
+
+@pytest.mark.parametrize(("changes", "word"), BROKEN)
+def test_reader_and_writer_refuse_in_one_line(tmp_path, changes, word):
+    entry = record() | changes
+    with pytest.raises(UserError) as written:
+        write_record(tmp_path / "written", entry)
+    with pytest.raises(UserError) as read:
+        read_record(raw(tmp_path / "read", json.dumps(entry)))
+    for caught in (written, read):
+        message = str(caught.value)
+        assert word in message and "result.json" in message and "\n" not in message
+
+
+def test_every_key_is_required(tmp_path):
+    for key in record():
+        entry = record()
+        del entry[key]
+        with pytest.raises(UserError):
+            read_record(raw(tmp_path / key, json.dumps(entry)))
+
+
+@pytest.mark.parametrize(("text", "word"), [
+    ("", "truncated"), (json.dumps(record())[:-40], "truncated"), ("[1, 2]", "not a result record"),
+    ("null", "not a result record"), ('{"schema": "densebench/result"}', "version None"),
+    (json.dumps(record()).replace('"seed": 0', '"seed": 0, "seed": 1'), "twice"),
+    (json.dumps(record()).replace('"flops": 1234000000.0', '"flops": NaN'), "NaN is not a finite"),
+    (json.dumps(record()).replace('"flops": 1234000000.0', '"flops": 1e999'), "1e999 is not a finite"),
+    ("[" * 100000, "not"),
+])
+def test_reader_refuses_damaged_text(tmp_path, text, word):
+    with pytest.raises(UserError, match=word) as caught:
+        read_record(raw(tmp_path, text))
+    assert "\n" not in str(caught.value)
+
+
+def test_reader_refuses_what_is_no_text(tmp_path):
+    (tmp_path / "result.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_record(tmp_path / "result.json")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_record(tmp_path / "absent.json")
+
+
+def test_scan_accounts_for_every_file(tmp_path):
+    write_record(tmp_path / "a", record(seed=0))
+    write_record(tmp_path / "b", record(seed=1))
+    write_record(tmp_path / "copy_of_a", record(seed=0))
+    raw(tmp_path / "cut", json.dumps(record())[:100])
+    raw(tmp_path / "later", json.dumps(record(version=9)))
+    raw(tmp_path / "foreign", json.dumps({"schema": "someone/else", "version": 1}))
+    (tmp_path / "b" / ".result.json.77.tmp").write_text("{")
+    (tmp_path / "b" / "notes.txt").write_text("not a record and not named like one")
+    records, unused = scan(tmp_path)
+    assert [r.path for r in records] == ["a/result.json", "b/result.json"]
+    reasons = {u.path: u.reason for u in unused}
+    assert reasons.keys() == {"copy_of_a/result.json", "cut/result.json", "later/result.json", "foreign/result.json",
+                              "b/.result.json.77.tmp"}
+    assert reasons["copy_of_a/result.json"] == "duplicate of a/result.json"
+    assert "truncated" in reasons["cut/result.json"] and "version 9" in reasons["later/result.json"]
+    assert "someone/else" in reasons["foreign/result.json"] and "interrupted" in reasons["b/.result.json.77.tmp"]
+
+
+def test_contradicting_records_are_all_left_out(tmp_path):
+    entry = record()
+    other = record(checkpoint=entry["checkpoint"] | {"sha256": "0" * 64})
+    values = record(seed=1)
+    write_record(tmp_path / "a", entry)
+    write_record(tmp_path / "b", other)
+    write_record(tmp_path / "c", values)
+    write_record(tmp_path / "d", values | {"metrics": {"mIoU": metric(1.0, "%", primary=True)}})
+    write_record(tmp_path / "e", record(seed=2))
+    records, unused = scan(tmp_path)
+    assert [r.path for r in records] == ["e/result.json"]
+    reasons = [u.reason for u in unused]
+    assert ["another checkpoint" in r for r in reasons] == [True, True, False, False]
+    assert "contradicts b/result.json" in reasons[0] and "contradicts a/result.json" in reasons[1]
+    assert "other metric values" in reasons[2]
+
+
+def test_a_finished_run_replaces_its_failed_one(tmp_path):
+    write_record(tmp_path / "first", failed())
+    write_record(tmp_path / "second", record())
+    records, unused = scan(tmp_path)
+    assert [r.path for r in records] == ["second/result.json"]
+    assert unused[0].path == "first/result.json" and "second/result.json finished" in unused[0].reason
+
+
+def test_trials_at_other_settings_are_not_duplicates(tmp_path):
+    for k, lr in enumerate((0.1, 0.2)):
+        write_record(tmp_path / str(k), record(role="trial", settings=record()["settings"] | {"lr": lr}))
+    assert len(scan(tmp_path)[0]) == 2 and scan(tmp_path)[1] == []
+
+
+def test_scan_names_a_missing_root(tmp_path):
+    with pytest.raises(UserError, match="no such folder"):
+        scan(tmp_path / "nowhere")

@@ -1,0 +1,168 @@
+"""Golden tables on a small fixture, the ranking gates, and the rule that unlike records never share a table."""
+
+import pytest
+from synthetic import METHODS, failed, metric, record
+
+from reports.expectations import findings, sentences
+from reports.markdown import cell_text, table
+from reports.records import Record
+from reports.sections import sections
+from reports.tables import Cell, difference_table, family_table, main_table, marks, number, unequal
+
+
+def miou(method, seed, value, **changes):
+    """A UperNet record with a value given by hand."""
+    return record("upernet", method, seed, metrics={"mIoU": metric(value, "%", primary=True)}, **changes)
+
+
+def rmse(method, seed, value):
+    return record("depth", method, seed, metrics={"rmse": metric(value, "m", "down", primary=True)})
+
+
+def section_of(*entries):
+    found, unused = sections([Record(f"{k}/result.json", None, entry) for k, entry in enumerate(entries)])
+    assert len(found) == 1 and unused == []
+    return found[0]
+
+
+def series(method, *values, make=miou):
+    return [make(method, seed, value) for seed, value in enumerate(values)]
+
+
+STUDY = [
+    *series("random", 30.0, 31.0, 32.0), *series("oracle", 50.0, 51.0, 52.0),
+    *series("clip", 32.0, 33.0, 34.0), *series("mae", 36.0, 37.5, 37.5),
+    miou("maskclip", 0, 33.5), failed("disk is full", task="upernet", method="maskclip", seed=1),
+    *series("random", 1.0, 1.1, 1.2, make=rmse), *series("oracle", 0.3, 0.4, 0.5, make=rmse),
+    *series("mae", 0.7, 0.8, 0.9, make=rmse),
+    failed("out of | memory <b>", task="depth", method="clip", seed=0),
+]
+
+# By hand: t(0.975, 2) = 4.3027; sd 1 gives 2.484, sd 0.1 gives 0.248; 36, 37.5, 37.5 have sd 0.866, which gives 2.151.
+# Pooled sd of UperNet: (1 + 1 + 1 + 0.75) / 4 -> 0.968; (51 - 31) / 0.968 = 20.7. Depth: (1.1 - 0.4) / 0.1 = 7.0.
+GOLDEN = """\
+### Results
+
+| Method | mIoU UperNet (%) ↑ | depth RMSE (m) ↓ |
+| --- | ---: | ---: |
+| Random (floor) | 31.0 ± 2.5 (n=3) | 1.100 ± 0.248 (n=3) |
+| CLIP (noisy captions) | 33.0 ± 2.5 (n=3) | failed: out of \\| memory &lt;b> (1 of 1 runs) |
+| MaskCLIP (noisy captions) | ≈33.5 (n=1, 1 failed) | missing |
+| MAE | **37.0** ± 2.2 (n=3) | 0.800 ± 0.248 (n=3) |
+| Oracle (ceiling, not ranked) | 51.0 ± 2.5 (n=3) | 0.400 ± 0.248 (n=3) |
+| Headroom (ceiling − floor) | open (20.7 seed sd) | open (7.0 seed sd) |
+"""
+
+
+def test_golden_main_table():
+    assert "\n".join(table(main_table(section_of(*STUDY)))).startswith(GOLDEN)
+
+
+def test_notes_name_what_is_missing_or_failed():
+    notes = " ".join(main_table(section_of(*STUDY)).notes)
+    for text in ("Failed: MaskCLIP, UperNet, seed 1: disk is full", "Failed: CLIP, Depth, seed 0: out of | memory <b>",
+                 "No records here for Mask R-CNN, SemanticFPN", "different numbers of seeds"):
+        assert text in notes
+
+
+def test_golden_differences():
+    section = section_of(*STUDY)
+    rows = [[cell_text(cell) for cell in row] for row in difference_table(section).rows]
+    # MAE - Random: 6, 6.5, 5.5 -> 6.0, sd 0.5, half 1.242
+    assert rows == [
+        ["CLIP (noisy captions)", "+2.0 ± 0.0 (n=3, better)", "missing"],
+        ["MaskCLIP (noisy captions)", "+3.5 (n=1)", "missing"],
+        ["MAE", "+6.0 ± 1.2 (n=3, better)", "−0.300 ± 0.000 (n=3, better)"],
+        ["Oracle (ceiling, not ranked)", "+20.0 ± 0.0 (n=3, better)", "−0.700 ± 0.000 (n=3, better)"],
+    ]
+    rows = [[cell_text(cell) for cell in row] for row in family_table(section).rows]
+    assert rows[0] == ["CLIP − MAE", "−4.0 ± 1.2 (n=3, worse)", "missing"]
+    assert rows[2] == ["MaskCLIP − CLIP", "+1.5 (n=1)", "missing"]
+
+
+def test_marks_by_gate():
+    closed = section_of(*series("random", 30.0, 31.0, 32.0), *series("oracle", 32.0, 33.0, 34.0),
+                        *series("clip", 40.0, 41.0, 42.0), *series("mae", 30.0, 31.0, 32.0))
+    assert marks(closed, closed.columns[0]) == {}
+    assert main_table(closed).rows[-1][1].text == "no headroom"
+    single = section_of(*series("random", 30.0), *series("oracle", 50.0), *series("clip", 35.0), *series("mae", 36.0))
+    assert {row.method: mark for row, mark in marks(single, single.columns[0]).items()} == {"mae": "highest"}
+    assert main_table(single).rows[-1][1] == Cell("not testable", "one seed", "missing")
+    near = section_of(*series("random", 30.0, 30.1), *series("oracle", 50.0, 50.1), *series("clip", 35.0, 36.0),
+                      *series("mae", 36.5, 36.0), *series("supervised", 20.0, 20.1))
+    assert {row.method: mark for row, mark in marks(near, near.columns[0]).items()} == {
+        "mae": "best", "clip": "close"}
+
+
+def test_lower_is_better_and_references_are_never_best():
+    section = section_of(*series("random", 0.1, 0.1, make=rmse), *series("oracle", 0.05, 0.05, make=rmse),
+                         *series("clip", 0.8, 0.8, make=rmse), *series("mae", 0.9, 0.9, make=rmse))
+    assert {row.method: mark for row, mark in marks(section, section.columns[0]).items()} == {"clip": "best"}
+
+
+@pytest.mark.parametrize(("key", "value"), [
+    ("scale", "study"), ("dataset", "camvid"), ("split", "val"), ("protocol", "scenes-upernet-tiny-v2"),
+    ("checkpoint", {"sha256": "0" * 64, "encoder": {"name": "other_vit", "kwargs": {}}}),
+])
+def test_unlike_records_never_share_a_table(key, value):
+    entries = [miou("clip", 0, 30.0), miou("mae", 0, 31.0, **{key: value})]
+    found, unused = sections([Record(f"{k}/result.json", None, entry) for k, entry in enumerate(entries)])
+    assert [len(section.rows) for section in found] == [1, 1] and unused == []
+
+
+def test_another_unit_is_named():
+    entries = [miou("clip", 0, 30.0), record("upernet", "mae", metrics={"mIoU": metric(0.3, "", primary=True)})]
+    found, unused = sections([Record(f"{k}/result.json", None, entry) for k, entry in enumerate(entries)])
+    assert len(found[0].records) == 1
+    assert unused[0].path == "1/result.json" and "mIoU in ''" in unused[0].reason
+
+
+def test_trials_are_counted_not_shown():
+    trial = miou("clip", 0, 99.0, role="trial", split="val", protocol="scenes-upernet-tiny-search")
+    section = section_of(miou("clip", 0, 30.0), trial)
+    assert section.trials == 1 and len(section.records) == 1
+    found, unused = sections([Record("t/result.json", None, trial)])
+    assert found == [] and "no final record" in unused[0].reason
+
+
+def test_a_task_that_failed_everywhere_keeps_its_columns():
+    section = section_of(miou("clip", 0, 30.0), failed("disk is full", task="mask_rcnn", method="clip"))
+    assert [cell.text for cell in main_table(section).rows[0][1:]] == [*["failed: disk is full"] * 2, "30.0"]
+
+
+def test_unequal_budgets_are_said():
+    big = miou("mae", 0, 31.0, budget={"pretrain_updates": 9, "pretrain_samples": 999})
+    assert "CLIP 352000, MAE 999" in unequal(section_of(miou("clip", 0, 30.0), big))[0]
+    long = miou("mae", 0, 31.0, settings=record()["settings"] | {"iterations": 800})
+    assert unequal(section_of(miou("clip", 0, 30.0), long)) == [
+        "Fine-tuning for UperNet differs in iterations: 400, 800."]
+    assert unequal(section_of(miou("clip", 0, 30.0), miou("mae", 0, 31.0))) == []
+
+
+def test_same_names_are_told_apart():
+    section = section_of(miou("clip", 0, 30.0), miou("clip_aligned", 0, 31.0), miou("mae", 0, 32.0))
+    assert [section.name(row) for row in section.rows] == ["CLIP (noisy)", "CLIP (aligned)", "MAE"]
+
+
+def test_rows_keep_their_order():
+    section = section_of(*(miou(method, 0, 30.0) for method in sorted(METHODS)))
+    assert [row.method for row in section.rows] == list(METHODS)
+
+
+def test_numbers():
+    assert [number(-0.04, "%"), number(-0.04, "%", signed=True), number(-1.25, "m"), number(3, "%", signed=True)] == [
+        "0.0", "0.0", "−1.250", "+3.0"]
+
+
+def test_expectations_follow_the_intervals():
+    found = {(f.title, f.pair, f.task): f for f in findings(section_of(*STUDY))}
+    verdicts = {(pair, task): f.verdict for (_, pair, task), f in found.items()}
+    assert verdicts["MaskCLIP − CLIP", "upernet"] == "cannot be judged"
+    assert verdicts["MAE − Random", "upernet"] == verdicts["MAE − Random", "depth"] == "holds"
+    assert verdicts["Oracle − MAE", "upernet"] == "holds"
+    worse = section_of(*series("clip", 30.0, 31.0, 32.0), *series("maskclip", 28.0, 29.1, 29.9))
+    assert [f.verdict for f in findings(worse)] == ["does not hold"]
+    level = section_of(*series("clip", 30.0, 31.0, 32.0), *series("maskclip", 31.0, 30.0, 32.0))
+    assert [f.verdict for f in findings(level)] == ["not distinguishable"]
+    assert next(iter(sentences(findings(level)).values())) == [
+        ("not distinguishable", "MaskCLIP − CLIP: UperNet (mIoU) 0.0 ± 2.5 points (n=3).")]
