@@ -10,7 +10,7 @@ Memory: features once more in channels-last order, and about 40 bytes for each o
 Cost: `python benchmarks/ops.py`; the sort in the backward pass is the slowest part.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -58,10 +58,21 @@ class _Axis:
         cells = torch.cat([low, (low + 1).clamp(max=self.extent - 1)], dim=2)
         return position, cells, torch.cat([inside.to(beyond) - beyond, beyond], dim=2)
 
-    def taps(self, chosen: Tensor, grid: int) -> tuple[Tensor, Tensor]:
+    def taps(self) -> tuple[dict[int, tuple[Tensor, Tensor]], Tensor]:
+        """Per grid, `_merged` of the RoIs that have it; and each RoI's row [R] among those."""
+        tables, row = {}, torch.zeros_like(self.grid)
+        for grid in self.grid.unique().tolist():
+            members = (self.grid == grid).nonzero()[:, 0]
+            row[members] = torch.arange(len(members), device=row.device)
+            if grid:
+                tables[grid] = self._merged(members, grid)
+        return tables, row
+
+    def _merged(self, chosen: Tensor, grid: int) -> tuple[Tensor, Tensor]:
         """The cells [R, P, K] that each bin reads and the sum of their weights, cells shared by samples merged."""
         _, cells, weights = self.samples(chosen, grid)
-        first = cells.amin(dim=2, keepdim=True)
+        # Samples follow each other, so the lowest cell is the first's or, in a box turned over, the last's.
+        first = torch.minimum(cells[:, :, :1], cells[:, :, grid - 1:grid])
         relative = cells - first
         width = int(relative.max()) + 1
         if width >= cells.shape[2]:  # samples further apart than cells: nothing to merge
@@ -90,26 +101,51 @@ def _axes(rois: Tensor, pooling: Pooling, extents: tuple[int, int]) -> tuple[_Ax
 
 def _groups(y: _Axis, x: _Axis) -> Iterator[tuple[int, int, Tensor]]:
     """RoIs with the same grid of samples per bin: (samples along y, samples along x, RoI numbers)."""
-    pairs, member = torch.stack([y.grid, x.grid], dim=1).unique(dim=0, return_inverse=True)
-    for number, (grid_y, grid_x) in enumerate(pairs.tolist()):
-        if grid_y and grid_x:
-            yield grid_y, grid_x, (member == number).nonzero()[:, 0]
+    most = int(x.grid.max()) + 1 if len(x.grid) else 1
+    pair, order = (y.grid * most + x.grid).sort(stable=True)
+    pairs, counts = pair.unique_consecutive(return_counts=True)
+    for number, members in zip(pairs.tolist(), order.split(counts.tolist()), strict=True):
+        if number // most and number % most:
+            yield number // most, number % most, members
+
+
+def _outer(y: Tensor, x: Tensor, combine: Callable) -> Tensor:
+    """Every tap along y [r, P, Ky] with every one along x [r, P, Kx], per bin: [r, P*P, Ky*Kx]."""
+    taps = y.shape[2] * x.shape[2]
+    # Spread out per axis first: the large result is then written in runs of Ky*Kx, not of Kx, numbers.
+    y = y[:, :, :, None].expand(-1, -1, -1, x.shape[2]).reshape(*y.shape[:2], 1, taps)
+    x = x[:, :, None, :].expand(-1, -1, taps // x.shape[2], -1).reshape(len(x), 1, -1, taps)
+    return combine(y, x).view(len(x), -1, taps)  # [r, P, P, Ky*Kx] -> [r, P*P, Ky*Kx]
 
 
 def _matrix(rois: Tensor, pooling: Pooling, extents: tuple[int, int]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """The pooling matrix in pieces: RoI numbers [r], feature cells [r, P*P, K] and weights [r, P*P, K]."""
     y, x = _axes(rois, pooling, extents)
     images = rois[:, 0].long() * (extents[0] * extents[1])
+    (tables_y, row_y), (tables_x, row_x) = y.taps(), x.taps()
     for grid_y, grid_x, members in _groups(y, x):
-        per_roi = 4 * grid_y * grid_x * y.bins * x.bins
+        (cells_y, weights_y), (cells_x, weights_x) = tables_y[grid_y], tables_x[grid_x]
+        per_roi = cells_y[0].numel() * cells_x[0].numel()
         for chosen in members.split(max(1, _ENTRIES // per_roi)):
-            cells_y, weights_y = y.taps(chosen, grid_y)
-            cells_x, weights_x = x.taps(chosen, grid_x)
-            rows = images[chosen][:, None, None] + cells_y * extents[1]
-            cells = rows[:, :, None, :, None] + cells_x[:, None, :, None, :]  # [r, P, P, Ky, Kx]
-            weights = (weights_y / (grid_y * grid_x))[:, :, None, :, None] * weights_x[:, None, :, None, :]
-            shape = (len(chosen), y.bins * x.bins, -1)
-            yield chosen, cells.reshape(shape), weights.reshape(shape)
+            at_y, at_x = row_y[chosen], row_x[chosen]
+            rows = images[chosen][:, None, None] + cells_y[at_y] * extents[1]
+            cells = _outer(rows, cells_x[at_x], torch.add)
+            weights = _outer(weights_y[at_y] / (grid_y * grid_x), weights_x[at_x], torch.mul)
+            yield chosen, cells, weights
+
+
+def _gathered(matrix: Iterator[tuple[Tensor, Tensor, Tensor]], bins: int) -> Iterator[list[Tensor]]:
+    """The matrix as flat entries, small pieces joined: feature cells, bins (counted over all RoIs) and weights, [N]."""
+    pieces, held = [], 0
+    for chosen, cells, weights in matrix:
+        bin_numbers = chosen[:, None] * bins + torch.arange(bins, device=chosen.device)  # [r, P*P]
+        if pieces and held + cells.numel() > _ENTRIES:
+            yield [torch.cat(column) for column in zip(*pieces, strict=True)]
+            pieces, held = [], 0
+        pieces.append((cells.flatten(), bin_numbers[:, :, None].expand_as(cells).flatten(), weights.flatten()))
+        held += cells.numel()
+    if pieces:
+        yield [torch.cat(column) for column in zip(*pieces, strict=True)]
 
 
 def _bags(table: Tensor, cells: Tensor, weights: Tensor) -> Tensor:
@@ -118,8 +154,8 @@ def _bags(table: Tensor, cells: Tensor, weights: Tensor) -> Tensor:
 
 
 def _rows(maps: Tensor) -> Tensor:
-    """[B, C, H, W] -> [B*H*W, C]"""
-    return maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])
+    """[B, C, H, W] -> [B*H*W, C], contiguous even where a view would do: embedding_bag is 20 times slower on one."""
+    return maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1]).contiguous()
 
 
 @torch.no_grad()
@@ -129,7 +165,7 @@ def forward(features: Tensor, rois: Tensor, pooling: Pooling) -> Tensor:
     pooled = features.new_zeros(len(rois), pooling.size[0] * pooling.size[1], features.shape[1])  # [R, P*P, C]
     for chosen, cells, weights in _matrix(rois, pooling, features.shape[2:]):
         pooled[chosen] = _bags(table, cells.flatten(0, 1), weights.flatten(0, 1)).view(len(chosen), *pooled.shape[1:])
-    return pooled.transpose(1, 2).reshape(len(rois), features.shape[1], *pooling.size)
+    return pooled.transpose(1, 2).unflatten(2, pooling.size)
 
 
 @torch.no_grad()
@@ -139,14 +175,12 @@ def backward(gradient: Tensor, rois: Tensor, shape: tuple[int, ...], pooling: Po
     table = _rows(gradient)
     bins = pooling.size[0] * pooling.size[1]
     total = gradient.new_zeros(batch * height * width, channels)
-    for chosen, cells, weights in _matrix(rois, pooling, (height, width)):
-        source = chosen[:, None] * bins + torch.arange(bins, device=chosen.device)  # [r, P*P]
-        source = source[:, :, None].expand_as(cells).flatten()
-        order = cells.flatten().argsort(stable=True)
-        touched, counts = cells.flatten()[order].unique_consecutive(return_counts=True)
-        total[touched] += embedding_bag(source[order], table, counts.cumsum(0) - counts, mode="sum",
-                                        per_sample_weights=weights.flatten()[order])
-    return total.view(batch, height, width, channels).permute(0, 3, 1, 2).contiguous()
+    for entries in _gathered(_matrix(rois, pooling, (height, width)), bins):
+        cells, order = entries[0].sort(stable=True)
+        touched, counts = cells.unique_consecutive(return_counts=True)
+        total.index_add_(0, touched, embedding_bag(entries[1][order], table, counts.cumsum(0) - counts, mode="sum",
+                                                   per_sample_weights=entries[2][order]))
+    return total.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 # Boxes decided together: enough to hide numpy's call overhead, few enough that their IoU rows stay in cache.
-_BLOCK = 128
+_BLOCK = 64
 _libraries: list[torch.library.Library] = []  # an operator lives only as long as its library object
 
 
