@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     print(markdown.summary(report))
     if report.unused:
-        print(f"\n{len(report.unused)} files not used; the page lists each with its reason.")
+        print(f"\nNot used: {len(report.unused)} (the page lists each with its reason).")
     print(f"\nReport: {page}")
     return 0
 

@@ -45,7 +45,7 @@ def pretraining_cost(section: Section) -> Table:
 
 def finetuning_cost(section: Section) -> Table:
     """Per task and method: fine-tuning time, speed, peak memory, parameters, FLOPs and hardware, over seeds."""
-    header = ["Task", "Method", "wall time (s)", "samples/s", "peak memory (MiB)", "parameters", "FLOPs per image",
+    header = ["Task", "Method", "wall time (s)", "samples/s", "peak memory (MiB)", "parameters", "encoder FLOPs",
               "hardware"]
     letters = {machine: _letter(k) for k, machine in enumerate(sorted({_machine(r) for r in section.records}))}
     rows, kinds = [], []
@@ -65,8 +65,8 @@ def finetuning_cost(section: Section) -> Table:
                 Cell(used),
             ])
             kinds.append(_row_kind(row.kind, rows))
-    notes = ["Mean over seeds, of the final runs alone (the settings search is not counted). Parameters and FLOPs are "
-             "of the whole model that is fine-tuned."]
+    notes = ["Mean over seeds, of the final runs alone (the settings search is not counted). Parameters "
+             "are the whole model's, FLOPs the encoder's for one test image."]
     notes += [f"Hardware {letter}: {machine}." for machine, letter in letters.items()]
     return Table("Cost of fine-tuning", header, rows, kinds, notes, text_columns=2)
 
@@ -105,7 +105,7 @@ def _search_notes(section: Section) -> list[str]:
             for row in section.rows if section.of(row, task)
         }
         if len(set().union(*searches.values())) > 1:
-            groups = ", ".join(name for name, kinds in searches.items() if kinds != next(iter(searches.values())))
+            groups = "; ".join(name for name, kinds in searches.items() if kinds != next(iter(searches.values())))
             notes.append(f"Unequal search for {TASK_NAMES[task]}: {groups or 'some seeds'} had another grid or number "
                          "of trials than the first row. The comparison is not fair in this respect.")
     if len(notes) == 1:

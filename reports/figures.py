@@ -2,6 +2,7 @@
 
 import io
 import re
+import textwrap
 from dataclasses import dataclass
 
 import matplotlib
@@ -15,6 +16,7 @@ from reports.tables import header, number
 COLOURS = {"random": "#999999", "supervised": "#E69F00", "clip": "#56B4E9", "clip_aligned": "#0072B2",
            "maskclip": "#009E73", "mae": "#D55E00"}
 FURTHER = ("#CC79A7", "#B8A900", "#8C6BB1", "#A6761D")
+LABEL_WIDTH = 17  # characters of a method name on one line
 INK, GRID = "#010203", "#040506"  # placeholders that become CSS colours of the page
 STYLE = {
     "svg.fonttype": "none", "svg.hashsalt": "densebench", "font.size": 9, "font.family": "DejaVu Sans",
@@ -54,7 +56,7 @@ def _chart(section: Section, column: Column, prefix: str) -> Chart:
             axes.annotate(f"{ceiling.name} {number(top.mean, unit)}", (top.mean, 1), (0, 3), va="bottom", ha="center",
                           xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=8)
             words.append(f"{ceiling.name} (ceiling) {number(top.mean, unit)}")
-        axes.set_yticks(range(len(rows)), [section.name(row) for row in rows])
+        axes.set_yticks(range(len(rows)), ["\n".join(textwrap.wrap(section.name(row), LABEL_WIDTH)) for row in rows])
         axes.set_ylim(len(rows) - 0.45, -0.55)
         low, high = axes.dataLim.intervalx
         axes.set_xlim(min(0, low), 1.06 * max(high, 1e-9))

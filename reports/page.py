@@ -156,7 +156,11 @@ def _runs(section: Section) -> Table:
 
 
 def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + (f" and {names[-1]}" if names else "")
+    """Join names with commas and "and"; with semicolons where a name has a comma of its own."""
+    if len(names) < 2:
+        return "".join(names)
+    inner = any("," in name for name in names)
+    return ("; " if inner else ", ").join(names[:-1]) + ("; and " if inner else " and ") + names[-1]
 
 
 def _plural(count: int, noun: str) -> str:

@@ -128,7 +128,8 @@ def family_table(section: Section) -> Table | None:
 def row_label(row: Row) -> str:
     """The method's name, its captions where it has any, and whether it is a reference line."""
     role = {"floor": "floor", "ceiling": "ceiling, not ranked"}.get(row.kind or "")
-    extra = [text for text in (f"{row.captions} captions" if row.captions else "", role) if text]
+    captions = f"{row.captions} captions" if row.captions and row.captions not in row.name else ""
+    extra = [text for text in (captions, role) if text]
     return f"{row.name} ({'; '.join(extra)})" if extra else row.name
 
 
@@ -140,7 +141,7 @@ def unequal(section: Section) -> list[str]:
                for row in section.competitors}
     if len({tuple(v) for v in samples.values()}) > 1:
         found.append("Pretraining budgets differ (samples seen): "
-                     + ", ".join(f"{name} {' or '.join(values)}" for name, values in samples.items()) + ".")
+                     + "; ".join(f"{name}: {' or '.join(values)}" for name, values in samples.items()) + ".")
     for task in section.protocols:
         for key in ("iterations", "batch_size", "train_images"):
             values = sorted({str(r["settings"][key]) for r in section.records

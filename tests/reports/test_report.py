@@ -162,7 +162,7 @@ def test_csv_holds_every_cell(out):
 def test_command_prints_table_and_path(study, tmp_path, capsys):
     assert main([str(study), "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    assert "| MAE " in printed and str(tmp_path / "index.html") in printed and "1 files not used" in printed
+    assert "| MAE " in printed and str(tmp_path / "index.html") in printed and "Not used: 1 " in printed
 
 
 def test_command_refuses_in_one_line(tmp_path, capsys):
