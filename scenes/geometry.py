@@ -206,17 +206,19 @@ def _room(room: Room, o: Vector, d: Vector) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rays(
-    camera: Camera, size: int, shift: tuple[float, float] = (0.0, 0.0), pixels: np.ndarray | None = None
+    camera: Camera, size: int, pixels: np.ndarray | None = None, shift: tuple[np.ndarray, np.ndarray] | None = None
 ) -> Vector:
     """Directions of the rays through pixels of a size x size image, three arrays [N] float32, forward component 1.
 
-    shift: offset (right, down) from the pixel's centre in pixels; pixels: flat row-major indices [N], all by default.
+    pixels: flat row-major indices [N], all by default; shift: offsets (right, down) from their centres, in pixels [N].
     """
     right, up, forward = camera.basis
     reach = math.tan(camera.fov / 2)
     row, column = np.divmod(np.arange(size * size) if pixels is None else pixels, size)
-    u = ((column.astype(np.float32) + (0.5 + shift[0])) * (2 / size) - 1) * reach
-    v = (1 - (row.astype(np.float32) + (0.5 + shift[1])) * (2 / size)) * reach
+    x, y = column.astype(np.float32) + 0.5, row.astype(np.float32) + 0.5
+    if shift:
+        x, y = x + shift[0], y + shift[1]
+    u, v = (x * (2 / size) - 1) * reach, (1 - y * (2 / size)) * reach
     return tuple(forward[k] + u * right[k] + v * up[k] for k in range(3))
 
 

@@ -1,9 +1,8 @@
 """From a scene to an image and its exact labels.
 
 Labels come from one ray through each pixel's centre. So do colours, but where a pixel differs from a neighbour in what
-it shows or in whether the light reaches it, its colour is the mean of 2 x 2 rays: colours blend at edges, labels do
-not. Shading: Lambert, Blinn-Phong highlights (Blinn 1977), one point light with hard shadows, ambient light, patterned
-floor and walls, sensor noise.
+it shows its colour is the mean of 2 x 2 rays: colours blend at edges, labels do not. Shading: Lambert, Blinn-Phong
+highlights (Blinn 1977), one point light with hard shadows, ambient light, patterned floor and walls, sensor noise.
 """
 
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from scenes.world import (
 )  # fmt: skip
 
 GLOSS = {"matte": 0.0, "shiny": 0.55, "metal": 0.9}  # strength of highlights
+SHIFTS = np.array([[-0.25, -0.25, 0.25, 0.25], [-0.25, 0.25, -0.25, 0.25]], np.float32)  # 2 x 2 rays: right, down
 
 
 @dataclass(frozen=True)
@@ -41,37 +41,54 @@ class View:
     depth: np.ndarray
 
 
-def compose(seed: int, index: int) -> Scene:
-    """Draw the scene of (seed, index): 2 to 6 solids, each with >= MIN_VISIBLE visible pixels at REFERENCE_SIZE."""
+Traced = tuple[Vector, np.ndarray, np.ndarray]  # rays, and geometry.cast's depth and surface along them
+
+
+def compose(seed: int, index: int) -> tuple[Scene, Traced]:
+    """Draw the scene of (seed, index): 2 to 6 solids, each with >= MIN_VISIBLE visible pixels at REFERENCE_SIZE.
+
+    Returns it with the rays through the pixels' centres at that size and what they meet.
+    """
     rng = generator(seed, index, SCENE_STREAM)
     while True:
         scene = draw(rng)
-        surface = geometry.cast(scene, geometry.rays(scene.camera, REFERENCE_SIZE))[1]
+        d = geometry.rays(scene.camera, REFERENCE_SIZE)
+        depth, surface = geometry.cast(scene, d)
         pixels = np.bincount(surface, minlength=FIRST_THING + len(scene.things))[FIRST_THING:]
         # Taking hidden solids away can only uncover more of the others.
         seen = tuple(t for t, n in zip(scene.things, pixels, strict=True) if n >= MIN_VISIBLE)
-        if len(seen) >= 2:
-            return replace(scene, things=seen)
+        if len(seen) < 2:
+            continue
+        if len(seen) == len(scene.things):
+            return scene, (d, depth, surface)
+        scene = replace(scene, things=seen)
+        return scene, (d, *geometry.cast(scene, d))
 
 
 def view(seed: int, index: int, size: int = REFERENCE_SIZE) -> View:
     """Draw and render the scene of (seed, index) at size x size pixels. A pure function of its arguments."""
-    return render(compose(seed, index), size, generator(seed, index, NOISE_STREAM))
+    scene, traced = compose(seed, index)
+    rng = generator(seed, index, NOISE_STREAM)
+    return render(scene, size, rng, traced if size == REFERENCE_SIZE else None)
 
 
-def render(scene: Scene, size: int, rng: np.random.Generator) -> View:
-    """Render `scene` at size x size pixels with sensor noise drawn from `rng`."""
-    d = geometry.rays(scene.camera, size)
-    depth, surface = geometry.cast(scene, d)
-    colour, lit = _shade(scene, d, depth, surface)
-    edge = _edges((surface * np.uint8(2) + lit).reshape(size, size))  # [size^2] -> [size, size]
-    if edge.size:
-        shifts = [(x, y) for x in (-0.25, 0.25) for y in (-0.25, 0.25)]
-        fine = [geometry.rays(scene.camera, size, shift, edge) for shift in shifts]
-        fine = tuple(np.concatenate(c) for c in zip(*fine, strict=True))  # [4 * edges]
-        samples, _ = _shade(scene, fine, *geometry.cast(scene, fine))
-        samples = samples.reshape(3, len(shifts), edge.size)  # [3, 4 * edges] -> [3, 4, edges]
-        colour[:, edge] = (samples[:, 0] + samples[:, 1] + samples[:, 2] + samples[:, 3]) * np.float32(0.25)
+def render(scene: Scene, size: int, rng: np.random.Generator, traced: Traced | None = None) -> View:
+    """Render `scene` at size x size pixels with sensor noise drawn from `rng`; `traced`: the labels' rays, if known."""
+    if traced is None:
+        centre = geometry.rays(scene.camera, size)
+        traced = (centre, *geometry.cast(scene, centre))
+    centre, depth, surface = traced
+    edge = _edges(surface.reshape(size, size))  # [size^2] -> [size, size]
+    shift = np.repeat(SHIFTS, edge.size, axis=1)  # [2, 4 * edges]
+    fine = geometry.rays(scene.camera, size, np.tile(edge, 4), (shift[0], shift[1]))
+    fine_depth, fine_surface = geometry.cast(scene, fine)
+    points = size * size
+    colour = _shade(
+        scene, tuple(np.concatenate(c) for c in zip(centre, fine, strict=True)), np.concatenate([depth, fine_depth]),
+        np.concatenate([surface, fine_surface]),
+    )  # fmt: skip
+    colour, samples = colour[:, :points], colour[:, points:].reshape(3, 4, edge.size)  # [3, 4 * edges] -> [3, 4, edges]
+    colour[:, edge] = (samples[:, 0] + samples[:, 1] + samples[:, 2] + samples[:, 3]) * np.float32(0.25)
     image = colour.T.reshape(size, size, 3)  # [3, size^2] -> [size, size, 3]
     noise = rng.standard_normal((size, size, 3), dtype=np.float32)
     rgb = np.clip(image + scene.noise * noise + np.float32(0.5), 0, 255).astype(np.uint8)
@@ -92,8 +109,8 @@ def _edges(key: np.ndarray) -> np.ndarray:
     return np.flatnonzero(edge)
 
 
-def _shade(scene: Scene, d: Vector, t: np.ndarray, surface: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Colour [3, N] float32 in 0..255 of the points at depth t [N] along d, and whether the light reaches them [N]."""
+def _shade(scene: Scene, d: Vector, t: np.ndarray, surface: np.ndarray) -> np.ndarray:
+    """Colour [3, N] float32 in 0..255 of the points at depth t [N] along d."""
     light, eye = scene.light, (scene.camera.x, scene.camera.y, scene.camera.z)
     p = tuple(eye[k] + t * d[k] for k in range(3))
     n = tuple(np.zeros_like(t) for _ in range(3))
@@ -119,7 +136,7 @@ def _shade(scene: Scene, d: Vector, t: np.ndarray, surface: np.ndarray) -> tuple
     shiny = np.flatnonzero(gloss > 0)
     if shiny.size:
         _add_gloss(scene, colour, gloss, albedo, shiny, d, n, to_light, lit)
-    return np.sqrt(np.clip(colour, 0, 1)) * np.float32(255), lit  # gamma 2
+    return np.sqrt(np.clip(colour, 0, 1)) * np.float32(255)  # gamma 2
 
 
 def _add_gloss(
@@ -193,8 +210,8 @@ def _wall_tone(kind: str, x: np.ndarray, z: np.ndarray, salt: int) -> np.ndarray
         row = np.floor(z / 0.16)
         return 0.9 * _hash(np.floor(x / 0.42 + 0.5 * (row % 2)), row, salt)
     if kind == "panelled":
-        groove = (x / 0.9 - np.floor(x / 0.9) < 0.05) | (np.abs(z - 1.0) < 0.03)
-        return np.where(groove, np.float32(-1.4), np.float32(0.2))
+        groove = (x / 0.9 - np.floor(x / 0.9) < 0.13) | (np.abs(z - 1.0) < 0.06)  # wide enough not to break up at 64 px
+        return np.where(groove, np.float32(-1.0), np.float32(0.2))
     return 0.4 * _smooth(x * 0.8, z * 0.8, salt)
 
 

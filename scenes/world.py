@@ -18,13 +18,23 @@ COLOURS = {
     "red": (200, 45, 40), "orange": (225, 125, 35), "yellow": (225, 200, 55), "green": (60, 150, 65),
     "cyan": (60, 185, 190), "blue": (45, 80, 190), "purple": (130, 60, 165), "white": (225, 225, 220),
 }  # fmt: skip
+# Thing.dimensions and Thing.bound for a radius of 1.
+PROPORTIONS = {
+    "sphere": (1.0, 0.0), "cube": (0.8, 0.0), "cylinder": (0.72, 0.95), "cone": (0.95, 1.05), "torus": (0.82, 0.34),
+    "capsule": (0.6, 0.75),
+}  # fmt: skip
+BOUNDS = {
+    "sphere": 1.001, "cube": 0.8 * 1.7325, "cylinder": 1.193, "cone": 1.417, "torus": 1.161, "capsule": 1.352,
+}  # fmt: skip
 MATERIALS = ("matte", "shiny", "metal")
 SIZES = {"small": 0.28, "medium": 0.40, "large": 0.54}  # metres: the nominal radius, varied by +-8 %
 FLOORS = {"wooden": (150, 110, 75), "tiled": (170, 165, 155), "carpeted": (125, 120, 125), "concrete": (145, 145, 142)}
 WALLS = {"plain": (205, 200, 188), "striped": (195, 198, 205), "brick": (185, 160, 148), "panelled": (190, 186, 172)}
 MAX_DEPTH = 10.0  # metres; no room is deep enough to reach it
 REFERENCE_SIZE = 64
+MIN_ACROSS, MAX_ACROSS = 15, 42  # pixels at REFERENCE_SIZE: about, of a solid's bounding sphere
 MIN_VISIBLE = 32  # pixels at REFERENCE_SIZE that every solid of a scene shows at least
+ATTEMPTS = 100  # to place the solids of a scene
 SCENE_STREAM, NOISE_STREAM, CAPTION_STREAM = range(3)  # see generator()
 
 
@@ -90,38 +100,31 @@ class Thing:
     upright: bool
     rgb: tuple[float, float, float]
 
-    @cached_property
+    @property
     def dimensions(self) -> tuple[float, float]:
         """Metres. Sphere: radius. Cube: half edge. Cylinder, cone: radius, half height. Torus: major, minor radius.
         Capsule: radius, half length of its axis (local x)."""
-        r = self.radius
-        return {
-            "sphere": (r, 0.0), "cube": (0.8 * r, 0.0), "cylinder": (0.72 * r, 0.95 * r), "cone": (0.95 * r, 1.05 * r),
-            "torus": (0.82 * r, 0.34 * r), "capsule": (0.5 * r, 0.75 * r),
-        }[self.shape]  # fmt: skip
+        a, b = PROPORTIONS[self.shape]
+        return a * self.radius, b * self.radius
 
-    @cached_property
+    @property
     def centre(self) -> tuple[float, float, float]:
         """World position of the solid's local origin."""
         a, b = self.dimensions
-        height = {"sphere": a, "cube": a, "cylinder": b, "cone": b, "torus": a + b if self.upright else b, "capsule": a}
-        return self.x, self.y, height[self.shape]
+        if self.shape == "torus":
+            return self.x, self.y, a + b if self.upright else b
+        return self.x, self.y, b if self.shape in ("cylinder", "cone") else a
 
-    @cached_property
+    @property
     def bound(self) -> float:
         """Radius in metres of a sphere about the centre that holds the solid."""
-        a, b = self.dimensions
-        bounds = {
-            "sphere": a, "cube": a * 3**0.5, "cylinder": math.hypot(a, b), "cone": math.hypot(a, b), "torus": a + b,
-            "capsule": a + b,
-        }  # fmt: skip
-        return bounds[self.shape] * 1.001
+        return BOUNDS[self.shape] * self.radius
 
-    @cached_property
+    @property
     def footprint(self) -> float:
         """Radius in metres of a floor disc that holds the solid from above."""
         a, b = self.dimensions
-        return {"cube": a * 2**0.5, "torus": a + b, "capsule": a + b}.get(self.shape, a)
+        return a * 2**0.5 if self.shape == "cube" else a + b if self.shape in ("torus", "capsule") else a
 
 
 @dataclass(frozen=True)
@@ -163,10 +166,10 @@ def draw(rng: np.random.Generator) -> Scene:
     )  # fmt: skip
     wanted = int(rng.choice([2, 3, 4, 5, 6], p=[0.12, 0.24, 0.28, 0.22, 0.14]))
     things: list[Thing] = []
-    for _ in range(90):
+    for tried in rng.random((ATTEMPTS, 13)).tolist():
         if len(things) == wanted:
             break
-        thing = _place(rng, camera, room)
+        thing = _place(tried, camera, room)
         if thing is None:
             continue
         apart = all(math.hypot(thing.x - t.x, thing.y - t.y) > thing.footprint + t.footprint + 0.04 for t in things)
@@ -185,36 +188,37 @@ def _vary(draw: Sequence[float], colour: tuple[int, int, int], spread: float) ->
     )
 
 
-def _place(rng: np.random.Generator, camera: Camera, room: Room) -> Thing | None:
-    """Draw a solid somewhere in the camera's view; None where it would not fit (see _fits)."""
-    draw = rng.random(13).tolist()  # one call: a generator's call costs more than the arithmetic
+def _place(numbers: Sequence[float], camera: Camera, room: Room) -> Thing | None:
+    """Make a solid of 13 numbers in 0..1; None unless it is in the room, in view and of a moderate size."""
 
     def pick(options: Sequence[str], value: float) -> str:
         return options[int(value * len(options))]
 
-    ahead = 1.8 + 3.4 * draw[0]
-    across = (1.8 * draw[1] - 0.9) * ahead * math.tan(camera.fov / 2)
+    ahead = 1.8 + 3.4 * numbers[0]
+    reach = math.tan(camera.fov / 2) * ahead
+    shape, size = pick(SHAPES, numbers[1]), pick(tuple(SIZES), numbers[2])
+    radius = SIZES[size] * (0.92 + 0.16 * numbers[3])
+    if not MIN_ACROSS <= REFERENCE_SIZE * BOUNDS[shape] * radius / reach <= MAX_ACROSS:
+        return None
+    across = (1.8 * numbers[4] - 0.9) * reach
     c, s = math.cos(camera.yaw), math.sin(camera.yaw)
     x, y = camera.x + c * across + s * ahead, camera.y + c * ahead - s * across
     if abs(x) > room.width / 2 or not 0 < y < room.depth:
         return None
-    colour, size = pick(tuple(COLOURS), draw[2]), pick(tuple(SIZES), draw[3])
+    colour = pick(tuple(COLOURS), numbers[5])
     thing = Thing(
-        shape=pick(SHAPES, draw[4]), colour=colour, material=pick(MATERIALS, draw[5]), size=size,
-        radius=SIZES[size] * (0.92 + 0.16 * draw[6]), x=x, y=y, yaw=(2 * draw[7] - 1) * math.pi, upright=draw[8] < 0.6,
-        rgb=_vary(draw[9:13], COLOURS[colour], 14),
+        shape=shape, colour=colour, material=pick(MATERIALS, numbers[6]), size=size, radius=radius, x=x, y=y,
+        yaw=(2 * numbers[7] - 1) * math.pi, upright=numbers[8] < 0.6, rgb=_vary(numbers[9:13], COLOURS[colour], 14),
     )  # fmt: skip
     return thing if _fits(thing, camera, room) else None
 
 
 def _fits(thing: Thing, camera: Camera, room: Room) -> bool:
-    """Whether the solid is inside the room, in view, and neither very small nor very large in the image."""
+    """Whether the solid is inside the room and its centre well inside the image."""
     margin = thing.footprint + 0.05
     if abs(thing.x) > room.width / 2 - margin or not margin < thing.y < room.depth - margin:
         return False
     offset = [c - o for c, o in zip(thing.centre, (camera.x, camera.y, camera.z), strict=True)]
     across, above, ahead = (sum(a * b for a, b in zip(offset, axis, strict=True)) for axis in camera.basis)
     reach = math.tan(camera.fov / 2) * ahead
-    if ahead < thing.bound + 0.8 or abs(across) > 0.92 * reach or abs(above) > 0.9 * reach:
-        return False
-    return 14 <= REFERENCE_SIZE * thing.bound / reach <= 40
+    return ahead > thing.bound + 0.8 and abs(across) < 0.92 * reach and abs(above) < 0.9 * reach

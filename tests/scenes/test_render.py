@@ -1,5 +1,6 @@
 """The renderer against a slow, independent ray caster: float64, one pixel at a time, other formulas."""
 
+import dataclasses
 import hashlib
 import math
 
@@ -8,7 +9,7 @@ import pytest
 
 from scenes import geometry
 from scenes.captions import captions
-from scenes.render import compose, render, view
+from scenes.render import _shade, compose, render, view
 from scenes.world import CLASSES, MAX_DEPTH, MIN_VISIBLE, SHAPES, Camera, Light, Room, Scene, Thing
 
 INDICES = range(24)
@@ -200,7 +201,7 @@ def test_the_nearer_solid_hides_the_farther_and_casts_a_shadow():
 
 
 def test_shadow_edges_agree_with_slow_shadow_rays():
-    scene = compose(5, 1)
+    scene, _ = compose(5, 1)
     d = geometry.rays(scene.camera, 64)
     depth, surface = geometry.cast(scene, d)
     eye = np.array([scene.camera.x, scene.camera.y, scene.camera.z])
@@ -216,3 +217,23 @@ def test_shadow_edges_agree_with_slow_shadow_rays():
         slow.append(any(0 < entry(t, point, light - point) < 1 for t in scene.things))
     assert 0 < sum(slow) < 200
     assert (np.array(slow) != dark[picks]).sum() <= 2
+
+
+def test_edges_are_the_mean_of_2_by_2_rays_and_the_rest_is_close_to_it():
+    scene = dataclasses.replace(compose(5, 1)[0], noise=0.0)
+    shot = render(scene, 64, np.random.default_rng(0))
+    total = np.zeros((3, 64 * 64))
+    for shift in ((-0.25, -0.25), (-0.25, 0.25), (0.25, -0.25), (0.25, 0.25)):
+        shift = [np.full(64 * 64, s, np.float32) for s in shift]
+        d = geometry.rays(scene.camera, 64, np.arange(64 * 64), shift)
+        total += _shade(scene, d, *geometry.cast(scene, d))
+    difference = np.abs((total / 4).T.reshape(64, 64, 3) - shot.rgb).max(-1)  # [3, 64 * 64] -> [64, 64]
+    edge = np.zeros((64, 64), bool)
+    for row in range(64):
+        for column in range(64):
+            around = [(row + 1, column), (row - 1, column), (row, column + 1), (row, column - 1)]
+            around = [shot.instance[r, c] for r, c in around if 0 <= r < 64 and 0 <= c < 64]
+            edge[row, column] = any(a != shot.instance[row, column] for a in around)
+    assert edge.sum() > 100
+    assert difference[edge].max() <= 0.51  # rounding to whole numbers
+    assert np.percentile(difference[~edge], 90) < 4
