@@ -96,6 +96,8 @@ def settings_table(section: Section) -> Table:
 
 
 def _search_notes(section: Section) -> list[str]:
+    if not any(r["selection"] for r in section.records):
+        return ["Every run's settings were given, not searched for on validation."]
     notes = [f"Chosen on validation; {section.split} is only reported. Trial records counted, not shown: "
              f"{section.trials:,}."]
     for task in (name for name in TASK_NAMES if name in section.protocols):

@@ -93,8 +93,8 @@ def _lead(section: Section) -> str:
     encoder = section.encoder.partition("(")[0]
     return (f"Compared: {names}{f', with {between}' if between else ''}. Each started one encoder, {encoder}, which "
             f"was fine-tuned for {tasks} on {section.dataset} and measured on the {section.split} split. "
-            f"{len(section.records)} final runs, {failed} of them failed; {_plural(len(section.seeds), 'seed')} "
-            f"({seeds}).")
+            f"{_plural(len(section.records), 'final run')}, {failed} of them failed; "
+            f"{_plural(len(section.seeds), 'seed')} ({seeds}).")
 
 
 def limits(section: Section) -> list[str]:

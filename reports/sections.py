@@ -16,6 +16,9 @@ from reports.stats import Headroom, Summary, headroom, summarise
 METHOD_ORDER = ("random", "supervised", "clip", "clip_aligned", "maskclip", "mae", "oracle")
 TASK_NAMES = {"mask_rcnn": "Mask R-CNN", "upernet": "UperNet", "semantic_fpn": "SemanticFPN", "depth": "Depth"}
 
+# Arguments that regularise one pretraining and leave the encoder itself the same.
+TRAINING_ONLY = {"drop_rate", "pos_drop_rate", "patch_drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate"}
+
 
 @dataclass(frozen=True)
 class Column:
@@ -146,7 +149,8 @@ def encoder_name(record: Record) -> str | None:
     if record["checkpoint"] is None:
         return None
     encoder = record["checkpoint"]["encoder"]
-    arguments = ", ".join(f"{key}={json.dumps(value)}" for key, value in sorted(encoder["kwargs"].items()))
+    kwargs = {key: value for key, value in encoder["kwargs"].items() if key not in TRAINING_ONLY}
+    arguments = ", ".join(f"{key}={json.dumps(value)}" for key, value in sorted(kwargs.items()))
     return f"{encoder['name']}({arguments})" if arguments else encoder["name"]
 
 

@@ -3,6 +3,7 @@
 import pytest
 from synthetic import METHODS, failed, metric, record
 
+from reports.costs import settings_table
 from reports.expectations import findings, sentences
 from reports.markdown import cell_text, table
 from reports.records import Record
@@ -108,6 +109,25 @@ def test_unlike_records_never_share_a_table(key, value):
     entries = [miou("clip", 0, 30.0), miou("mae", 0, 31.0, **{key: value})]
     found, unused = sections([Record(f"{k}/result.json", None, entry) for k, entry in enumerate(entries)])
     assert [len(section.rows) for section in found] == [1, 1] and unused == []
+
+
+def test_regularisation_does_not_make_another_encoder():
+    checkpoint = record()["checkpoint"]
+    kwargs = checkpoint["encoder"]["kwargs"] | {"drop_path_rate": 0.1}
+    regularised = checkpoint | {"encoder": checkpoint["encoder"] | {"kwargs": kwargs}}
+    assert len(section_of(miou("clip", 0, 30.0), miou("mae", 0, 31.0, checkpoint=regularised)).rows) == 2
+
+
+def test_settings_say_whether_the_search_was_equal():
+    def notes(*entries):
+        return " ".join(settings_table(section_of(*entries)).notes)
+
+    search = record()["selection"]
+    shorter = search | {"trials": search["trials"][:1]}
+    assert "same grid and the same number" in notes(miou("clip", 0, 30.0), miou("mae", 0, 31.0))
+    assert "Unequal search for UperNet: MAE" in notes(miou("clip", 0, 30.0), miou("mae", 0, 31.0, selection=shorter))
+    assert "Unequal search for UperNet: MAE" in notes(miou("clip", 0, 30.0), miou("mae", 0, 31.0, selection=None))
+    assert "given, not searched" in notes(miou("clip", 0, 30.0, selection=None))
 
 
 def test_another_unit_is_named():
