@@ -1,29 +1,39 @@
 """mmengine 0.10.7 writes checkpoints that torch >= 2.6 refuses to load safely: allow exactly the types they hold.
 
-`torch.load` reads tensors and plain containers only, unless told by name which further types may be built. A checkpoint
-of mmengine's Runner also holds its message hub: `HistoryBuffer`s, whose contents are numpy arrays, and numpy numbers
-among the run-time facts (a best score). Safe loading stays on; every other type is refused as before.
+`torch.load` builds tensors and plain containers only, unless told by name what else it may build. A checkpoint of
+mmengine's Runner also holds its message hub: `HistoryBuffer`s, whose contents are numpy arrays, and numpy numbers as
+metrics return them (a best score). Safe loading stays on; everything else is refused as before.
 """
+
+import pickle
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
-# The dtypes of a log history: float values, integer counts; the rest are what metrics return.
-_DTYPES = (np.float64, np.float32, np.int64, np.int32, np.bool_)
+_STATISTICS = ("min", "max", "current", "mean")  # what every HistoryBuffer names
 
 
-def allowed_types() -> list[type]:
-    """Return what mmengine's own checkpoints hold beyond tensors and containers: a list of types and functions.
+def _statistic(owner: object, name: str) -> Callable:
+    """Stands in for `getattr`, by which a pickled HistoryBuffer names its four statistics; answers for nothing else."""
+    if owner is not HistoryBuffer or name not in _STATISTICS:
+        raise pickle.UnpicklingError(f"the checkpoint asks for attribute {name!r} of {owner!r}: refused as unsafe")
+    return getattr(HistoryBuffer, name)
 
-    numpy's two rebuilding functions live in a private module whose name changed between numpy 1 and 2, so they are
-    taken from the public `__reduce__` of an array and of a number.
+
+def allowed() -> list[Callable | tuple[Callable, str]]:
+    """Return what mmengine's own checkpoints hold beyond tensors and containers, as `add_safe_globals` takes it.
+
+    numpy's two rebuilding functions live in a module that was renamed between numpy 1 and 2, so they are taken from the
+    public `__reduce__` of an array and of a number. The dtypes: values and single or double metrics, and counts.
     """
     rebuild_array, rebuild_number = np.empty(0).__reduce__()[0], np.float64(0).__reduce__()[0]
-    dtypes = {type(np.dtype(scalar)) for scalar in _DTYPES}
-    return [HistoryBuffer, np.ndarray, np.dtype, rebuild_array, rebuild_number, *sorted(dtypes, key=str)]
+    dtypes = [type(np.dtype(scalar)) for scalar in (np.float64, np.float32, np.int64)]
+    statistic = (_statistic, "builtins.getattr")
+    return [HistoryBuffer, statistic, np.ndarray, np.dtype, *dtypes, rebuild_array, rebuild_number]
 
 
 def install() -> None:
-    """Allow those types in `torch.load`; repeating it changes nothing."""
-    torch.serialization.add_safe_globals(allowed_types())
+    """Allow those in `torch.load`; repeating it changes nothing."""
+    torch.serialization.add_safe_globals(allowed())
