@@ -1,6 +1,7 @@
 """Put a checkpoint's encoder into a task's configuration: the right adapter and every number that depends on it."""
 
 import math
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from mmengine.config import Config, ConfigDict
 from backbones.checkpoint import checkpoint_exists, missing_checkpoint_message, read_checkpoint
 from backbones.encoder import EncoderFacts, encoder_facts
 from backbones.pyramid import kind_of
-from backbones.vit_pyramid import LEVELS
+from backbones.vit_pyramid import default_levels
 from engine.errors import UserError
 
 
@@ -25,9 +26,10 @@ def bind_encoder(
     """Bind the encoder of a checkpoint to `cfg` in place.
 
     * `model.backbone`: type and checkpoint are set; arguments already stated there (taps, final_norm, norm_cfg,
-      drop_path_rate) are kept.
+      drop_path_rate) are kept; pyramid=False is dropped for a hierarchical encoder, whose last map is its last stage.
     * `in_channels` of neck, decode_head and auxiliary_head where None: from the adapter, or from the neck for heads
       behind one, chosen by the head's `in_index`.
+    * `feature_stride` of a depth head where None: the stride of the map that its `in_index` chooses.
     * `strides` of rpn_head's anchor generator where None: one per output of the neck; `featmap_strides` of the RoI
       extractors where None: the adapter's four.
     * `mean` and `std` of data_preprocessor where None: the checkpoint's, times 255. Other stated numbers are refused.
@@ -52,17 +54,18 @@ def bind_encoder(
     facts = encoder_facts(**meta["encoder"])
     model = cfg.model
     _bind_backbone(model, str(checkpoint), facts, drop_path_rate)
-    channels, strides = _levels(facts)
+    channels, strides = _levels(facts, model.backbone.get("pyramid", True))
     _fill_channels(model, channels)
     _fill_strides(model, strides)
     _bind_image_constants(cfg, meta)
     return meta
 
 
-def _levels(facts: EncoderFacts) -> tuple[list[int], list[int | float]]:
+def _levels(facts: EncoderFacts, pyramid: bool) -> tuple[list[int], list[int | float]]:
     """Channels and strides of the adapter's four maps."""
     if facts.plain:
-        strides = [facts.strides[0] * level for level in LEVELS]
+        patch = facts.strides[0]
+        strides = [patch * level for level in default_levels(patch)] if pyramid else [Fraction(patch)] * 4
         return [facts.channels[0]] * 4, [int(s) if s.denominator == 1 else float(s) for s in strides]
     return list(facts.channels[-4:]), list(facts.strides[-4:])
 
@@ -72,6 +75,8 @@ def _bind_backbone(model: ConfigDict, checkpoint: str, facts: EncoderFacts, drop
     kind = kind_of(facts)
     if stated.get("type", kind) != kind:
         raise UserError(f"model.backbone.type is {stated['type']}, but {checkpoint} needs {kind}; leave the type out")
+    if not facts.plain:
+        stated.pop("pyramid", None)
     if drop_path_rate is not None:
         stated["drop_path_rate"] = drop_path_rate
     model.backbone = ConfigDict({**stated, "type": kind, "checkpoint": checkpoint})
@@ -94,7 +99,10 @@ def _fill_channels(model: ConfigDict, channels: list[int]) -> None:
 
 
 def _fill_strides(model: ConfigDict, strides: list[int | float]) -> None:
-    """Fill detection strides that are None; levels beyond the four double the last."""
+    """Fill strides that are None; levels beyond the four double the last."""
+    head = model.get("decode_head") or {}
+    if "feature_stride" in head and head.feature_stride is None:
+        head.feature_stride = strides[head.in_index]
     generator = (model.get("rpn_head") or {}).get("anchor_generator")
     if generator and "strides" in generator and generator.strides is None:
         levels = (model.get("neck") or {}).get("num_outs", 4)

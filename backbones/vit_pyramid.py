@@ -1,5 +1,6 @@
 """Plain ViT as a four-level feature pyramid (BEiT's and CAE's segmentation and detection backbones)."""
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
@@ -11,28 +12,50 @@ from torch import Tensor, nn
 from backbones.pyramid import EncoderPyramid, crop_to_input, pad_to_multiple
 from engine.errors import UserError
 
-LEVELS = (Fraction(1, 4), Fraction(1, 2), Fraction(1), Fraction(2))  # stride of each map in patches
 GROUP_0 = ("patch_embed.", "cls_token", "reg_token", "dist_token", "pos_embed", "norm_pre.")
 
 
 def default_taps(depth: int) -> tuple[int, ...]:
-    """Four blocks, evenly spaced and ending at the last: 3, 5, 7, 11 of 12 (as published), 7, 11, 15, 23 of 24, or
-    every quarter of any other depth."""
+    """The four blocks that feed the maps: 3, 5, 7, 11 of 12 and 7, 11, 15, 23 of 24, as published; every quarter of a
+    deeper encoder; of a shallower one the last block four times (ViTDet's simple feature pyramid, Li et al. 2022), whose
+    early blocks know too little of the image to feed the finest map."""
     if depth in (12, 24):
         return (3, 5, 7, 11) if depth == 12 else (7, 11, 15, 23)
-    return tuple(depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4))
+    return (depth - 1,) * 4 if depth < 12 else tuple(depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4))
+
+
+def default_levels(patch: int) -> tuple[Fraction, ...]:
+    """Strides of the four maps in patches, each twice the one before: as near to 4, 8, 16, 32 pixels as powers of two
+    bring them, beginning at a quarter of a patch at the finest. Patches of 14, 16 and 32: 1/4, 1/2, 1, 2, as published;
+    of 8: 1/2, 1, 2, 4."""
+    finest = max(Fraction(1, 4), Fraction(2) ** round(math.log2(4 / patch)))
+    return tuple(finest * 2**step for step in range(4))
+
+
+def rescale(width: int, level: Fraction, norm_cfg: dict[str, Any]) -> nn.Module:
+    """Bring a map of stride one patch to `level` patches: deconvolutions (with norm and GELU between two) or pooling,
+    which keeps an odd last row or column."""
+
+    def up() -> nn.Module:
+        return nn.ConvTranspose2d(width, width, 2, 2)
+
+    if level == Fraction(1, 4):
+        return nn.Sequential(up(), build_norm_layer(norm_cfg, width)[1], nn.GELU(), up())
+    if level == Fraction(1, 2):
+        return up()
+    return nn.Identity() if level == 1 else nn.MaxPool2d(int(level), int(level), ceil_mode=True)
 
 
 @MODELS.register_module()
 class ViTPyramid(EncoderPyramid):
-    """Taps of a plain ViT, brought to strides p/4, p/2, p and 2p of its patch p by deconvolutions and pooling.
+    """Taps of a plain ViT, brought to four strides by deconvolutions and pooling (`default_levels`, `rescale`).
 
-    Finest: ConvTranspose 2x2 - norm - GELU - ConvTranspose 2x2; then ConvTranspose 2x2; identity; MaxPool 2x2, which
-    keeps an odd last row or column. Channels stay those of the encoder. The class token is left out of the maps.
+    Channels stay those of the encoder. The class token is left out of the maps.
 
     Args:
         checkpoint: Checkpoint folder of a plain ViT.
-        taps: Four ascending 0-based blocks; by default those of `default_taps`.
+        taps: Four 0-based blocks, none before the one before it; by default those of `default_taps`.
+        pyramid: False leaves every map at the patch's stride, for heads that read the last block's map alone.
         drop_path_rate: Stochastic depth while fine-tuning.
         final_norm: Apply the encoder's final norm to every tap (CAE's segmentation does, BEiT's does not).
         norm_cfg: Norm between the two deconvolutions. BN works everywhere; on several GPUs with small batches use
@@ -47,6 +70,7 @@ class ViTPyramid(EncoderPyramid):
         self,
         checkpoint: str,
         taps: Sequence[int] | None = None,
+        pyramid: bool = True,
         drop_path_rate: float = 0.0,
         final_norm: bool = False,
         norm_cfg: dict[str, Any] | None = None,
@@ -59,34 +83,30 @@ class ViTPyramid(EncoderPyramid):
             raise UserError(f"ViTPyramid: {name} takes images of one size only; choose an encoder that takes any size")
         depth, width, self.patch = self.facts.depth, self.facts.channels[0], self.facts.strides[0]
         self.taps = tuple(taps) if taps is not None else default_taps(depth)
-        if len(self.taps) != 4 or list(self.taps) != sorted(set(self.taps) & set(range(depth))):
-            raise UserError(f"ViTPyramid: taps {self.taps} must be four ascending blocks of 0..{depth - 1} of {name}")
+        if len(self.taps) != 4 or list(self.taps) != sorted(t for t in self.taps if t in range(depth)):
+            raise UserError(f"ViTPyramid: taps {self.taps} must be four blocks of 0..{depth - 1} of {name} in order")
         if final_norm and isinstance(self.encoder.norm, nn.Identity):
             raise UserError(f"ViTPyramid: {name} has no final norm to apply to the taps; set final_norm=False")
         self.final_norm = final_norm
         self._prune(self.encoder)
-        self.strides = [self.patch * level for level in LEVELS]
+        levels = default_levels(self.patch) if pyramid else (Fraction(1),) * 4
+        self.strides = [self.patch * level for level in levels]
         self.out_strides = [int(s) if s.denominator == 1 else float(s) for s in self.strides]
         self.out_channels = [width] * 4
-        self.to_finest = nn.Sequential(
-            nn.ConvTranspose2d(width, width, 2, 2),
-            build_norm_layer(norm_cfg or {"type": "BN"}, width)[1],
-            nn.GELU(),
-            nn.ConvTranspose2d(width, width, 2, 2),
-        )
-        self.to_fine = nn.ConvTranspose2d(width, width, 2, 2)
-        self.to_coarse = nn.MaxPool2d(2, 2, ceil_mode=True)
+        self.rescale = nn.ModuleList(rescale(width, level, norm_cfg or {"type": "BN"}) for level in levels)
 
     def _prune(self, encoder: nn.Module) -> None:
-        encoder.prune_intermediate_layers(list(self.taps), prune_norm=not self.final_norm, prune_head=True)
+        encoder.prune_intermediate_layers(sorted(set(self.taps)), prune_norm=not self.final_norm, prune_head=True)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Map images [B, 3, H, W] of any size to four maps [B, d, ceil(H/s), ceil(W/s)], s in `out_strides`."""
         height, width = x.shape[-2:]
-        taps = self.encoder.forward_intermediates(
-            pad_to_multiple(x, self.patch), indices=list(self.taps), norm=self.final_norm, intermediates_only=True
-        )  # 4 x [B, d, ceil(H/p), ceil(W/p)]
-        maps = (self.to_finest(taps[0]), self.to_fine(taps[1]), taps[2], self.to_coarse(taps[3]))
+        blocks = sorted(set(self.taps))
+        found = self.encoder.forward_intermediates(
+            pad_to_multiple(x, self.patch), indices=blocks, norm=self.final_norm, intermediates_only=True
+        )  # one [B, d, ceil(H/p), ceil(W/p)] a block
+        taps = dict(zip(blocks, found, strict=True))
+        maps = [rescale(taps[block]) for rescale, block in zip(self.rescale, self.taps, strict=True)]
         return tuple(crop_to_input(m, height, width, stride) for m, stride in zip(maps, self.strides, strict=True))
 
     def layer_ids(self) -> tuple[dict[str, int], int]:

@@ -40,10 +40,10 @@ class ProgressHook(Hook):
         self.sums: dict[str, torch.Tensor | float] = {}
         self.count = 0
 
-    def before_train(self, runner: Runner) -> None:
-        """Start the clock; on resume, forget the rows that will be written again."""
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Start the clock (a state is loaded by now); on resume, forget the rows that will be written again."""
         self.started = self.since = time.perf_counter()
-        self.first = self.at = runner.iter
+        self.first = runner.iter
         self.curve = f"{runner.work_dir}/curve.jsonl"
         if is_main_process():
             rows = []

@@ -17,9 +17,9 @@ NAMES = {
     "random": "random initialisation",
     "oracle": "oracle (dense labels)",
     "supervised": "supervised (image labels)",
-    "clip": "CLIP, noisy captions",
-    "clip_aligned": "CLIP, aligned captions",
-    "maskclip": "MaskCLIP, noisy captions",
+    "clip": "CLIP",
+    "clip_aligned": "CLIP",
+    "maskclip": "MaskCLIP",
     "mae": "MAE",
 }
 REFERENCES = {"random": "floor", "oracle": "ceiling"}

@@ -26,6 +26,9 @@ def prepare(cfg: Config) -> dict | None:
     check_unfinished(cfg.work_dir)
     ensure_data(cfg)
     if cfg.task == "pretrain":
+        import pretrain
+
+        pretrain.complete(cfg)
         return None
     method = dict(method=cfg.method, scale=cfg.scale, seed=cfg.seed)
     meta = backbones.bind_encoder(cfg, cfg.checkpoint, drop_path_rate=cfg.get("drop_path_rate"), **method)

@@ -68,7 +68,7 @@ def test_segmentation_with_a_hierarchical_encoder(write):
 
 @pytest.mark.parametrize(
     ("encoder", "strides", "channels"),
-    [(None, [2, 4, 8, 16], [96] * 4), ("resnet18", [4, 8, 16, 32], [64, 128, 256, 512])],
+    [(None, [4, 8, 16, 32], [96] * 4), ("resnet18", [4, 8, 16, 32], [64, 128, 256, 512])],
 )
 def test_detection(write, encoder, strides, channels):
     folder, _ = write({"name": encoder, "kwargs": {}}) if encoder else write()
@@ -144,8 +144,8 @@ def test_a_bound_mask_rcnn_runs_with_its_anchors_on_the_maps(write):
         anchors = dict(cfg.model.rpn_head.anchor_generator, scales=[4], ratios=[1.0])
         generator = TASK_UTILS.build(anchors)
     with torch.no_grad():
-        maps = neck(backbone.eval()(torch.zeros(1, 3, 64, 96)))
+        maps = neck(backbone.eval()(torch.zeros(1, 3, 64, 128)))
     sizes = [tuple(m.shape[-2:]) for m in maps]
-    assert sizes == [(32, 48), (16, 24), (8, 12), (4, 6), (2, 3)]
+    assert sizes == [(16, 32), (8, 16), (4, 8), (2, 4), (1, 2)]
     for (h, w), (sx, sy) in zip(sizes, generator.strides, strict=True):
-        assert (h * sy, w * sx) == (64, 96)
+        assert (h * sy, w * sx) == (64, 128)

@@ -39,8 +39,8 @@ def test_twelve_blocks_have_the_published_scales(write):
         "backbone.encoder.blocks.0.attn.qkv.weight": 0.65**12,
         "backbone.encoder.blocks.11.mlp.fc2.bias": 0.65,
         "backbone.encoder.norm.weight": 1,
-        "backbone.to_finest.0.weight": 1,
-        "backbone.to_fine.bias": 1,
+        "backbone.rescale.0.0.weight": 1,
+        "backbone.rescale.1.bias": 1,
         "decode_head.weight": 1,
     }
     for name, scale in expected.items():
@@ -121,10 +121,10 @@ def test_mmengine_builds_it_by_name_and_it_steps(write):
     assert wrapper.clip_grad_kwargs == {"max_norm": 1.0}
     rates = sorted(set(wrapper.get_lr()["lr"]))
     assert rates == pytest.approx([1e-3 * 0.65**k for k in (5, 4, 3, 2, 1, 0)])
-    before = model.backbone.to_fine.weight.detach().clone()
+    before = model.backbone.rescale[0].weight.detach().clone()
     loss = sum(m.square().mean() for m in model.backbone(torch.randn(2, 3, 64, 64)))
     wrapper.update_params(loss)
-    assert not torch.equal(before, model.backbone.to_fine.weight)
+    assert not torch.equal(before, model.backbone.rescale[0].weight)
 
 
 def test_wrong_use(write):

@@ -21,8 +21,7 @@ def equal_to_file(encoder, stored):
 def test_default_taps():
     assert default_taps(12) == (3, 5, 7, 11)
     assert default_taps(24) == (7, 11, 15, 23)
-    assert default_taps(4) == (0, 1, 2, 3)
-    assert default_taps(8) == (1, 3, 5, 7)
+    assert default_taps(4) == (3, 3, 3, 3)
     assert default_taps(32) == (7, 15, 23, 31)
 
 
@@ -31,14 +30,14 @@ def test_maps_are_timms_own_taps_at_native_size(write):
     pyramid = ViTPyramid(str(folder)).eval()
     image = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
-        taps = stored.eval().forward_intermediates(image, indices=[0, 1, 2, 3], intermediates_only=True)
+        last = stored.eval().forward_intermediates(image, indices=[3], intermediates_only=True)[0]
         maps = pyramid(image)
-        torch.testing.assert_close(maps[2], taps[2])
-        torch.testing.assert_close(maps[3], functional.max_pool2d(taps[3], 2))
-        torch.testing.assert_close(maps[1], pyramid.to_fine(taps[1]))
-        torch.testing.assert_close(maps[0], pyramid.to_finest(taps[0]))
+        torch.testing.assert_close(maps[0], pyramid.rescale[0](last))
+        torch.testing.assert_close(maps[1], last)
+        torch.testing.assert_close(maps[2], functional.max_pool2d(last, 2))
+        torch.testing.assert_close(maps[3], functional.max_pool2d(last, 4))
     assert pyramid.out_channels == [96] * 4
-    assert pyramid.out_strides == [2, 4, 8, 16]
+    assert pyramid.out_strides == [4, 8, 16, 32]
 
 
 def test_non_square_equals_tokens_and_positions_assembled_by_hand(write):
@@ -52,10 +51,10 @@ def test_non_square_equals_tokens_and_positions_assembled_by_hand(write):
         proj = stored.patch_embed.proj
         patches = functional.conv2d(image, proj.weight, proj.bias, stride=8).flatten(2).mT + grid.flatten(2).mT
         tokens = torch.cat([stored.cls_token + stored.pos_embed[:, :1], patches], dim=1)
-        for block in stored.blocks[:3]:
+        for block in stored.blocks:
             tokens = block(tokens)
         expected = tokens[:, 1:].mT.reshape(1, 96, rows, columns)
-        torch.testing.assert_close(ViTPyramid(str(folder)).eval()(image)[2], expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(ViTPyramid(str(folder)).eval()(image)[1], expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (65, 120), (8, 8), (70, 101), (1, 200)])
@@ -64,7 +63,7 @@ def test_map_sizes_at_any_input_size(write, size):
     with torch.no_grad():
         maps = pyramid(torch.randn(2, 3, *size))
     assert [m.shape[-2:] for m in maps] == [
-        (math.ceil(size[0] / stride), math.ceil(size[1] / stride)) for stride in (2, 4, 8, 16)
+        (math.ceil(size[0] / stride), math.ceil(size[1] / stride)) for stride in (4, 8, 16, 32)
     ]
 
 
@@ -74,7 +73,7 @@ def test_padding_is_at_the_right_and_bottom_and_is_cut_off(write):
     padded = torch.zeros(1, 3, 64, 56)
     padded[..., :61, :50] = image
     with torch.no_grad():
-        for part, whole, stride in zip(pyramid(image), pyramid(padded), (2, 4, 8, 16), strict=True):
+        for part, whole, stride in zip(pyramid(image), pyramid(padded), (4, 8, 16, 32), strict=True):
             assert torch.equal(part, whole[..., : math.ceil(61 / stride), : math.ceil(50 / stride)])
 
 
@@ -82,7 +81,7 @@ def test_odd_grids_keep_their_last_row_when_pooled(write):
     pyramid = ViTPyramid(str(write()[0])).eval()
     with torch.no_grad():
         taps = pyramid.encoder.forward_intermediates(torch.ones(1, 3, 40, 64), indices=[3], intermediates_only=True)[0]
-        pooled = pyramid(torch.ones(1, 3, 40, 64))[3]
+        pooled = pyramid(torch.ones(1, 3, 40, 64))[2]
     assert pooled.shape[-2:] == (3, 4)
     torch.testing.assert_close(pooled[..., 2, 0], taps[..., 4, :2].amax(-1))
 
@@ -99,9 +98,9 @@ def test_final_norm_is_applied_to_every_tap_only_on_request(write):
     folder, stored = write()
     image = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
-        tap = stored.eval().forward_intermediates(image, indices=[2], intermediates_only=True)[0]
+        tap = stored.eval().forward_intermediates(image, indices=[3], intermediates_only=True)[0]
         normed = stored.norm(tap.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        torch.testing.assert_close(ViTPyramid(str(folder), final_norm=True).eval()(image)[2], normed)
+        torch.testing.assert_close(ViTPyramid(str(folder), final_norm=True).eval()(image)[1], normed)
     without = ViTPyramid(str(folder))
     assert not any(name.startswith("encoder.norm.") for name, _ in without.named_parameters())
 
@@ -127,7 +126,7 @@ def test_drop_path_passes_through_and_replaces_the_stored_rate(write, tiny):
     assert isinstance(ViTPyramid(str(folder)).encoder.blocks[3].drop_path1, torch.nn.Identity)
 
 
-@pytest.mark.parametrize("taps", [(0, 1, 2), (0, 1, 2, 4), (3, 2, 1, 0), (0, 0, 1, 2), (-4, -3, -2, -1)])
+@pytest.mark.parametrize("taps", [(0, 1, 2), (0, 1, 2, 4), (3, 2, 1, 0), (1, 0, 2, 3), (-4, -3, -2, -1)])
 def test_wrong_taps(write, taps):
     with pytest.raises(UserError, match=r"0\.\.3"):
         ViTPyramid(str(write()[0]), taps=taps)
@@ -166,7 +165,7 @@ def test_both_suites_find_it_by_name_and_init_weights_keeps_the_files_weights(wr
         model.init_weights()  # what mmengine's Runner calls; the model's own init_cfg overwrites every Linear first
     assert equal_to_file(model.backbone.encoder, stored)
     with torch.no_grad():
-        assert model.eval()(torch.randn(1, 3, 64, 96)).shape == (1, 8, 32, 48)
+        assert model.eval()(torch.randn(1, 3, 64, 96)).shape == (1, 8, 16, 24)
 
 
 def test_init_weights_reads_the_file_not_a_memory_of_it(write, make_meta, randomised, tiny):

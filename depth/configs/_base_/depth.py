@@ -6,7 +6,6 @@ folders, depth range and sizes from the `data` section; the end of the schedule 
 
 task = "depth"
 head = "DepthHead"
-primary_metric = "rmse"
 default_scope = "mmseg"
 custom_imports = dict(imports=["engine.parts", "backbones", "depth"], allow_failed_imports=False)
 
@@ -29,13 +28,13 @@ model = dict(
         mean=None,
         std=None,
         bgr_to_rgb=True,
-        size_divisor=1,
+        size=None,
         pad_val=0,
         seg_pad_val=0,  # of the depth map too: 0 is "not measured"
     ),
-    backbone=None,
+    backbone=dict(pyramid=False),  # a plain ViT gives its last block at the stride of its patch
     decode_head=dict(
-        type="DepthHead", in_channels=None, feature_stride=None, in_index=None, embed_dim=192, max_depth=None
+        type="DepthHead", in_channels=None, feature_stride=None, in_index=-1, embed_dim=192, max_depth=None
     ),
     train_cfg=dict(),
     test_cfg=dict(mode="whole"),
@@ -73,19 +72,26 @@ test_dataloader = dict(
 )
 val_evaluator = dict(type="PerImageDepthMetric", max_depth=None)
 test_evaluator = dict(type="PerImageDepthMetric", max_depth=None)
+metrics = dict(
+    rmse=dict(source="rmse", unit="m", direction="down", primary=True),
+    abs_rel=dict(source="abs_rel", unit="", direction="down"),
+    log10=dict(source="log10", unit="", direction="down"),
+    silog=dict(source="silog", unit="", direction="down"),
+    d1=dict(source="d1", factor=100, unit="%", direction="up"),
+    rmse_pooled=dict(source="rmse_pooled", unit="m", direction="down"),
+)
 
 train_cfg = dict(type="AddressedLoop", max_iters=400)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
 
 optim_wrapper = dict(
-    type="OptimWrapper",
     constructor="LayerDecayConstructor",
-    optimizer=dict(type="AdamW", lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),
+    optimizer=dict(type="AdamW", lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05, fused=True),
     paramwise_cfg=dict(layer_decay=0.65),
-    clip_grad=dict(max_norm=1.0),
+    clip_grad=dict(max_norm=5.0),
 )
 param_scheduler = [
-    dict(type="LinearLR", start_factor=1e-3, by_epoch=False, begin=0, end=40),
+    dict(type="LinearLR", start_factor=1e-2, by_epoch=False, begin=0, end=40),
     dict(type="PolyLR", power=0.9, eta_min=0.0, by_epoch=False, begin=40, end=None),
 ]
