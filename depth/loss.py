@@ -19,14 +19,14 @@ def silog_loss(prediction: Tensor, target: Tensor, max_depth: float) -> Tensor:
     """Return sqrt(mean(g^2) - 0.5 mean(g)^2) with g = log target - log prediction, over all valid pixels of the batch.
 
     Both tensors have the same shape, in metres; the result is a scalar in float32, without the factor of ten that some
-    code bases put before it. A batch whose crops hold no valid pixel gives a zero that still has a gradient of zero, so
-    that distributed workers stay in step.
+    code bases put before it. Invalid pixels are masked and not taken out, so that a GPU need not wait for their number.
+    Crops without any valid pixel give a loss of nearly zero whose gradient is zero.
     """
     mask = valid_depth(target, max_depth)
-    if not mask.any():
-        return prediction.float().sum() * 0.0
     # float32 whatever autocast says; the floor only keeps log finite where a sigmoid has underflowed.
-    predicted = prediction[mask].float().clamp_min(1e-6)  # [valid pixels]
-    g = torch.log(target[mask].float()) - torch.log(predicted)
+    predicted = prediction.float().clamp_min(1e-6)
+    g = torch.where(mask, torch.log(target.float().clamp_min(MIN_DEPTH)) - torch.log(predicted), 0.0)
+    count = mask.sum().clamp_min(1)
+    mean, mean_square = g.sum() / count, g.square().sum() / count
     # The clamp removes the infinite slope of the root at an exact fit.
-    return torch.sqrt((g.square().mean() - VARIANCE_WEIGHT * g.mean().square()).clamp_min(1e-12))
+    return torch.sqrt((mean_square - VARIANCE_WEIGHT * mean.square()).clamp_min(1e-12))
