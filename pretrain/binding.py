@@ -28,7 +28,7 @@ def complete(cfg: Config) -> None:
     """Fill the values of `cfg` that only the data can tell; call it once the data exist, before the runner is built.
 
     `model.text.vocabulary = "data"` becomes the list of token ids in the captions, and `model.num_classes = None` the
-    number of classes.
+    number of class folders.
 
     Raises:
         UserError: unknown method, or data that do not offer what the method learns from.
@@ -54,5 +54,4 @@ def complete(cfg: Config) -> None:
     if cfg.model.get("text", {}).get("vocabulary") == "data":
         cfg.model.text.vocabulary = shard_vocabulary(dataset.root, dataset.pattern)
     if "num_classes" in cfg.model and cfg.model.num_classes is None:
-        classes = data.classes if data.kind == "dense" else ImageFolder.scan(Path(dataset.root))[0]
-        cfg.model.num_classes = len(classes)
+        cfg.model.num_classes = len(ImageFolder.scan(Path(dataset.root))[0])

@@ -22,7 +22,7 @@ class Oracle(PretrainMethod):
 
     Args:
         encoder: see PretrainMethod; a plain ViT.
-        num_classes: semantic classes; None is filled from the data.
+        num_classes: semantic classes.
         stride: pixels per cell.
         hidden: width of the hidden layer.
         weights: of the class, depth and offset terms.
@@ -33,7 +33,7 @@ class Oracle(PretrainMethod):
     def __init__(
         self,
         encoder: dict[str, Any],
-        num_classes: int | None,
+        num_classes: int,
         stride: int = 2,
         hidden: int = 192,
         weights: tuple[float, float, float] = (1.0, 1.0, 5.0),

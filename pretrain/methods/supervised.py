@@ -43,7 +43,7 @@ class Supervised(PretrainMethod):
         self.criterion = SoftTargetCrossEntropy() if self.mix else LabelSmoothingCrossEntropy(smoothing)
 
     def losses(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Image [B, 3, H, W] and label [B] -> the loss, and without mixing the accuracy in %; mixing needs an even B."""
+        """Image [B, 3, H, W] and label [B] -> the loss; without mixing also the accuracy in %; mixing needs even B."""
         images, labels = inputs["image"], inputs["label"]
         if self.mix is not None:
             images, mixed = self.mix(images, labels)  # mixed: [B, classes]

@@ -1,0 +1,30 @@
+"""Fixtures of the pretraining tests."""
+
+import numpy as np
+import pytest
+import torch
+from pretrain_samples import TEXT, write_shards
+
+import pretrain  # noqa: F401  registers methods and data sets
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory):
+    return write_shards(tmp_path_factory.mktemp("data") / "shards", 25)
+
+
+@pytest.fixture
+def text(shards):
+    from pretrain.shards import shard_vocabulary
+
+    return {**TEXT, "vocabulary": shard_vocabulary(shards)}
+
+
+@pytest.fixture
+def batch(shards):
+    from pretrain.data import ImageTextShards, pretrain_collate
+
+    data = ImageTextShards(str(shards), 32, captions="aligned", context=16)
+    np.random.seed(0)
+    inputs = pretrain_collate([data[i] for i in range(6)])["inputs"]
+    return {**inputs, "label": torch.arange(6) % 3}

@@ -1,0 +1,70 @@
+"""MAE: target and loss against float64 loops; what the loss sees and what it does not."""
+
+import numpy as np
+import pytest
+import torch
+from pretrain_samples import ENCODER
+
+from pretrain.masking import RandomMask, random_mask
+from pretrain.methods import mae as module
+from pretrain.methods.mae import MAE, normalise_patches, patchify
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return MAE(encoder=ENCODER, decoder_width=16, decoder_depth=1, decoder_heads=2)
+
+
+def patch_pixels(image, row, column, p=8):
+    """One patch's pixels in the order (row, column, channel), float64."""
+    return np.array(
+        [image[c, row * p + y, column * p + x] for y in range(p) for x in range(p) for c in range(3)], np.float64
+    )
+
+
+def test_target_by_loops():
+    images = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    target = normalise_patches(patchify(images, 8))
+    for b, row, column in ((0, 0, 0), (1, 2, 3)):
+        x = patch_pixels(images[b].numpy(), row, column)
+        mean = x.sum() / len(x)
+        variance = ((x - mean) ** 2).sum() / (len(x) - 1)
+        expected = (x - mean) / np.sqrt(variance + 1e-6)
+        np.testing.assert_allclose(target[b, row * 4 + column].numpy(), expected, rtol=1e-9)
+
+
+def test_loss_is_the_mean_over_hidden_patches(model, monkeypatch):
+    images = torch.randn(2, 3, 32, 32)
+    drawn = {}
+
+    def remember(*args):
+        drawn["mask"] = random_mask(*args)
+        return drawn["mask"]
+
+    monkeypatch.setattr(module, "random_mask", remember)
+    torch.manual_seed(3)
+    loss = float(model(inputs={"image": images})["loss_pixel"])
+    mask: RandomMask = drawn["mask"]
+    with torch.no_grad():
+        from pretrain.masking import encode_visible
+
+        prediction = model.decode(encode_visible(model.encoder, images, mask.keep), mask).double().numpy()
+    per_patch = []
+    for b in range(2):
+        for m, place in enumerate(mask.hidden[b].tolist()):
+            x = patch_pixels(images[b].numpy(), place // 4, place % 4)
+            goal = (x - x.mean()) / np.sqrt(x.var(ddof=1) + 1e-6)
+            per_patch.append(((prediction[b, m] - goal) ** 2).mean())
+    assert len(per_patch) == 2 * 12
+    assert loss == pytest.approx(np.mean(per_patch), rel=1e-5)
+
+
+def test_encoder_gets_gradients_and_fixed_positions_do_not(model):
+    before = model.encoder.pos_embed.clone()
+    model(inputs={"image": torch.randn(2, 3, 32, 32)})["loss_pixel"].backward()
+    assert model.encoder.blocks[0].attn.qkv.weight.grad.abs().sum() > 0
+    assert model.encoder.pos_embed.grad is None and not model.encoder.pos_embed.requires_grad
+    assert before[0, 0].abs().sum() == 0 and before[0, 1:].abs().sum() > 0
+    model.init_weights()  # the runner calls it; the fixed positions must survive
+    assert torch.equal(model.encoder.pos_embed, before)
