@@ -8,6 +8,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModel
+from mmengine.registry import DefaultScope
 from mmengine.runner import Runner, load_checkpoint
 from torch.utils.data import DataLoader
 
@@ -48,6 +49,15 @@ def make_runner(folder, iterations, **more):
                        "logger": {"type": "LoggerHook", "interval": 1}},
         experiment_name=f"{folder.name}{len(list(folder.iterdir()))}{iterations}", default_scope="mmengine",
         log_level="ERROR", **more)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def scope_left_as_found():
+    """A Runner makes its registry scope the process's default; other tests build models too."""
+    found = dict(DefaultScope._instance_dict)
+    yield
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(found)
 
 
 @pytest.fixture(scope="module")
