@@ -8,6 +8,7 @@ A `data` section names a data set once; a user's own data set is another such se
 kind    "seg": image and label folders. "depth": RGB and 16-bit depth folders. "coco": COCO JSON and an image folder.
         "image_text": tar shards; "image_folder": a folder per class; "dense": images with "seg" and "depth" labels.
 size    (height, width) in pixels that training crops and test images have.
+suffixes  image_suffix and label_suffix, where file names differ by more than their extension ("_leftImg8bit.png").
 splits  names of the folders or files that serve as train, val and test; the same three by default.
 
 In the base configs whatever depends on the data set holds None and is filled here.
@@ -70,6 +71,7 @@ def bind_segmentation(cfg: Config, data: ConfigDict) -> None:
             images=data.get("images", "images/{split}").format(split=split),
             labels=data.get("labels", "annotations/{split}").format(split=split),
             classes=list(classes), palette=palette, ignore=list(data.get("ignore", ())),
+            reduce_zero_label=data.get("reduce_zero_label", False), **suffixes(data),
         )  # fmt: skip
     fill(cfg.model, "num_classes", len(classes))
     bind_size(cfg, data)
@@ -84,11 +86,18 @@ def bind_depth(cfg: Config, data: ConfigDict) -> None:
             images=data.get("images", "images/{split}").format(split=split),
             depths=data.get("labels", "depth/{split}").format(split=split),
             depth_scale=data.get("depth_scale", 1000.0),
+            max_depth=data.get("max_depth", 10.0),
+            **suffixes(data),
         )
     for part in (cfg.model, cfg.val_evaluator, cfg.test_evaluator):
         fill(part, "max_depth", data.get("max_depth", 10.0))
     bind_size(cfg, data)
     add_panels(cfg, "depth", (), max_depth=data.get("max_depth", 10.0))
+
+
+def suffixes(data: ConfigDict) -> dict[str, str]:
+    """File name endings of images and labels, where the section states them."""
+    return {key: data[key] for key in ("image_suffix", "label_suffix") if key in data}
 
 
 def bind_detection(cfg: Config, data: ConfigDict) -> None:

@@ -71,7 +71,7 @@ train_dataloader = dict(
         pipeline=[
             dict(type="LoadImageFromFile"),
             dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
-            dict(type="RandomResize", scale=None, ratio_range=(0.8, 1.25), keep_ratio=True),
+            dict(type="RandomResize", scale=None, ratio_range=(0.75, 1.0), keep_ratio=True),
             dict(type="RandomFlip", prob=0.5),
             dict(type="PackDetInputs"),
         ],

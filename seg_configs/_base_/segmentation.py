@@ -13,7 +13,7 @@ train_dataloader = dict(
     dataset=dict(
         type="SegFolder",
         pipeline=[
-            dict(type="LoadImageFromFile"),
+            dict(type="LoadImageStrict"),
             dict(type="LoadLabels"),
             dict(type="RandomResize", scale=None, ratio_range=(0.8, 1.4), keep_ratio=True),
             dict(type="RandomCrop", crop_size=None, cat_max_ratio=0.9),
@@ -30,7 +30,7 @@ test_dataloader = dict(
         type="SegFolder",
         test_mode=True,
         pipeline=[
-            dict(type="LoadImageFromFile"),
+            dict(type="LoadImageStrict"),
             dict(type="Resize", scale=None, keep_ratio=False),
             dict(type="LoadLabels"),  # after Resize: predictions are scored at the labels' own resolution
             dict(type="PackSegInputs"),
