@@ -12,7 +12,7 @@ ENCODER = {
     "name": "vit_tiny_patch16_224",
     "kwargs": {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3},
 }
-WORDS = ["red", "green", "blue", "sphere", "cube", "cone", "metal", "rubber", "left", "of", "large", "on", "the", "floor"]
+WORDS = "red green blue sphere cube cone metal rubber left of large on the floor".split()  # noqa: SIM905
 TEXT = {"embed_dim": 16, "context": 16, "width": 24, "layers": 2, "heads": 3}
 
 

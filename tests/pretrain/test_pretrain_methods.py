@@ -1,0 +1,98 @@
+"""One contract for all methods: the config runs, the checkpoint is whole and holds the trained encoder."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from pretrain_samples import ENCODER
+
+import pretrain
+from backbones import load_encoder, read_checkpoint
+from engine.errors import UserError
+
+METHODS = ["random", "oracle", "supervised", "clip", "clip_aligned", "maskclip", "mae"]
+CAPTIONS = {"clip": "noisy", "maskclip": "noisy", "clip_aligned": "aligned"}
+
+
+def train(configure, method: str, folder: Path, iters: int) -> dict:
+    from tools.run import run
+
+    cfg = configure(f"pretrain/configs/{method}.py", 0 if method == "random" else iters, folder)
+    run(cfg, "test")
+    return read_checkpoint(folder / "checkpoint")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_config_trains_and_exports(configure, tmp_path, method):
+    iters = 3
+    meta = train(configure, method, tmp_path / "run", iters)
+    seen = 0 if method == "random" else iters * 8
+    assert (meta["method"], meta["captions"]) == (method, CAPTIONS.get(method))
+    assert meta["samples_seen"] == seen and meta["updates"] == seen // 8 and meta["image"]["size"] == 64
+    assert meta["data"] == {"name": "small-scenes", "samples": 48}
+    assert (meta["text"] is not None) == (method in CAPTIONS)
+    encoder = load_encoder(tmp_path / "run" / "checkpoint")[0]
+    states = sorted((tmp_path / "run" / "state").glob("*.pt"))
+    if method == "random":
+        assert not states
+        return
+    trained = torch.load(states[-1], weights_only=True)["model"]
+    for name, value in encoder.state_dict().items():
+        assert torch.equal(value, trained[f"encoder.{name}"]), name
+
+
+def test_every_config_is_listed():
+    assert sorted(METHODS) == sorted(path.stem for path in Path("pretrain/configs").glob("*.py"))
+
+
+def test_text_tower_comes_back(configure, tmp_path):
+    from backbones import load_text_state
+    from pretrain.text import TextTower
+
+    meta = train(configure, "clip", tmp_path / "run", 2)
+    state, _ = load_text_state(tmp_path / "run" / "checkpoint")
+    tower = TextTower(
+        embed_dim=meta["text"]["embed_dim"], vocabulary=meta["text"]["vocabulary"], **meta["text"]["kwargs"]
+    )
+    tower.load_state_dict({k.removeprefix("text."): v for k, v in state.items() if k.startswith("text.")})
+    assert state["image_projection.weight"].shape == (meta["text"]["embed_dim"], 96)
+    assert float(state["logit_scale"]) > 0
+
+
+def test_unknown_method_lists_the_known_ones(configure):
+    cfg = configure("pretrain/configs/mae.py", 2)
+    cfg.model.type = "MAEE"
+    with pytest.raises(UserError, match="unknown pretraining method.*CLIP, MAE, MaskCLIP, Oracle"):
+        pretrain.complete(cfg)
+
+
+def test_method_refuses_data_without_its_labels(configure):
+    cfg = configure("pretrain/configs/clip.py", 2)
+    cfg.data.kind = "image_folder"
+    with pytest.raises(UserError, match="clip learns from tokens.*image_text"):
+        pretrain.complete(cfg)
+
+
+def test_image_methods_take_an_image_folder_too(configure, scenes_root):
+    cfg = configure("pretrain/configs/mae.py", 2)
+    cfg.data.update(kind="image_folder", root=str(scenes_root / "imagefolder" / "pretrain"))
+    cfg.train_dataloader.dataset.dataset.root = cfg.data.root
+    pretrain.complete(cfg)
+    from mmengine.registry import DATASETS
+
+    assert len(DATASETS.build(cfg.train_dataloader.dataset)) == 48
+
+
+def test_parameter_groups():
+    from mmengine.registry import MODELS
+
+    from pretrain.optim import DecayGroups
+
+    model = MODELS.build(dict(type="MAE", encoder=ENCODER))
+    wrapper = DecayGroups(dict(optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.05)))(model)
+    decayed, free = wrapper.optimizer.param_groups
+    assert (decayed["weight_decay"], free["weight_decay"]) == (0.05, 0.0)
+    assert all(p.ndim > 1 for p in decayed["params"])
+    names = {id(p): name for name, p in model.named_parameters()}
+    assert {names[id(p)] for p in free["params"] if p.ndim > 1} == {"encoder.cls_token", "mask_token"}
+    assert len(decayed["params"]) + len(free["params"]) == sum(p.requires_grad for p in model.parameters())
