@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from pretrain_samples import TEXT, write_shards
 
 import pretrain  # noqa: F401  registers methods and data sets
+from tests.pretrain.samples import TEXT, write_shards
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from pretrain_samples import ENCODER
 
 from pretrain.masking import RandomMask, random_mask
 from pretrain.methods import mae as module
 from pretrain.methods.mae import MAE, normalise_patches, patchify
+from tests.pretrain.samples import ENCODER
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from pretrain_samples import make_sample, write_shards
 from torch.utils.data import DataLoader
 
 from engine.data_order import Addressed, AddressedSampler
@@ -17,6 +16,7 @@ from pretrain.data import ImageFolder, ImageTextShards, pretrain_collate
 from pretrain.dense import centre_offsets
 from pretrain.shards import ShardReader, load_index, read_captions
 from pretrain.text import tokenize
+from tests.pretrain.samples import make_sample, write_shards
 
 
 def test_offset_reads_equal_tarfile(shards):

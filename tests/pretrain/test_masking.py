@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from pretrain_samples import ENCODER
 
 from backbones import build_encoder
 from engine.errors import UserError
@@ -18,6 +17,7 @@ from pretrain.masking import (
     sincos_positions,
     take,
 )
+from tests.pretrain.samples import ENCODER
 
 
 def test_counts_and_partition():

@@ -4,10 +4,10 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from pretrain_samples import TEXT
 
 from engine.errors import UserError
 from pretrain.text import END, START, TextTower, compact_vocabulary, tokenize, valid_tokens
+from tests.pretrain.samples import TEXT
 
 CAPTION = "A small red Sphere, left of the cube!"
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from pretrain_samples import ENCODER
 
 import pretrain
 from backbones import load_encoder, read_checkpoint
 from engine.errors import UserError
+from tests.pretrain.samples import ENCODER
 
 METHODS = ["random", "oracle", "supervised", "clip", "clip_aligned", "maskclip", "mae"]
 CAPTIONS = {"clip": "noisy", "maskclip": "noisy", "clip_aligned": "aligned"}

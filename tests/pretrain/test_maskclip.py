@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from pretrain_samples import ENCODER
 
 from pretrain.ema import EmaTeacher
 from pretrain.masking import random_mask
@@ -11,6 +10,7 @@ from pretrain.methods import maskclip as module
 from pretrain.methods.maskclip import MaskCLIP
 from pretrain.mlm import choose_words
 from pretrain.text import END, START, word_tokens
+from tests.pretrain.samples import ENCODER
 
 HEAD = {"hidden": 16, "bottleneck": 8, "codes": 12}
 
