@@ -47,6 +47,18 @@ def record_failure(cell: Cell, reason: str) -> None:
     write_record(cell.folder, failed_record(cfg, read_checkpoint(cfg.checkpoint), reason, cell.command))
 
 
+def import_everything() -> None:
+    """Load every library a run may need, once: forked children share them and start at once."""
+    import mmdet.models
+    import mmseg.models  # noqa: F401
+
+    import depth
+    import engine.detection_data
+    import engine.segmentation_data
+    import pretrain
+    import tools.run  # noqa: F401
+
+
 class Scheduler:
     """Start cells in order as soon as what they need is there, `jobs` at a time."""
 
@@ -70,8 +82,7 @@ class Scheduler:
         if done:
             self.say(f"{done} of {self.total} runs are already finished")
         if self.waiting:
-            import tools.run  # noqa: F401  imported once here, shared by every forked child
-
+            import_everything()
             self.loop()
         self.clear()
         for cell in self.failed:
