@@ -1,11 +1,11 @@
 """The fallback operators against torchvision's compiled ones, whose answers `make_fixtures.py` wrote elsewhere."""
 
-import make_fixtures as fixtures
 import numpy as np
 import pytest
 import torch
 
 from compat import mmcv_ext, roi_align, torchvision_ops
+from tests.compat import make_fixtures as fixtures
 
 
 @pytest.fixture(scope="module")

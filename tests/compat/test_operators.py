@@ -1,11 +1,11 @@
 """The fallback operators against plain float64 loops."""
 
 import numpy as np
-import operator_loops as loops
 import pytest
 import torch
 
 from compat import mmcv_ext, roi_align, torchvision_ops
+from tests.compat import operator_loops as loops
 
 
 def make_boxes(seed, count, ties=False):
