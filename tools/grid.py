@@ -17,6 +17,7 @@ CONFIGS = {
     "mask_rcnn": "det_configs/mask_rcnn_{method}.py",
     "depth": "depth/configs/{method}.py",
 }
+TRIAL_SHARE = 0.5  # of the iterations: the same saving for every method
 TRIAL_SEED = 1000  # fine-tuning seed of the trials: no reported seed takes part in choosing its own settings
 
 
@@ -25,7 +26,8 @@ class Cell:
     """One run of a study.
 
     Attributes:
-        needs: folders of the runs that must have finished before.
+        encoder: the checkpoint folder to fine-tune; None in pretraining.
+        needs: files that other runs leave when they have finished.
         point: learning rate and layer decay of a trial, None for the others.
         trials: the trials whose validation scores decide this run's settings.
     """
@@ -35,6 +37,7 @@ class Cell:
     method: str
     seed: int
     point: dict[str, float] | None = None
+    encoder: Path | None = None
     needs: list[Path] = field(default_factory=list)
     trials: list["Cell"] = field(default_factory=list)
     grid: dict | None = None
@@ -70,7 +73,8 @@ class Cell:
     def command(self) -> str:
         """The command that runs this cell alone."""
         config = CONFIGS[self.task].format(method=self.method)
-        return f"python tools/train.py {config} --scale {self.scale} --seed {self.seed}"
+        encoder = f" --checkpoint {self.encoder}" if self.encoder else ""
+        return f"python tools/train.py {config} --scale {self.scale} --seed {self.seed}{encoder}"
 
     def config(self) -> Config:
         """The run's configuration; an unfinished run resumes."""
@@ -80,12 +84,14 @@ class Cell:
         elif self.trials:
             selection = choose(self.trials, self.grid)
             options = {"selection": selection, **as_options(selection["chosen"])}
-        pretrained = f"runs/{self.scale}/pretrain/{self.method}/seed{self.seed}/checkpoint"
+        path = CONFIGS[self.task].format(method=self.method)
+        if self.point:
+            options["train_cfg.max_iters"] = round(TRIAL_SHARE * load_config(path, self.scale).train_cfg.max_iters)
         return load_config(
-            CONFIGS[self.task].format(method=self.method),
+            path,
             scale=self.scale,
             seed=TRIAL_SEED if self.point else self.seed,
-            checkpoint=None if self.task == "pretrain" else pretrained,
+            checkpoint=str(self.encoder) if self.encoder else None,
             work_dir=str(self.folder),
             options=options,
             resume=True,
@@ -124,13 +130,19 @@ def choose(trials: list[Cell], grid: dict) -> dict:
 
 @dataclass
 class Study:
-    """All methods x tasks x seeds, each method with the same grid and the same number of trials."""
+    """All methods x tasks x seeds, each method with the same grid and the same number of trials.
+
+    Attributes:
+        anew: pretrain once for every seed, so that intervals hold the variance of pretraining too; otherwise each method
+            is pretrained once and the seeds are those of fine-tuning. Random initialisation is always drawn anew.
+    """
 
     scale: str
     methods: tuple[str, ...]
     tasks: tuple[str, ...]
     seeds: tuple[int, ...]
     grid: dict[str, tuple[float, ...]] | None
+    anew: bool = False
 
     def cells(self) -> list[Cell]:
         """Every run, pretraining first, in the order in which they should start.
@@ -145,16 +157,24 @@ class Study:
         pretraining = {
             (method, seed): Cell(self.scale, "pretrain", method, seed)
             for seed, method in itertools.product(self.seeds, self.methods)
+            if seed == self.seeds[0] or self.anew or method == "random"
         }
         trials, finals = [], []
         for method, task in itertools.product(self.methods, self.tasks):
-            own = []
-            for values in itertools.product(*(self.grid or {}).values()) if self.grid else ():
-                point = dict(zip(self.grid, values, strict=True))
-                first = pretraining[method, self.seeds[0]]
-                own.append(Cell(self.scale, task, method, first.seed, point, needs=[first.outcome]))
+            first = pretraining[method, self.seeds[0]]
+            own = [
+                Cell(self.scale, task, method, first.seed, point, first.folder / "checkpoint", [first.outcome])
+                for point in points(self.grid)
+            ]
             trials += own
             for seed in self.seeds:
-                needs = [pretraining[method, seed].outcome, *(t.outcome for t in own)]
-                finals.append(Cell(self.scale, task, method, seed, needs=needs, trials=own, grid=self.grid))
+                source = pretraining.get((method, seed), first)
+                needs = [source.outcome, *(trial.outcome for trial in own)]
+                encoder = source.folder / "checkpoint"
+                finals.append(Cell(self.scale, task, method, seed, None, encoder, needs, own, self.grid))
         return [*pretraining.values(), *trials, *sorted(finals, key=lambda cell: cell.seed)]
+
+
+def points(grid: dict[str, tuple[float, ...]] | None) -> list[dict[str, float]]:
+    """All combinations of the grid's values; none without a grid."""
+    return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())] if grid else []

@@ -18,7 +18,7 @@ from engine.record import check_unfinished, result_record
 from engine.resume import bare
 from reports.records import write_record
 
-SCENES = {"study": {"pretrain": 24576}}  # image counts by scale, where they are not the generator's defaults
+SCENES = {"study": {"pretrain": 16384}}  # image counts by scale, where they are not the generator's defaults
 
 
 def prepare(cfg: Config) -> dict | None:

@@ -41,9 +41,9 @@ PLANS = {
     "demo": Plan("tiny", ("random", "clip", "maskclip", "mae"), (0,), None),
     "study": Plan(
         "study",
-        ("random", "supervised", "clip", "clip_aligned", "maskclip", "mae", "oracle"),
+        ("random", "oracle", "mae", "maskclip", "clip_aligned", "clip", "supervised"),
         (0, 1, 2),
-        {"lr": (1e-3, 3e-3), "layer_decay": (0.65, 0.9)},
+        {"lr": (1e-3, 2e-3), "layer_decay": (0.65, 0.9)},
     ),
 }
 
@@ -55,6 +55,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", metavar="METHOD", help="default: those of the plan")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
     parser.add_argument("--seeds", nargs="+", type=int, help="default: those of the plan")
+    parser.add_argument("--pretrain-anew", action="store_true",
+                        help="pretrain once per seed (default: once per method; seeds are those of fine-tuning)")  # fmt: skip
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at once (default: the number of cores)")
     return parser.parse_args()
 
@@ -63,7 +65,8 @@ def main() -> int:
     """Run the study; the exit status is 0 when every cell finished."""
     args = parse_arguments()
     plan = PLANS[args.plan]
-    study = Study(plan.scale, args.methods or plan.methods, args.tasks, args.seeds or plan.seeds, plan.grid)
+    study = Study(plan.scale, args.methods or plan.methods, args.tasks, args.seeds or plan.seeds, plan.grid,
+                  args.pretrain_anew)  # fmt: skip
     cells: list[Cell] = study.cells()
     print(f"{args.plan}: {len(cells)} runs at scale {plan.scale}, {args.jobs} at once", flush=True)
     return Scheduler(cells, args.jobs).run()
