@@ -24,10 +24,10 @@ SCENES = {"study": {"pretrain": 16384}}  # image counts by scale, where they are
 def prepare(cfg: Config) -> dict | None:
     """Make or check the data, bind the encoder, and return the encoder's `checkpoint.json` (None in pretraining)."""
     check_unfinished(cfg.work_dir)
-    ensure_data(cfg)
     if cfg.task == "pretrain":
         import pretrain
 
+        ensure_data(cfg)
         pretrain.complete(cfg)
         return None
     method = dict(method=cfg.method, scale=cfg.scale, seed=cfg.seed)
@@ -37,6 +37,7 @@ def prepare(cfg: Config) -> dict | None:
             f"{cfg.checkpoint} holds a {meta['method']} encoder, but this config is for {cfg.method}: name another "
             "folder with --checkpoint"
         )
+    ensure_data(cfg)  # after the checkpoint: nobody should wait for the scenes to learn that it is missing
     return meta
 
 
