@@ -48,7 +48,8 @@ def load_config(
         launcher: mmengine's launcher name.
 
     Raises:
-        UserError: a file that is absent or cannot be read, or a scale that the config does not have.
+        UserError: a file that is absent or cannot be read, a scale that the config does not have, or options that do not
+            fit it.
     """
     path = Path(path)
     cfg = read(RUNTIME)
@@ -61,7 +62,10 @@ def load_config(
         cfg.data = overlay.pop("data")
         cfg.merge_from_dict(overlay)
     if options:
-        cfg.merge_from_dict(options)
+        try:
+            cfg.merge_from_dict(options)
+        except (TypeError, KeyError, IndexError) as error:
+            raise UserError(f"--cfg-options does not fit {path}: {error}") from error
     cfg.scale, cfg.seed, cfg.launcher, cfg.resume = scale, seed, launcher, resume
     cfg.setdefault("role", "final")
     embedded = cfg.data.name == "scenes"

@@ -9,7 +9,7 @@ from mmengine.registry import DATA_SAMPLERS, DATASETS
 from torch.utils.data import Dataset, Sampler
 
 from engine.errors import UserError
-from engine.seeding import seed_everywhere
+from engine.seeding import seed_host
 
 
 @DATASETS.register_module()
@@ -36,7 +36,7 @@ class Addressed(Dataset):
 
     def __getitem__(self, address: int) -> Any:
         epoch, index = divmod(address, len(self.dataset))
-        seed_everywhere(self.seed, epoch, index)
+        seed_host(self.seed, epoch, index)
         return self.dataset[index]
 
     @property
