@@ -123,14 +123,20 @@ def test_weights_of_another_encoder(fine_tune, checkpoint):
     meta["encoder"]["kwargs"]["embed_dim"] = 48
     (folder / "checkpoint.json").write_text(json.dumps(meta))
     said = fine_tune(folder).refusal()
-    assert "have another shape or type" in said and "float32 1x1x96 in the file but float32 1x1x48 in the model" in said
+    assert "have another shape or type" in said and "float32 96 in the file but float32 48 in the model" in said
     assert "use the encoder that these weights were made with" in said
 
 
 def test_encoder_of_another_kind_than_the_config_states(fine_tune, checkpoint):
+    """The depth config asks for a plain encoder's single map by name of its adapter."""
     folder = checkpoint(encoder={"name": "resnet18", "kwargs": {}})
-    said = fine_tune(folder, SEG, "--cfg-options", "model.backbone.type=ViTPyramid").refusal()
+    said = fine_tune(folder, "depth/configs/mae.py", "--cfg-options", "model.backbone.type=ViTPyramid").refusal()
     assert "model.backbone.type is ViTPyramid" in said and f"{folder} needs HierarchicalPyramid" in said
+
+
+@pytest.mark.parametrize("option", ["model.backbone.type=ViTPyramid", "param_scheduler.7.end=3", "task.name=depth"])
+def test_options_that_do_not_fit_the_config(command, option):
+    assert f"--cfg-options does not fit {SEG}: " in command("train", SEG, "--cfg-options", option).refusal()
 
 
 def test_encoder_that_timm_does_not_know(fine_tune, checkpoint):
