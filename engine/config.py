@@ -48,8 +48,8 @@ def load_config(
         launcher: mmengine's launcher name.
 
     Raises:
-        UserError: a file that is absent or cannot be read, a scale that the config does not have, or options that do not
-            fit it.
+        UserError: a file that is absent or cannot be read, a scale that the config does not have, or options that do
+            not fit it.
     """
     path = Path(path)
     cfg = read(RUNTIME)

@@ -59,7 +59,7 @@ def command(in_child, tmp_path) -> Callable[..., Ended]:
         def body() -> None:
             for number, file in enumerate(files, start=1):
                 os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-            sys.stdout, sys.stderr = open(1, "w", buffering=1), open(2, "w", buffering=1)
+            sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1) for number in (1, 2))
             os.chdir(cwd)
             sys.argv = [f"tools/{script}.py", *map(str, arguments)]
             code = 0
@@ -119,7 +119,7 @@ def tamper() -> Callable:
 
 @pytest.fixture
 def overlay(scenes_root, tmp_path) -> Callable[..., Path]:
-    """`overlay("seg_configs/upernet_mae.py")`: a data overlay that puts a config on the small export, or another root."""
+    """`overlay("seg_configs/upernet_mae.py")`: a data overlay that puts a config on the small export or `root`."""
 
     def make(config: str, root: Path | None = None, **changes: object) -> Path:
         data = load_config(config).data.to_dict()

@@ -83,7 +83,9 @@ def test_reshaped_key(fine_tune, checkpoint, tamper):
     assert f"{NORM} is float32 48 in the file but float32 96 in the model" in said and str(folder) in said
 
 
-@pytest.mark.parametrize("config", ["det_configs/mask_rcnn_mae.py", "depth/configs/mae.py", "seg_configs/semantic_fpn_mae.py"])
+@pytest.mark.parametrize(
+    "config", ["det_configs/mask_rcnn_mae.py", "depth/configs/mae.py", "seg_configs/semantic_fpn_mae.py"]
+)
 def test_every_task_is_as_strict(fine_tune, checkpoint, tamper, config):
     folder = checkpoint()
     with tamper(folder) as state:
@@ -199,7 +201,8 @@ def test_data_root_without_its_folders(fine_tune, checkpoint, tmp_path, config):
 def test_empty_shards(command, overlay, tmp_path):
     (tmp_path / "bare/shards").mkdir(parents=True)
     config = "pretrain/configs/clip.py"
-    said = command("train", config, "--data", overlay(config, tmp_path / "bare"), "--work-dir", tmp_path / "run").refusal()
+    data = overlay(config, tmp_path / "bare")
+    said = command("train", config, "--data", data, "--work-dir", tmp_path / "run").refusal()
     assert str(tmp_path / "bare/shards") in said and "pretrain-*.tar" in said
 
 
