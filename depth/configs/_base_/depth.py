@@ -77,7 +77,7 @@ metrics = dict(
     abs_rel=dict(source="abs_rel", unit="", direction="down"),
     log10=dict(source="log10", unit="", direction="down"),
     silog=dict(source="silog", unit="", direction="down"),
-    d1=dict(source="d1", factor=100, unit="%", direction="up"),
+    delta1=dict(source="d1", factor=100, unit="%", direction="up"),
     rmse_pooled=dict(source="rmse_pooled", unit="m", direction="down"),
 )
 
