@@ -12,7 +12,7 @@ from reports.panels import Panel, panels
 from reports.published import NOTE as PUBLISHED_NOTE
 from reports.published import published_tables
 from reports.records import Unused, scan
-from reports.sections import TASK_NAMES, Section, sections
+from reports.sections import TASK_NAMES, Row, Section, sections
 from reports.tables import Cell, Table, difference_table, family_table, main_table, row_label
 
 TITLE = "DenseBench: pretraining for dense prediction"
@@ -115,11 +115,22 @@ def limits(section: Section) -> list[str]:
     for kind, name in (("floor", "random initialisation"), ("ceiling", "the oracle")):
         if section.reference(kind) is None:
             found.append(f"Without {name} the headroom between floor and ceiling is unknown, so no column is ranked.")
+    shared = [row_label(row) for row in section.rows if shares_pretraining(section, row)]
+    if shared:
+        found.append(f"Seeds are those of fine-tuning for {_listed(shared)}: each was pretrained once, so the intervals "
+                     "leave out the variance of pretraining (tools/study.py --pretrain-anew includes it).")
     closed = [column.label for column in section.columns if section.gate(column).state == "no headroom"]
     if closed:
         found.append(f"No headroom in {_listed(closed)}: floor and ceiling lie within three seed standard deviations, "
                      "so differences between methods there are noise and are not ranked.")
     return found
+
+
+def shares_pretraining(section: Section, row: Row) -> bool:
+    """Whether several seeds of a row fine-tuned one and the same checkpoint."""
+    weights = {(r["seed"], r["checkpoint"]["sha256"]) for r in section.records
+               if r["method"] == row.method and r["checkpoint"]}
+    return len({seed for seed, _ in weights}) > len({sha for _, sha in weights})
 
 
 def _provenance(section: Section) -> list[tuple[str, str]]:

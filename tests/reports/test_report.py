@@ -184,3 +184,14 @@ def test_published_values_are_the_files():
             assert cell.text == "not given" or (row[0].text, row[1].text, cell.text, row[-1].text) in values
     for row in differences.rows:
         assert (row[0].text, row[1].text, row[5].text, row[6].text) in values
+
+
+@pytest.mark.parametrize("one_pretraining", [True, False])
+def test_seeds_that_share_a_pretraining_are_said_to(tmp_path, one_pretraining):
+    for seed in range(3):
+        entry = record(task="depth", method="mae", seed=seed)
+        entry["checkpoint"]["sha256"] = ("a" if one_pretraining else str(seed)) * 64
+        entry["samples"] = []
+        write_record(tmp_path / str(seed), entry)
+    text = html_report.render(build(tmp_path))
+    assert ("Seeds are those of fine-tuning for MAE" in text) == one_pretraining
