@@ -16,9 +16,9 @@ GROUP_0 = ("patch_embed.", "cls_token", "reg_token", "dist_token", "pos_embed", 
 
 
 def default_taps(depth: int) -> tuple[int, ...]:
-    """The four blocks that feed the maps: 3, 5, 7, 11 of 12 and 7, 11, 15, 23 of 24, as published; every quarter of a
-    deeper encoder; of a shallower one the last block four times (ViTDet's simple feature pyramid, Li et al. 2022), whose
-    early blocks know too little of the image to feed the finest map."""
+    """The four blocks that feed the maps: 3, 5, 7, 11 of 12 and 7, 11, 15, 23 of 24, as published; every quarter of
+    a deeper encoder; of a shallower one the last block four times (ViTDet's simple feature pyramid, Li et al. 2022),
+    whose early blocks know too little of the image to feed the finest map."""
     if depth in (12, 24):
         return (3, 5, 7, 11) if depth == 12 else (7, 11, 15, 23)
     return (depth - 1,) * 4 if depth < 12 else tuple(depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4))

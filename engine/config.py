@@ -1,9 +1,9 @@
 """From a config file and the command line to the whole configuration of one run.
 
 Layers, each over the one before: `engine/runtime.py`; the config file with its bases; the scale overlay
-`<room>/_base_/scale_<scale>.py`; the config's own `at_scale[<scale>]`; the data overlay; `--cfg-options`. Then the values
-that follow from others are filled in: seeds, folders, schedule ends, data folders. The result is dumped whole into the
-run's folder.
+`<room>/_base_/scale_<scale>.py`; the config's own `at_scale[<scale>]`; the data overlay; `--cfg-options`. Then the
+values that follow from others are filled in: seeds, folders, schedule ends, data folders. The result is dumped whole into
+the run's folder.
 """
 
 import difflib
@@ -18,7 +18,9 @@ from engine.provenance import digest
 
 RUNTIME = Path(__file__).with_name("runtime.py")
 # Where a run is and how it is started does not change what it computes, so it has no part in the hash.
-PLACEMENT = ("work_dir", "resume", "launcher", "run_name", "config_hash", "progress_interval", "state_interval", "log_level")
+PLACEMENT = (
+    "work_dir", "resume", "launcher", "run_name", "config_hash", "progress_interval", "state_interval", "log_level",
+)  # fmt: skip
 
 
 def load_config(

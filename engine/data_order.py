@@ -1,4 +1,4 @@
-"""The order of training samples, and the random state each one is augmented under, as functions of (seed, epoch, index)."""
+"""The order of training samples and the random state each is augmented under: functions of (seed, epoch, index)."""
 
 from collections.abc import Iterator
 from typing import Any

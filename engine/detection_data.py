@@ -14,8 +14,8 @@ class CocoFolder(CocoDataset):
     """mmdet's CocoDataset for any COCO JSON and image folder.
 
     Raises:
-        UserError: the JSON or an image is missing or damaged, the classes asked for are not the file's, or an annotation
-            names an unknown category.
+        UserError: the JSON or an image is missing or damaged, the classes asked for are not the file's, or an
+            annotation names an unknown category.
     """
 
     def load_data_list(self) -> list[dict]:
@@ -27,7 +27,7 @@ class CocoFolder(CocoDataset):
             images = {i["id"]: i["file_name"] for i in content["images"]}
             annotations = content["annotations"]
         except FileNotFoundError:
-            raise UserError(f"there is no annotation file {path}: check root and annotations of the data section") from None
+            raise UserError(f"there is no annotation file {path}: check root and annotations of the data") from None
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise UserError(f"{path} is not a COCO annotation file ({error!r}): is it whole?") from None
         missing = sorted(set(self.metainfo["classes"]) - set(categories.values()))
@@ -40,7 +40,9 @@ class CocoFolder(CocoDataset):
                     f"{sorted(categories)}"
                 )
             if annotation["image_id"] not in images:
-                raise UserError(f"{path}: annotation {annotation['id']} is of image {annotation['image_id']}, not listed")
+                raise UserError(
+                    f"{path}: annotation {annotation['id']} is of image {annotation['image_id']}, which is not listed"
+                )
         folder = Path(self.data_prefix["img"])
         absent = [name for name in images.values() if not (folder / name).is_file()]
         if absent:

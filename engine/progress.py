@@ -1,4 +1,4 @@
-"""Progress one can watch, the training curve on disk, and the guard that stops a run whose loss is no longer a number."""
+"""Progress one can watch, the training curve on disk, and the guard that stops a run whose loss is not finite."""
 
 import json
 import sys

@@ -14,8 +14,8 @@ def mix(*address: int) -> int:
 def seed_host(*address: int) -> None:
     """Seed Python's, NumPy's and torch's CPU generators from an address: what a data set's augmentation draws from.
 
-    No state is carried from one address to the next, so neither the number of workers nor an interruption can change what
-    a sample draws.
+    No state is carried from one address to the next, so neither the number of workers nor an interruption can change
+    what a sample draws.
     """
     state = mix(*address)
     random.seed(state)

@@ -117,7 +117,7 @@ def limits(section: Section) -> list[str]:
             found.append(f"Without {name} the headroom between floor and ceiling is unknown, so no column is ranked.")
     shared = [row_label(row) for row in section.rows if shares_pretraining(section, row)]
     if shared:
-        found.append(f"Seeds are those of fine-tuning for {_listed(shared)}: each was pretrained once, so the intervals "
+        found.append(f"Seeds are those of fine-tuning for {_listed(shared)}: each was pretrained once, so intervals "
                      "leave out the variance of pretraining (tools/study.py --pretrain-anew includes it).")
     closed = [column.label for column in section.columns if section.gate(column).state == "no headroom"]
     if closed:

@@ -12,6 +12,6 @@ model = dict(
         num_classes=None, dropout_ratio=0.1, norm_cfg=dict(type="BN"), align_corners=False,
         loss_decode=dict(type="CrossEntropyLoss"),
     ),
-    train_cfg=dict(),
+    train_cfg={},
     test_cfg=dict(mode="whole"),
 )  # fmt: skip

@@ -7,14 +7,15 @@ model = dict(
     data_preprocessor=_base_.data_preprocessor,
     backbone=None,
     decode_head=dict(
-        type="UPerHead", in_channels=None, in_index=[0, 1, 2, 3], pool_scales=(1, 2, 3, 6), channels=32, num_classes=None,
-        dropout_ratio=0.1, norm_cfg=dict(type="BN"), align_corners=False, loss_decode=dict(type="CrossEntropyLoss"),
+        type="UPerHead", in_channels=None, in_index=[0, 1, 2, 3], pool_scales=(1, 2, 3, 6), channels=32,
+        num_classes=None, dropout_ratio=0.1, norm_cfg=dict(type="BN"), align_corners=False,
+        loss_decode=dict(type="CrossEntropyLoss"),
     ),
     auxiliary_head=dict(
         type="FCNHead", in_channels=None, in_index=2, channels=32, num_convs=1, concat_input=False, num_classes=None,
         dropout_ratio=0.1, norm_cfg=dict(type="BN"), align_corners=False,
         loss_decode=dict(type="CrossEntropyLoss", loss_weight=0.4),
     ),
-    train_cfg=dict(),
+    train_cfg={},
     test_cfg=dict(mode="whole"),
 )  # fmt: skip

@@ -36,7 +36,7 @@ model = dict(
     decode_head=dict(
         type="DepthHead", in_channels=None, feature_stride=None, in_index=-1, embed_dim=192, max_depth=None
     ),
-    train_cfg=dict(),
+    train_cfg={},
     test_cfg=dict(mode="whole"),
 )
 
