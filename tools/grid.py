@@ -1,14 +1,15 @@
 """The cells of a study: which runs there are, what each needs, and how each is configured."""
 
 import itertools
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
 from engine.config import load_config
 from engine.errors import UserError
+from reports.records import read_record
 
 CONFIGS = {
     "pretrain": "pretrain/configs/{method}.py",
@@ -64,36 +65,50 @@ class Cell:
         return self.folder / ("checkpoint/checkpoint.json" if self.task == "pretrain" else "result.json")
 
     def status(self) -> str:
-        """"ok", "failed" or "open"."""
+        """"ok", "failed" or "open".
+
+        Raises:
+            UserError: a result record that is not whole.
+        """
         if not self.outcome.is_file():
             return "open"
-        return json.loads(self.outcome.read_text()).get("status", "ok")
+        return "ok" if self.task == "pretrain" else read_record(self.outcome)["status"]
+
+    @property
+    def path(self) -> str:
+        """The config file."""
+        return CONFIGS[self.task].format(method=self.method)
+
+    def overrides(self) -> dict[str, Any]:
+        """The configuration keys in which this run departs from its file; of a final run only once its trials ended."""
+        if self.point:
+            iterations = round(TRIAL_SHARE * load_config(self.path, self.scale).train_cfg.max_iters)
+            return {"role": "trial", "train_cfg.max_iters": iterations, **as_options(self.point)}
+        return as_options(choose(self.trials, self.grid)["chosen"]) if self.trials else {}
 
     @property
     def command(self) -> str:
-        """The command that runs this cell alone."""
-        config = CONFIGS[self.task].format(method=self.method)
+        """The command that repeats this cell alone."""
         encoder = f" --checkpoint {self.encoder}" if self.encoder else ""
-        return f"python tools/train.py {config} --scale {self.scale} --seed {self.seed}{encoder}"
+        options = "".join(f" {key}={value}" for key, value in self.overrides().items())
+        options = f" --cfg-options{options}" if options else ""
+        return f"python tools/train.py {self.path} --scale {self.scale} --seed {self.run_seed}{encoder}{options}"
+
+    @property
+    def run_seed(self) -> int:
+        """The seed the run is started with."""
+        return TRIAL_SEED if self.point else self.seed
 
     def config(self) -> Config:
         """The run's configuration; an unfinished run resumes."""
-        options = {}
-        if self.point:
-            options = {"role": "trial", **as_options(self.point)}
-        elif self.trials:
-            selection = choose(self.trials, self.grid)
-            options = {"selection": selection, **as_options(selection["chosen"])}
-        path = CONFIGS[self.task].format(method=self.method)
-        if self.point:
-            options["train_cfg.max_iters"] = round(TRIAL_SHARE * load_config(path, self.scale).train_cfg.max_iters)
+        selection = {"selection": choose(self.trials, self.grid)} if self.trials else {}
         return load_config(
-            path,
+            self.path,
             scale=self.scale,
-            seed=TRIAL_SEED if self.point else self.seed,
+            seed=self.run_seed,
             checkpoint=str(self.encoder) if self.encoder else None,
             work_dir=str(self.folder),
-            options=options,
+            options={**selection, **self.overrides()},
             resume=True,
         )
 
@@ -114,7 +129,7 @@ def choose(trials: list[Cell], grid: dict) -> dict:
     """
     scored, metric, up = [], None, True
     for trial in trials:
-        record = json.loads(trial.outcome.read_text())
+        record = read_record(trial.outcome)
         value = None
         for name, entry in record["metrics"].items():
             if entry["primary"]:
@@ -133,8 +148,8 @@ class Study:
     """All methods x tasks x seeds, each method with the same grid and the same number of trials.
 
     Attributes:
-        anew: pretrain once for every seed, so that intervals hold the variance of pretraining too; otherwise each method
-            is pretrained once and the seeds are those of fine-tuning. Random initialisation is always drawn anew.
+        anew: pretrain once for every seed, so that intervals hold the variance of pretraining too; otherwise each
+            method is pretrained once and the seeds are those of fine-tuning. Random initialisation is always new.
     """
 
     scale: str

@@ -1,6 +1,7 @@
 """Run the cells of a study in parallel processes, show what they do, and leave a record of those that fail."""
 
 import contextlib
+import importlib
 import json
 import multiprocessing
 import os
@@ -19,6 +20,7 @@ QUIET = 15.0  # seconds between two status lines where the output is not a termi
 def run_cell(cell: Cell) -> None:
     """Body of a child process: one run, its output in `log.txt` of its folder, status 0 or 1."""
     cell.folder.mkdir(parents=True, exist_ok=True)
+    (cell.folder / "progress.json").unlink(missing_ok=True)  # of an earlier attempt
     with open(cell.folder / "log.txt", "a", buffering=1) as log, contextlib.redirect_stdout(log):
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
@@ -49,14 +51,9 @@ def record_failure(cell: Cell, reason: str) -> None:
 
 def import_everything() -> None:
     """Load every library a run may need, once: forked children share them and start at once."""
-    import mmdet.models
-    import mmseg.models  # noqa: F401
-
-    import depth
-    import engine.detection_data
-    import engine.segmentation_data
-    import pretrain
-    import tools.run  # noqa: F401
+    for name in ("mmdet.models", "mmseg.models", "engine.detection_data", "engine.segmentation_data", "depth",
+                 "pretrain", "tools.run"):  # fmt: skip
+        importlib.import_module(name)
 
 
 class Scheduler:

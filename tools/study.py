@@ -5,8 +5,8 @@
                                                  on validation images from one small grid
     python tools/study.py study --methods random oracle mae --tasks upernet depth --seeds 0 1
 
-Interrupt it at any time and run it again: finished cells are never run twice, unfinished ones resume where they stopped,
-failed ones are tried again. Nothing here writes a report; `python -m reports runs/<scale>` does.
+Interrupt it at any time and run it again: finished cells are never run twice, unfinished ones resume where they
+stopped, failed ones are tried again. Nothing here writes a report; `python -m reports runs/<scale>` does.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # looking for a GPU must not initialise CUDA before the fork
+os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # looking for a GPU must not start CUDA before the fork
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import compat  # noqa: E402, F401
@@ -55,8 +55,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", metavar="METHOD", help="default: those of the plan")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
     parser.add_argument("--seeds", nargs="+", type=int, help="default: those of the plan")
-    parser.add_argument("--pretrain-anew", action="store_true",
-                        help="pretrain once per seed (default: once per method; seeds are those of fine-tuning)")  # fmt: skip
+    parser.add_argument(
+        "--pretrain-anew", action="store_true",
+        help="pretrain once per seed (default: once per method; seeds are those of fine-tuning)",
+    )  # fmt: skip
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at once (default: the number of cores)")
     return parser.parse_args()
 
@@ -65,8 +67,9 @@ def main() -> int:
     """Run the study; the exit status is 0 when every cell finished."""
     args = parse_arguments()
     plan = PLANS[args.plan]
-    study = Study(plan.scale, args.methods or plan.methods, args.tasks, args.seeds or plan.seeds, plan.grid,
-                  args.pretrain_anew)  # fmt: skip
+    methods, tasks, seeds = (tuple(dict.fromkeys(chosen)) for chosen in  # each once
+                             (args.methods or plan.methods, args.tasks, args.seeds or plan.seeds))  # fmt: skip
+    study = Study(plan.scale, methods, tasks, seeds, plan.grid, args.pretrain_anew)
     cells: list[Cell] = study.cells()
     print(f"{args.plan}: {len(cells)} runs at scale {plan.scale}, {args.jobs} at once", flush=True)
     return Scheduler(cells, args.jobs).run()

@@ -18,7 +18,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process per core beats one process on all cores at tiny scale
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import compat  # noqa: E402, F401
+import compat  # noqa: E402, F401, I001
 from mmengine.config import DictAction  # noqa: E402
 
 from engine.config import load_config  # noqa: E402
@@ -30,14 +30,14 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="a config file of pretrain/configs, seg_configs, det_configs or depth/configs")
     parser.add_argument("--scale", default="tiny", help="overlay beside the config: tiny (default), study, ...")
-    parser.add_argument("--seed", type=int, default=0, help="seed of weights, data order, augmentation, masks (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, data, augmentation, masks (default 0)")
     parser.add_argument("--checkpoint", help="checkpoint folder to fine-tune (default: the method's own, of this seed)")
     parser.add_argument("--data", help="data overlay: a file with data = dict(...) for your own data (README)")
     parser.add_argument("--work-dir", help="the run's folder (default runs/<scale>/<task>/<method>/seed<seed>)")
     parser.add_argument("--resume", action="store_true", help="go on from the newest state in the run's folder")
     parser.add_argument("--amp", action="store_true", help="bf16 autocast")
     parser.add_argument("--cfg-options", nargs="+", action=DictAction, default={}, metavar="KEY=VALUE",
-                        help="change any value, e.g. train_cfg.max_iters=2 optim_wrapper.optimizer.lr=5e-4")  # fmt: skip
+                        help="change any value: train_cfg.max_iters=2 optim_wrapper.optimizer.lr=5e-4")  # fmt: skip
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none",
                         help="how processes were started (torchrun: pytorch)")  # fmt: skip
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)

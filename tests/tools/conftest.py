@@ -126,7 +126,7 @@ def overlay(scenes_root, tmp_path) -> Callable[..., Path]:
         data["root"] = data["root"].replace("data/scenes", str(root or scenes_root))
         if "scenes_root" in data:
             data["scenes_root"] = str(root or scenes_root)
-        path = tmp_path / "small.py"
+        path = tmp_path / f"small-{config.replace('/', '-')}"
         path.write_text(f"data = {data | {'name': 'small-scenes'} | changes!r}\n")
         return path
 
