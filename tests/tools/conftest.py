@@ -16,6 +16,9 @@ from safetensors.torch import load_file, save_file
 from backbones import build_encoder, save_checkpoint
 from engine.config import load_config
 from engine.files import sha256
+from reports.records import write_record
+from tools import schedule
+from tools.grid import Cell
 from tools.schedule import import_everything
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -141,3 +144,41 @@ def elsewhere(tmp_path) -> Path:
     for room in ("tools", "pretrain", "seg_configs", "det_configs", "depth"):
         (folder / room).symlink_to(ROOT / room)
     return folder
+
+
+@pytest.fixture
+def here(elsewhere, monkeypatch):
+    """Work in a directory without runs; look at the scheduler's cells quickly."""
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setattr(schedule, "REFRESH", 0.01)
+    return elsewhere
+
+
+def leave_outcome(cell: Cell, value: float | None = 1.0) -> None:
+    """Leave what a finished run leaves; `value` None: what a failed one leaves."""
+    if cell.task == "pretrain":
+        cell.outcome.parent.mkdir(parents=True)
+        cell.outcome.write_text("{}")
+        return
+    name, direction = ("rmse", "down") if cell.task == "depth" else ("mIoU", "up")
+    metrics = {name: {"value": value, "unit": "", "direction": direction, "primary": True},
+               "aAcc": {"value": -100 * (value or 0), "unit": "", "direction": "up", "primary": False}}  # fmt: skip
+    write_record(cell.folder, {
+        "schema": "densebench/result", "version": 1, "task": cell.task, "protocol": "p", "dataset": "d",
+        "status": "failed" if value is None else "ok", "error": "why" if value is None else None,
+        "metrics": {} if value is None else metrics, "split": "val" if cell.point else "test", "scale": cell.scale,
+        "role": "trial" if cell.point else "final", "method": cell.method, "method_name": cell.method, "captions": None,
+        "reference": False, "reference_kind": None, "head": "h", "seed": cell.seed, "samples": [], "selection": None,
+        "checkpoint": {"sha256": "0" * 64, "encoder": {"name": "e", "kwargs": {}}}, "command": "", "versions": {},
+        "settings": dict.fromkeys(("lr", "layer_decay", "iterations", "batch_size", "train_images")),
+        "budget": dict.fromkeys(("pretrain_updates", "pretrain_samples")), "config_hash": "0" * 8, "code_version": "0",
+        "cost": dict.fromkeys(("pretrain_wall_s", "pretrain_samples_per_s", "finetune_wall_s", "finetune_samples_per_s",
+                               "peak_memory_mib", "parameters", "flops")),
+        "hardware": {"device": "cpu", "cpu": "c", "threads": 1},
+    })  # fmt: skip
+
+
+@pytest.fixture
+def finish() -> Callable[..., None]:
+    """`finish(cell, value)`: see `leave_outcome`."""
+    return leave_outcome
