@@ -4,7 +4,7 @@
 #            container. PIP_ARGS adds options to pip, for example to choose a build of torch.
 VENV ?= .venv
 PIP_ARGS ?=
-JOBS ?= $(shell python3 -c 'import os; print(os.cpu_count())')
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 SYSTEM_PYTHON := $(shell command -v python3.11 || command -v python3)
 PYTHON := $(if $(VENV),$(VENV)/bin/python,python3)
 READY := $(if $(VENV),$(VENV)/.ready)
@@ -33,12 +33,12 @@ $(VENV)/.ready: requirements.txt
 setup: $(READY)
 
 demo: $(READY)
-	$(PYTHON) tools/study.py demo --jobs $(JOBS)
-	$(PYTHON) -m reports runs/tiny --out report/demo
+	@$(PYTHON) tools/study.py demo --jobs $(JOBS); status=$$?; [ $$status -le 1 ] || exit $$status; \
+	$(PYTHON) -m reports runs/tiny --out report/demo && exit $$status
 
 study: $(READY)
-	$(PYTHON) tools/study.py study --jobs $(JOBS)
-	$(PYTHON) -m reports runs/study --out report/study
+	@$(PYTHON) tools/study.py study --jobs $(JOBS); status=$$?; [ $$status -le 1 ] || exit $$status; \
+	$(PYTHON) -m reports runs/study --out report/study && exit $$status
 
 report: $(READY)
 	@for scale in tiny study; do \
@@ -55,4 +55,5 @@ lint: $(READY)
 	$(PYTHON) -m ruff check .
 
 clean:
-	@printf "delete report/, runs/ and data/? [y/N] "; read answer; [ "$$answer" = y ] && rm -rf report runs data || echo kept
+	@printf "delete report/, runs/ and data/scenes*? [y/N] "; read answer; \
+	if [ "$$answer" = y ]; then rm -rf report runs data/scenes data/scenes-study; else echo kept; fi

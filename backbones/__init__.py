@@ -24,7 +24,7 @@ from backbones.encoder import (
 )
 from backbones.hierarchical import HierarchicalPyramid
 from backbones.layer_decay import LayerDecayConstructor, layer_decay_groups
-from backbones.ledger import Ledger, Rules, fill
+from backbones.ledger import Ledger, Rules, fill, read_ledger
 from backbones.positions import resize_positions
 from backbones.vit_pyramid import ViTPyramid
 
@@ -49,6 +49,7 @@ __all__ = [
     "missing_checkpoint_message",
     "parameter_count",
     "read_checkpoint",
+    "read_ledger",
     "resize_positions",
     "save_checkpoint",
 ]

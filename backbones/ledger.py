@@ -6,13 +6,16 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 import torch
 from torch import Tensor, nn
 
 from engine.errors import UserError
 
+SCHEMA, VERSION = "densebench/ledger", 1
 NAMED_IN_MESSAGE = 3  # keys written out in an error; the rest is counted
 
 
@@ -62,6 +65,10 @@ class Ledger:
             "new": dict(sorted(self.new.items())),
         }
 
+    def document(self) -> dict[str, Any]:
+        """What `ledger.json` in a run's folder holds: schema, version, hash and every key (`ledger_schema.json`)."""
+        return {"schema": SCHEMA, "version": VERSION, "hash": self.hash, **self.to_dict()}
+
     @property
     def hash(self) -> str:
         """SHA-256 of the ledger's canonical JSON."""
@@ -76,6 +83,27 @@ class Ledger:
         lines += [f"dropped {key}: {reason}" for key, reason in sorted(self.dropped.items())]
         lines += [f"new {key}: {reason}" for key, reason in sorted(self.new.items())]
         return "\n".join(lines)
+
+
+def read_ledger(path: str | Path) -> Ledger:
+    """Read a `ledger.json`.
+
+    Raises:
+        UserError: the file is missing, no JSON, at odds with `ledger_schema.json`, or its hash does not fit its keys.
+    """
+    schema = json.loads(Path(__file__).with_name("ledger_schema.json").read_text())
+    try:
+        document = json.loads(Path(path).read_text())
+        jsonschema.validate(document, schema)
+    except (OSError, json.JSONDecodeError) as error:
+        raise UserError(f"{path} cannot be read as a key ledger ({type(error).__name__}): is it whole?") from None
+    except jsonschema.ValidationError as error:
+        raise UserError(f"{path} is no key ledger of {SCHEMA} version {VERSION}: {error.message}") from None
+    shapes = {key: (tuple(old), tuple(new)) for key, (old, new) in document["resized"].items()}
+    ledger = Ledger(tuple(document["loaded"]), document["renamed"], shapes, document["dropped"], document["new"])
+    if ledger.hash != document["hash"]:
+        raise UserError(f"{path}: the hash does not fit the keys, so the file was changed after it was written")
+    return ledger
 
 
 def fill(

@@ -2,11 +2,12 @@
 
 Layers, each over the one before: `engine/runtime.py`; the config file with its bases; the scale overlay
 `<room>/_base_/scale_<scale>.py`; the config's own `at_scale[<scale>]`; the data overlay; `--cfg-options`. Then the
-values that follow from others are filled in: seeds, folders, schedule ends, data folders. The result is dumped whole into
-the run's folder.
+values that follow from others are filled in: seeds, folders, schedule ends, data folders. The result is dumped
+whole into the run's folder.
 """
 
 import difflib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,10 @@ def load_config(
     embedded = cfg.data.name == "scenes"
     if work_dir is None:
         place = scale if embedded else f"{scale}-{cfg.data.name}"
-        work_dir = f"runs/{place}/{cfg.task}/{cfg.method}/seed{seed}"
+        departures = {"options": options, "amp": amp, "checkpoint": checkpoint}
+        # A run that departs from the method's own settings must not be taken for the study's cell.
+        own = f"-{digest(departures)[:8]}" if any(departures.values()) else ""
+        work_dir = f"runs/{place}/{cfg.task}/{cfg.method}/seed{seed}{own}"
     cfg.work_dir = str(work_dir)
     cfg.run_name = f"{cfg.task} {cfg.method} seed {seed}"
     if cfg.task != "pretrain":
@@ -84,11 +88,11 @@ def load_config(
     cfg.optim_wrapper.amp = amp
     bind_data(cfg)
     fill_schedule(cfg)
-    cfg.randomness = dict(seed=seed, diff_rank_seed=False)
+    cfg.randomness = {**cfg.get("randomness", {}), "seed": seed, "diff_rank_seed": False}
     cfg.train_dataloader.sampler = dict(type="AddressedSampler", seed=seed)
     cfg.train_dataloader.dataset = dict(type="Addressed", seed=seed, dataset=cfg.train_dataloader.dataset)
     cfg.config_hash = config_hash(cfg)
-    return cfg
+    return Config(cfg.to_dict(), cfg_text="\n", filename="config.py")  # the name under which the runner dumps it
 
 
 def read(path: Path) -> Config:
@@ -127,8 +131,10 @@ def fill_schedule(cfg: Config) -> None:
 
 
 def config_hash(cfg: Config) -> str:
-    """SHA-256 of everything in the configuration that can change what the run computes."""
+    """SHA-256 of everything that can change what the run computes; the number of loader workers cannot."""
     content = cfg.to_dict()
     for key in PLACEMENT:
         content.pop(key, None)
-    return digest(content)
+    for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        content.get(loader, {}).pop("num_workers", None)
+    return digest({**content, "processes": int(os.environ.get("WORLD_SIZE", 1))})

@@ -33,13 +33,16 @@ def bind_data(cfg: Config) -> None:
         UserError: the section lacks a key, or its kind does not serve the task.
     """
     data = cfg.data
-    binders = {
+    tasks = {
         "upernet": {"seg": bind_segmentation},
         "semantic_fpn": {"seg": bind_segmentation},
         "depth": {"depth": bind_depth},
         "mask_rcnn": {"coco": bind_detection},
         "pretrain": {"image_text": bind_pretraining, "image_folder": bind_pretraining, "dense": bind_pretraining},
-    }[cfg.task]
+    }
+    if cfg.get("task") not in tasks:
+        raise UserError(f"unknown task {cfg.get('task')!r}: the config's `task` must be one of {', '.join(tasks)}")
+    binders = tasks[cfg.task]
     if data.get("kind") not in binders:
         raise UserError(
             f"data set {data.get('name')!r} is of kind {data.get('kind')!r}, but {cfg.task} needs "
@@ -159,14 +162,14 @@ def require(data: ConfigDict, key: str) -> Any:
 
 
 def coco_classes(path: Path) -> list[str]:
-    """Category names of a COCO file in the order of their ids."""
+    """Category names of a COCO file in its own order, which is how mmdet numbers them."""
     try:
         categories = json.loads(path.read_text())["categories"]
     except FileNotFoundError:
         raise UserError(f"there is no annotation file {path}: check root and annotations of the data section") from None
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is not a COCO annotation file ({type(error).__name__}): is it whole?") from None
-    return [c["name"] for c in sorted(categories, key=lambda c: c["id"])]
+        return [category["name"] for category in categories]
+    except (ValueError, KeyError, TypeError) as error:  # ValueError: neither JSON nor text
+        raise UserError(f"{path} is not a COCO annotation file ({error!r}): is it whole?") from None
 
 
 def distinct_colours(count: int) -> list[list[int]]:

@@ -64,11 +64,14 @@ class ResumeHook(Hook):
         files = sorted(self.folder.glob("*.pt"), reverse=True)
         for file in files:
             manifest = file.with_suffix(".json")
-            stated = json.loads(manifest.read_text()) if manifest.is_file() else {}
-            if stated.get("schema") == SCHEMA and stated.get("version") != VERSION:
+            try:
+                stated = json.loads(manifest.read_text())
+            except (OSError, json.JSONDecodeError):
+                stated = {"schema": SCHEMA, "version": VERSION}  # no checksum: treated as damaged below
+            if (stated.get("schema"), stated.get("version")) != (SCHEMA, VERSION):
                 raise UserError(
-                    f"{manifest} is version {stated.get('version')}, this code reads {VERSION}: resume it with the "
-                    "version that wrote it, or start again without --resume"
+                    f"{manifest} is {stated.get('schema')} version {stated.get('version')}, this code reads {SCHEMA} "
+                    f"{VERSION}: resume it with the code that wrote it, or start again without --resume"
                 )
             if stated.get("sha256") == sha256(file):
                 return torch.load(file, map_location="cpu", weights_only=True)

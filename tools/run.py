@@ -3,17 +3,17 @@
 import shutil
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
-from mmengine.dist import is_main_process
+from mmengine.dist import barrier, is_main_process
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from safetensors.torch import save_file
 
 import backbones
 import engine.parts  # noqa: F401  registers loops, samplers and hooks
+from engine.distributed import set_up_processes
 from engine.errors import UserError
-from engine.files import atomic_path, write_text
+from engine.files import atomic_path, write_json
 from engine.record import check_unfinished, result_record
 from engine.resume import bare
 from reports.records import write_record
@@ -59,13 +59,14 @@ def run(cfg: Config, command: str) -> dict | None:
         cfg: from `engine.config.load_config`.
         command: the command line that repeats the run, for the record.
     """
+    set_up_processes(cfg)
     meta = prepare(cfg)
     folder = Path(cfg.work_dir)
     if is_main_process():
         if not cfg.resume and (folder / "state").is_dir():
             shutil.rmtree(folder / "state")  # a fresh start must not be resumed from an older run's state later
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / "config.py", cfg.pretty_text)
+    barrier()
     cfg.default_hooks.progress = dict(type="ProgressHook", interval=cfg.progress_interval)
     cfg.default_hooks.resume = dict(
         type="ResumeHook", interval=cfg.state_interval, resume=cfg.resume, config_hash=cfg.config_hash
@@ -73,6 +74,8 @@ def run(cfg: Config, command: str) -> dict | None:
     cfg.resume = False  # ResumeHook resumes; mmengine's own way replays data and restores no random state
     runner = Runner.from_cfg(cfg)
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope", "mmengine")):
+        if meta is not None and is_main_process():
+            write_json(folder / "ledger.json", bare(runner.model).backbone.ledger.document())
         runner.train()
         if cfg.task == "pretrain":
             return None
@@ -102,9 +105,3 @@ def evaluate(cfg: Config, runner: Runner, meta: dict, command: str) -> dict | No
 def headline(record: dict) -> str:
     """The record's metrics in one line."""
     return "  ".join(f"{name} {m['value']:.4g} {m['unit']}" for name, m in record["metrics"].items())
-
-
-def use_threads(threads: int | None) -> None:
-    """Limit torch to `threads` threads; small models run best with one process per core and one thread each."""
-    if threads:
-        torch.set_num_threads(threads)

@@ -1,7 +1,7 @@
 """Mask R-CNN (He et al. 2017) with FPN. None is filled from the data set or the encoder."""
 
 default_scope = "mmdet"
-custom_imports = dict(imports=["engine.parts", "engine.detection_data", "backbones"])
+custom_imports = dict(imports=["engine.parts", "engine.detection_data", "engine.segmentation_data", "backbones"])
 task, head = "mask_rcnn", "Mask R-CNN"
 data = dict(
     name="scenes", kind="coco", root="data/scenes", annotations="coco/instances_{split}.json", images="images/{split}",
@@ -69,7 +69,7 @@ train_dataloader = dict(
         type="CocoFolder",
         filter_cfg=dict(filter_empty_gt=True),
         pipeline=[
-            dict(type="LoadImageFromFile"),
+            dict(type="LoadImageStrict"),
             dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
             dict(type="RandomResize", scale=None, ratio_range=(0.75, 1.0), keep_ratio=True),
             dict(type="RandomFlip", prob=0.5),
@@ -85,7 +85,7 @@ test_dataloader = dict(
         type="CocoFolder",
         test_mode=True,
         pipeline=[
-            dict(type="LoadImageFromFile"),
+            dict(type="LoadImageStrict"),
             dict(type="Resize", scale=None, keep_ratio=True),
             dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
             dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),

@@ -1,4 +1,4 @@
-"""Scale "tiny": 128 embedded images, about a minute of one core."""
+"""Scale "tiny": 128 embedded images, under a minute of one core."""
 
-train_cfg = dict(max_iters=200)
+train_cfg = dict(max_iters=150)
 train_dataloader = dict(batch_size=8)

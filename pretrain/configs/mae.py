@@ -10,4 +10,4 @@ method = "mae"
 model = dict(type="MAE", decoder_width=64, decoder_depth=2, decoder_heads=4)
 train_dataloader = dict(dataset=dict(augment=dict(scale=(0.2, 1.0), flip=0.5)))
 optim_wrapper = dict(optimizer=dict(betas=(0.9, 0.95)))
-at_scale = dict(tiny=dict(train_cfg=dict(max_iters=1000)), study=dict(train_cfg=dict(max_iters=3000)))
+at_scale = dict(tiny=dict(train_cfg=dict(max_iters=800)), study=dict(train_cfg=dict(max_iters=3000)))

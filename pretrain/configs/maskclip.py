@@ -15,4 +15,4 @@ model = dict(
     quantizer=dict(hidden=192, bottleneck=64, codes=512),
     mlm=dict(depth=2),
 )
-at_scale = dict(tiny=dict(train_cfg=dict(max_iters=350)))  # each costs about two of CLIP's
+at_scale = dict(tiny=dict(train_cfg=dict(max_iters=250)))  # each costs about two of CLIP's

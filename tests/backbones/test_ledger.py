@@ -1,10 +1,12 @@
 """The key ledger: every key accounted for, every mutation named in one line."""
 
+import json
+
 import pytest
 import torch
 from torch import nn
 
-from backbones import Rules, fill
+from backbones import Ledger, Rules, fill, read_ledger
 from engine.errors import UserError
 
 
@@ -122,3 +124,21 @@ def test_hash_depends_on_what_happened_only():
     renamed = fill(network(), state, Rules(rename={"x": "0.bias"}))
     assert plain.hash == reordered.hash != renamed.hash
     assert len(plain.hash) == 64
+
+
+def test_the_written_ledger_is_read_back_and_every_damage_is_named(tmp_path):
+    ledger = Ledger(("a",), {"old": "b"}, {"c": ((1, 4), (1, 9))}, {"head.weight": "not an encoder's"}, {"d": "fresh"})
+    path = tmp_path / "ledger.json"
+    path.write_text(json.dumps(ledger.document()))
+    assert read_ledger(path) == ledger
+    for damage, sentence in (
+        ({"version": 2}, "version 1"),
+        ({"loaded": ["a", "z"]}, "hash does not fit"),
+        ({"extra": 1}, "no key ledger"),
+    ):
+        path.write_text(json.dumps({**ledger.document(), **damage}))
+        with pytest.raises(UserError, match=sentence):
+            read_ledger(path)
+    path.write_text(json.dumps(ledger.document())[:-9])
+    with pytest.raises(UserError, match="is it whole"):
+        read_ledger(path)

@@ -1,5 +1,5 @@
-"""Scale "tiny": 128 embedded images, about a minute of one core."""
+"""Scale "tiny": 128 embedded images, under a minute of one core."""
 
 model = dict(decode_head=dict(embed_dim=16))
-train_cfg = dict(max_iters=200)
+train_cfg = dict(max_iters=150)
 train_dataloader = dict(batch_size=8)

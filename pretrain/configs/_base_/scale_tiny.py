@@ -1,3 +1,3 @@
-"""Scale "tiny": embedded scenes at 64 pixels; each method trains in two to three minutes of one core."""
+"""Scale "tiny": embedded scenes at 64 pixels; each method trains in about three minutes of one core."""
 
-train_cfg = dict(max_iters=600)
+train_cfg = dict(max_iters=400)
