@@ -164,10 +164,9 @@ def require(data: ConfigDict, key: str) -> Any:
 def coco_classes(path: Path) -> list[str]:
     """Category names of a COCO file in its own order, which is how mmdet numbers them."""
     try:
-        categories = json.loads(path.read_text())["categories"]
+        return [category["name"] for category in json.loads(path.read_text())["categories"]]
     except FileNotFoundError:
         raise UserError(f"there is no annotation file {path}: check root and annotations of the data section") from None
-        return [category["name"] for category in categories]
     except (ValueError, KeyError, TypeError) as error:  # ValueError: neither JSON nor text
         raise UserError(f"{path} is not a COCO annotation file ({error!r}): is it whole?") from None
 

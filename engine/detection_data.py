@@ -18,8 +18,8 @@ class CocoFolder(CocoDataset):
     """mmdet's CocoDataset for any COCO JSON with instance masks and its image folder.
 
     Raises:
-        UserError: the JSON is missing or damaged, an image is missing, the classes asked for are not the file's or stand
-            in another order, or an annotation is not whole or names what is not there.
+        UserError: the JSON is missing or damaged, an image is missing, the classes asked for are not the file's or
+            stand in another order, or an annotation is not whole or names what is not there.
     """
 
     def load_data_list(self) -> list[dict]:
@@ -33,8 +33,8 @@ class CocoFolder(CocoDataset):
         absent = [name for name in names if not (folder / name).is_file()]
         if absent:
             raise UserError(
-                f"{len(absent)} of {len(names)} images of {path} are not in {folder}, first {absent[0]}: check root and "
-                "images of the data section"
+                f"{len(absent)} of {len(names)} images of {path} are not in {folder}, first {absent[0]}: check root "
+                "and images of the data section"
             )
         return super().load_data_list()
 
@@ -77,18 +77,16 @@ def check_annotations(path: Path, content: dict[str, Any]) -> None:
     for place, annotation in enumerate(content["annotations"]):
         lacking = [key for key in NEEDED if annotation.get(key) in (None, [])]
         if lacking:
-            raise UserError(
-                f"{path}: annotation {annotation.get('id', f'number {place}')} has no {' and no '.join(lacking)}: complete "
-                "or remove it"
-            )
+            name = annotation.get("id", f"number {place}")
+            raise UserError(f"{path}: annotation {name} has no {' and no '.join(lacking)}: complete or remove it")
         name = f"{path}: annotation {annotation['id']}"
         if annotation["id"] in seen:
             raise UserError(f"{name} occurs twice: give every annotation an id of its own")
         seen.add(annotation["id"])
         if annotation["category_id"] not in categories:
             raise UserError(
-                f"{name} has category id {annotation['category_id']}, known are {sorted(categories)}: correct it or add "
-                "the category"
+                f"{name} has category id {annotation['category_id']}, known are {sorted(categories)}: correct it or "
+                "add the category"
             )
         if annotation["image_id"] not in images:
             raise UserError(f"{name} is of image id {annotation['image_id']}, which the file does not list: remove it")
