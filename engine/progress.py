@@ -48,8 +48,8 @@ class ProgressHook(Hook):
         if is_main_process():
             rows = []
             if runner.iter:
-                with open(self.curve) as handle:
-                    rows = [line for line in handle if json.loads(line)["iteration"] <= runner.iter]
+                with open(self.curve) as handle:  # a row without its end was cut by the interruption
+                    rows = [row for row in handle if row.endswith("\n") and json.loads(row)["iteration"] <= runner.iter]
             with open(self.curve, "w") as handle:
                 handle.writelines(rows)
 

@@ -74,6 +74,9 @@ def run(cfg: Config, command: str) -> dict | None:
     cfg.resume = False  # ResumeHook resumes; mmengine's own way replays data and restores no random state
     runner = Runner.from_cfg(cfg)
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope", "mmengine")):
+        # The test data are read now, so that a fault of theirs shows before hours of training.
+        if cfg.task != "pretrain" and len(runner.test_dataloader.dataset) == 0:
+            raise UserError(f"the test set of {cfg.data.name} is empty: check its folder and split")
         if meta is not None and is_main_process():
             write_json(folder / "ledger.json", bare(runner.model).backbone.ledger.document())
         runner.train()

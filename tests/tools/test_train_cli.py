@@ -179,7 +179,7 @@ def test_a_checkpoint_of_another_method_by_name_is_taken_and_recorded(fine_tune,
     assert json.loads((tmp_path / "run/result.json").read_text())["method"] == "maskclip"
 
 
-CASES = {SEG: "images/train", "depth/configs/mae.py": "images/train", "det_configs/mask_rcnn_mae.py": "annotation file"}
+CASES = {SEG: "images/test", "depth/configs/mae.py": "images/test", "det_configs/mask_rcnn_mae.py": "annotation file"}
 
 
 @pytest.mark.parametrize("config", [*CASES, "pretrain/configs/mae.py", "pretrain/configs/supervised.py"])
@@ -196,6 +196,16 @@ def test_data_root_without_its_folders(fine_tune, checkpoint, tmp_path, config):
     (tmp_path / "bare").mkdir()
     said = fine_tune(checkpoint(), config, root=tmp_path / "bare").refusal()
     assert str(tmp_path / "bare") in said and CASES[config] in said and "data" in said
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_split_that_is_not_there(fine_tune, checkpoint, bad_label, tmp_path, split):
+    """Also the test split is missed before training, not after it."""
+    root = bad_label[0]
+    shutil.rmtree(root / "seg" / split)
+    ended = fine_tune(checkpoint(), SEG, *FEW, root=root)
+    assert f"{root}/seg/{split}: no such folder" in ended.refusal() and "iteration" not in ended.out
+    assert not list((tmp_path / "run").rglob("curve.jsonl"))
 
 
 def test_empty_shards(command, overlay, tmp_path):
