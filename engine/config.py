@@ -52,7 +52,7 @@ def load_config(
 
     Raises:
         UserError: a file that is absent or cannot be read, a scale that the config does not have, or options that do
-            not fit it.
+            not fit it or each other.
     """
     path = Path(path)
     cfg = read(RUNTIME)
@@ -69,6 +69,11 @@ def load_config(
             cfg.merge_from_dict(options)
         except (TypeError, KeyError, IndexError) as error:
             raise UserError(f"--cfg-options does not fit {path}: {error}") from error
+    if cfg.state_interval % cfg.progress_interval:
+        raise UserError(
+            f"state_interval {cfg.state_interval} is no multiple of progress_interval {cfg.progress_interval}: choose "
+            "one, so that losses are checked before a state that holds them is written"
+        )
     cfg.scale, cfg.seed, cfg.launcher, cfg.resume = scale, seed, launcher, resume
     cfg.setdefault("role", "final")
     embedded = cfg.data.name == "scenes"

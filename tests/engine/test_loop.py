@@ -1,0 +1,119 @@
+"""Iteration i draws and sees the same whatever happened before it; two processes draw differently."""
+
+import random
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from engine.data_order import Addressed, AddressedSampler
+from engine.loop import AddressedLoop
+
+SEED, SIZE, BATCH = 11, 10, 4
+
+
+class Numbers(Dataset):
+    """Items are their index and a draw."""
+
+    def __len__(self):
+        return SIZE
+
+    def __getitem__(self, index):
+        return index, random.random()
+
+
+class Drawing(nn.Module):
+    """A model whose training step records its batch and what a mask, dropout and a numpy user would draw."""
+
+    def __init__(self):
+        super().__init__()
+        self.dropout = nn.Dropout(0.5)
+        self.seen = []
+
+    def train_step(self, batch, optim_wrapper):
+        draws = [torch.randperm(64), self.dropout(torch.ones(64)), torch.bernoulli(torch.full((64,), 0.5))]
+        draws = torch.cat([d.double() for d in draws]).tolist() + [float(np.random.rand()), random.random()]
+        self.seen.append(([b.tolist() for b in batch], draws))
+        return {"loss": torch.zeros(())}
+
+
+def iterate(start=0, stop=6, seed=SEED, disturb=False, stop_at=None):
+    """Run iterations start..stop; return {iteration: (batch, draws)} and the hooks that were called."""
+    calls, model = [], Drawing()
+
+    def call_hook(name, **arguments):
+        calls.append((name, arguments.get("batch_idx")))
+        if name == "before_train":
+            loop.resume_at(start)
+        # What an evaluation, a picture or another library may do between two steps.
+        if disturb and name != "before_train_iter":  # which belongs to the step: it comes after seeding
+            torch.rand(7), np.random.rand(3), random.random()
+            torch.manual_seed(len(calls))
+        if stop_at is not None and arguments.get("batch_idx") == stop_at and name == "after_train_iter":
+            loop.stop_training = True
+
+    data = Addressed(Numbers(), seed)
+    loader = DataLoader(data, BATCH, sampler=AddressedSampler(data, seed))
+    runner = SimpleNamespace(seed=seed, model=model, optim_wrapper=None, call_hook=call_hook)
+    loop = AddressedLoop(runner, loader, max_iters=stop)
+    assert loop.run() is model
+    return {start + k: seen for k, seen in enumerate(model.seen)}, calls, loop
+
+
+@pytest.fixture(scope="module")
+def straight():
+    return iterate()[0]
+
+
+@pytest.mark.parametrize("start", [1, 3, 5])
+def test_an_iteration_does_not_depend_on_what_came_before(straight, start):
+    resumed = iterate(start)[0]
+    assert list(resumed) == list(range(start, 6))
+    assert all(resumed[i] == straight[i] for i in resumed)
+
+
+def test_generators_disturbed_between_steps_change_nothing(straight):
+    assert iterate(disturb=True)[0] == straight
+
+
+def test_iterations_seeds_and_processes_draw_differently(straight, monkeypatch):
+    draws = [tuple(draws) for _, draws in straight.values()]
+    assert len(set(draws)) == 6
+    assert iterate(seed=SEED + 1)[0][0][1] != straight[0][1]
+    monkeypatch.setattr("engine.loop.get_rank", lambda: 1)
+    other = [tuple(draws) for _, draws in iterate()[0].values()]
+    assert not set(other) & set(draws), "two processes would drop the same units"
+
+
+def test_every_sample_once_an_epoch(straight):
+    order = [index for batch, _ in straight.values() for index in batch[0]][: 2 * SIZE]
+    assert sorted(order[:SIZE]) == sorted(order[SIZE:]) == list(range(SIZE)) and order[:SIZE] != order[SIZE:]
+
+
+def test_two_processes_resume_at_the_right_sample(monkeypatch):
+    """The cursor counts the samples of all processes."""
+    monkeypatch.setattr("engine.loop.get_world_size", lambda: 2)
+    monkeypatch.setattr("engine.data_order.get_dist_info", lambda: (1, 2))
+    whole, tail = iterate(0, 4)[0], iterate(2, 4)[0]
+    assert tail[2] == whole[2] and tail[3] == whole[3]
+
+
+def test_hooks_are_called_in_order():
+    _, calls, loop = iterate(stop=2)
+    around = [(name, i) for i in (0, 1) for name in ("before_train_iter", "after_train_iter")]
+    assert calls == [("before_train", None), ("before_train_epoch", None), *around, ("after_train_epoch", None),
+                     ("after_train", None)]  # fmt: skip
+    assert loop.iter == 2 and loop.runner.model.training
+
+
+def test_a_finished_run_trains_no_more():
+    seen, calls, _ = iterate(start=6)
+    assert seen == {} and [name for name, _ in calls] == ["before_train", "before_train_epoch", "after_train_epoch",
+                                                          "after_train"]  # fmt: skip
+
+
+def test_a_hook_can_stop_the_loop():
+    assert list(iterate(stop_at=2)[0]) == [0, 1, 2]
