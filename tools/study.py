@@ -43,7 +43,7 @@ PLANS = {
         "study",
         ("random", "oracle", "mae", "maskclip", "clip_aligned", "clip", "supervised"),
         (0, 1, 2),
-        {"lr": (1e-3, 2e-3), "layer_decay": (0.65, 0.9)},
+        {"lr": (2e-3, 4e-3), "layer_decay": (0.5, 0.75)},
     ),
 }
 
