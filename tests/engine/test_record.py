@@ -35,11 +35,11 @@ def meta_of(method="mae", captions=None):
     }  # fmt: skip
 
 
-def runner_of(train_images=128, wall=10.0):
+def runner_of(train_images=128, wall=10.0, processes=1):
     hook = ResumeHook(200)
     hook.wall_before, hook.started = wall, time.perf_counter()
     loader = SimpleNamespace(dataset=range(train_images))
-    return SimpleNamespace(model=nn.Linear(3, 5), hooks=[hook], world_size=1, train_dataloader=loader)
+    return SimpleNamespace(model=nn.Linear(3, 5), hooks=[hook], world_size=processes, train_dataloader=loader)
 
 
 def record_of(task, method="mae", captions=None, work_dir="nowhere", options=None, wall=10.0, seed=2):
@@ -93,6 +93,8 @@ def test_costs():
     assert (cost["pretrain_wall_s"], cost["pretrain_samples_per_s"]) == (200.5, 480.0)
     assert cost["finetune_wall_s"] == pytest.approx(10, abs=2)
     assert cost["finetune_samples_per_s"] == pytest.approx(cfg.train_cfg.max_iters * 8 / 10, rel=0.2)
+    two = result_record(cfg, meta_of(), runner_of(processes=2), CONFIGS["depth"][1], None, "x")["cost"]
+    assert two["finetune_samples_per_s"] == pytest.approx(2 * cost["finetune_samples_per_s"], rel=0.2)
     assert cost["parameters"] == 3 * 5 + 5 and cost["flops"] == 1e9 and cost["peak_memory_mib"] > 10
 
 
