@@ -2,5 +2,5 @@
 
 data = dict(root="data/scenes-study")
 model = dict(decode_head=dict(embed_dim=16))
-train_cfg = dict(max_iters=200)
+train_cfg = dict(max_iters=150)
 train_dataloader = dict(batch_size=8)
