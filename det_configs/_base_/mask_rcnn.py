@@ -15,7 +15,7 @@ model = dict(
     data_preprocessor=dict(
         type="DetDataPreprocessor", mean=None, std=None, bgr_to_rgb=True, pad_mask=True, pad_size_divisor=32
     ),
-    backbone=None,
+    backbone={},
     neck=dict(type="FPN", in_channels=None, out_channels=32, num_outs=5),
     rpn_head=dict(
         type="RPNHead", in_channels=32, feat_channels=32,

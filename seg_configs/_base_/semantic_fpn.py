@@ -7,7 +7,7 @@ classifier_start = dict(type="Normal", std=0.1, override=dict(name="conv_seg"))
 model = dict(
     type="EncoderDecoder",
     data_preprocessor=_base_.data_preprocessor,
-    backbone=None,
+    backbone={},
     neck=dict(type="FPN", in_channels=None, out_channels=32, num_outs=4),
     decode_head=dict(
         type="FPNHead", in_channels=[32] * 4, in_index=[0, 1, 2, 3], feature_strides=[4, 8, 16, 32], channels=32,

@@ -7,7 +7,7 @@ classifier_start = dict(type="Normal", std=0.1, override=dict(name="conv_seg"))
 model = dict(
     type="EncoderDecoder",
     data_preprocessor=_base_.data_preprocessor,
-    backbone=None,
+    backbone={},
     decode_head=dict(
         type="UPerHead", in_channels=None, in_index=[0, 1, 2, 3], pool_scales=(1, 2, 3, 6), channels=32,
         num_classes=None, dropout_ratio=0.0, init_cfg=classifier_start, norm_cfg=dict(type="BN"), align_corners=False,
