@@ -14,6 +14,7 @@ from engine.progress import duration
 from tools.grid import Cell
 
 REFRESH = 1.0  # seconds between two looks at the running cells
+GUESS = {True: 300.0, False: 45.0}  # seconds of a pretraining and of a fine-tuning, before any was seen
 QUIET = 15.0  # seconds between two status lines where the output is not a terminal
 
 
@@ -128,14 +129,26 @@ class Scheduler:
                 self.say(f"{cell.name}: FAILED after {duration(took)}; see {cell.folder}/log.txt")
 
     @staticmethod
-    def kind(cell: Cell) -> str:
-        """Cells of one kind take about equally long."""
-        return cell.method if cell.task == "pretrain" else cell.task
+    def kind(cell: Cell) -> tuple[bool, str, bool]:
+        """Cells of one kind take about equally long: (pretraining, method or task, trial)."""
+        pretraining = cell.task == "pretrain"
+        return pretraining, cell.method if pretraining else cell.task, cell.point is not None
 
     def expected(self, cell: Cell) -> float:
-        """Seconds a cell will probably take, from cells of its kind, else from all cells seen so far."""
-        seen = self.seconds.get(self.kind(cell)) or [s for times in self.seconds.values() for s in times] or [60.0]
-        return sum(seen) / len(seen)
+        """Seconds a cell will probably take: as cells of its kind did, else as cells of its stage do, else a guess."""
+        kind = self.kind(cell)
+        seen = self.seconds.get(kind)
+        if not seen:
+            stage = {**self.seconds, **self.projected()}
+            # Random initialisation is done at once and tells nothing of the other methods.
+            seen = [s for other, times in stage.items() if other[0] == kind[0] and other[1] != "random" for s in times]
+        return sum(seen) / len(seen) if seen else GUESS[kind[0]]
+
+    def projected(self) -> dict[tuple[bool, str, bool], list[float]]:
+        """Whole durations of the running cells, as far as they know their own time left."""
+        now = time.monotonic()
+        states = [(cell, started, progress(cell)) for cell, started in self.running.values()]
+        return {self.kind(cell): [now - started + state["eta_s"]] for cell, started, state in states if state}
 
     def show(self) -> None:
         """One status line: how many are done, what runs, with its loss, and the time left."""
