@@ -135,11 +135,16 @@ def fill_schedule(cfg: Config) -> None:
     cfg.param_scheduler = [s for s in cfg.get("param_scheduler", []) if s.get("begin", 0) < s.get("end", last)]
 
 
-def config_hash(cfg: Config) -> str:
-    """SHA-256 of everything that can change what the run computes; the number of loader workers cannot."""
+def hashed_content(cfg: Config) -> dict[str, Any]:
+    """Everything in the configuration that can change what the run computes; the number of loader workers cannot."""
     content = cfg.to_dict()
     for key in PLACEMENT:
         content.pop(key, None)
     for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
         content.get(loader, {}).pop("num_workers", None)
-    return digest({**content, "processes": int(os.environ.get("WORLD_SIZE", 1))})
+    return {**content, "processes": int(os.environ.get("WORLD_SIZE", 1))}
+
+
+def config_hash(cfg: Config) -> str:
+    """SHA-256 of `hashed_content`."""
+    return digest(hashed_content(cfg))

@@ -1,7 +1,6 @@
 """From a finished fine-tuning run to its result record."""
 
 import math
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -135,12 +134,3 @@ def costs(
         "parameters": parameters,
         "flops": flops,
     }
-
-
-def check_unfinished(work_dir: str | Path) -> None:
-    """Refuse to run where a finished run already is: its record is immutable."""
-    for name, what in (("result.json", "finished result"), ("checkpoint/checkpoint.json", "finished pretraining")):
-        if Path(work_dir, name).exists():
-            raise UserError(
-                f"{work_dir} already holds a {what}: choose another --work-dir, or delete that folder to run it again"
-            )

@@ -1,6 +1,5 @@
 """One run from a whole configuration: data, encoder, training, test, record. `train.py` and `study.py` call it."""
 
-import shutil
 from pathlib import Path
 
 from mmengine.config import Config
@@ -11,11 +10,13 @@ from safetensors.torch import save_file
 
 import backbones
 import engine.parts  # noqa: F401  registers loops, samplers and hooks
+from engine.config import hashed_content
 from engine.distributed import set_up_processes
 from engine.errors import UserError
 from engine.files import atomic_path, write_json
-from engine.record import check_unfinished, result_record
+from engine.record import result_record
 from engine.resume import bare
+from engine.run_folder import check_unfinished, flatten, open_run
 from reports.records import write_record
 
 SCENES = {"study": {"pretrain": 16384}}  # image counts by scale, where they are not the generator's defaults
@@ -23,7 +24,7 @@ SCENES = {"study": {"pretrain": 16384}}  # image counts by scale, where they are
 
 def prepare(cfg: Config) -> dict | None:
     """Make or check the data, bind the encoder, and return the encoder's `checkpoint.json` (None in pretraining)."""
-    check_unfinished(cfg.work_dir)
+    check_unfinished(Path(cfg.work_dir))
     if cfg.task == "pretrain":
         import pretrain
 
@@ -60,12 +61,10 @@ def run(cfg: Config, command: str) -> dict | None:
         command: the command line that repeats the run, for the record.
     """
     set_up_processes(cfg)
+    folder, settings = Path(cfg.work_dir), flatten(hashed_content(cfg))
     meta = prepare(cfg)
-    folder = Path(cfg.work_dir)
     if is_main_process():
-        if not cfg.resume and (folder / "state").is_dir():
-            shutil.rmtree(folder / "state")  # a fresh start must not be resumed from an older run's state later
-        folder.mkdir(parents=True, exist_ok=True)
+        open_run(cfg, settings, command)
     barrier()
     cfg.default_hooks.progress = dict(type="ProgressHook", interval=cfg.progress_interval)
     cfg.default_hooks.resume = dict(

@@ -11,7 +11,7 @@ from torch import nn
 
 from engine.config import load_config
 from engine.errors import UserError
-from engine.record import NAMES, check_unfinished, failed_record, pick_metrics, result_record
+from engine.record import NAMES, failed_record, pick_metrics, result_record
 from engine.resume import ResumeHook
 from reports.records import read_record, write_record
 
@@ -140,17 +140,3 @@ def test_a_failed_run_leaves_a_valid_record(task, tmp_path):
     record = failed_record(cfg, meta_of(), "UserError: loss stopped being finite", "python tools/train.py x")
     assert read_record(write_record(tmp_path, record)) == record
     assert record["status"] == "failed" and record["metrics"] == {} and record["cost"]["finetune_wall_s"] is None
-
-
-def test_finished_runs_are_immutable(tmp_path):
-    check_unfinished(tmp_path)
-    check_unfinished(tmp_path / "not there")
-    (tmp_path / "result.json").write_text("{}")
-    with pytest.raises(UserError, match="already holds a finished result: choose another --work-dir, or delete"):
-        check_unfinished(tmp_path)
-    (tmp_path / "result.json").rename(tmp_path / "old.json")
-    (tmp_path / "checkpoint").mkdir()
-    check_unfinished(tmp_path)
-    (tmp_path / "checkpoint/checkpoint.json").write_text("{}")
-    with pytest.raises(UserError, match="already holds a finished pretraining"):
-        check_unfinished(tmp_path)

@@ -1,0 +1,103 @@
+"""The folder of a run: who may begin in it, and who may go on."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+from mmengine.config import Config
+
+from engine.errors import UserError
+from engine.files import write_json
+from engine.provenance import code_version
+
+SCHEMA, VERSION = "densebench/run", 1
+NAMED = 4  # differing settings written out in a refusal; the rest is counted
+
+
+def open_run(cfg: Config, settings: dict[str, Any], command: str) -> None:
+    """Make the run's folder ready and write its `run.json`.
+
+    `settings` is `flatten(hashed_content(cfg))` of the configuration as loaded, before an encoder was bound to it.
+
+    Starting anew removes the states of an unfinished run, so that they cannot be resumed by mistake later.
+
+    Raises:
+        UserError: the folder holds a finished run, a `run.json` this code does not read, or, with `resume`, an
+            unfinished run with other settings (the message names them).
+    """
+    folder = Path(cfg.work_dir)
+    check_unfinished(folder)
+    begun = read_run(folder) if (folder / "run.json").is_file() else None
+    if cfg.resume and begun is not None:
+        refuse_other_settings(folder, begun["config"], settings)
+    elif (folder / "state").is_dir():
+        shutil.rmtree(folder / "state")
+    write_json(
+        folder / "run.json",
+        {
+            "schema": SCHEMA,
+            "version": VERSION,
+            **{key: cfg[key] for key in ("task", "method", "scale", "seed")},
+            "command": command,
+            "code_version": code_version(),
+            "config_hash": cfg.config_hash,
+            "config": settings,
+        },
+    )
+
+
+def check_unfinished(folder: Path) -> None:
+    """Refuse a folder where a finished run is: its record is immutable."""
+    for name, what in (("result.json", "finished result"), ("checkpoint/checkpoint.json", "finished pretraining")):
+        if (folder / name).exists():
+            raise UserError(
+                f"{folder} already holds a {what}: choose another --work-dir, or delete that folder to run it again"
+            )
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """Read `run.json`.
+
+    Raises:
+        UserError: it is damaged, or of another schema or version.
+    """
+    path = folder / "run.json"
+    schema = json.loads(Path(__file__).with_name("run_schema.json").read_text())
+    try:
+        document = json.loads(path.read_text())
+        jsonschema.validate(document, schema)
+    except (OSError, json.JSONDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({type(error).__name__}): delete {folder} and run again") from None
+    except jsonschema.ValidationError as error:
+        raise UserError(
+            f"{path} is not of {SCHEMA} version {VERSION} ({error.message.splitlines()[0]}): choose another --work-dir"
+        ) from None
+    return document
+
+
+def refuse_other_settings(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raise UserError naming the settings in which a resumed run would differ from the one that was begun."""
+    changed = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+    if changed:
+        named = ", ".join(f"{key} {before.get(key)} -> {now.get(key)}" for key in changed[:NAMED])
+        more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
+        raise UserError(
+            f"{folder} was started with another configuration ({named}{more}): resume with the same arguments, or "
+            "choose another --work-dir"
+        )
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dicts and lists as {dotted key: JSON value}; empty containers stay as they are."""
+    if isinstance(value, dict) and value:
+        pairs = value.items()
+    elif isinstance(value, list | tuple) and value and any(isinstance(item, dict) for item in value):
+        pairs = enumerate(value)
+    else:
+        return {prefix: json.loads(json.dumps(value, default=str))}
+    result = {}
+    for key, item in pairs:
+        result |= flatten(item, f"{prefix}.{key}" if prefix else str(key))
+    return result

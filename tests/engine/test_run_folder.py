@@ -1,0 +1,59 @@
+"""The folder of a run: finished runs are immutable, others resume only as they were begun."""
+
+import json
+
+import pytest
+
+from engine.config import hashed_content, load_config
+from engine.errors import UserError
+from engine.run_folder import check_unfinished, flatten, open_run, read_run
+
+def test_finished_runs_are_immutable(tmp_path):
+    check_unfinished(tmp_path)
+    check_unfinished(tmp_path / "not there")
+    (tmp_path / "result.json").write_text("{}")
+    with pytest.raises(UserError, match="already holds a finished result: choose another --work-dir, or delete"):
+        check_unfinished(tmp_path)
+    (tmp_path / "result.json").rename(tmp_path / "old.json")
+    (tmp_path / "checkpoint").mkdir()
+    check_unfinished(tmp_path)
+    (tmp_path / "checkpoint/checkpoint.json").write_text("{}")
+    with pytest.raises(UserError, match="already holds a finished pretraining"):
+        check_unfinished(tmp_path)
+
+
+def begin(folder, resume=False, **options):
+    cfg = load_config("depth/configs/mae.py", work_dir=str(folder), options=options, resume=resume)
+    open_run(cfg, flatten(hashed_content(cfg)), "python tools/train.py depth/configs/mae.py")
+    return cfg
+
+
+def test_a_run_states_how_it_was_begun(tmp_path):
+    cfg = begin(tmp_path)
+    document = read_run(tmp_path)
+    assert document["config_hash"] == cfg.config_hash and document["method"] == "mae" and document["seed"] == 0
+    assert document["config"]["train_cfg.max_iters"] == cfg.train_cfg.max_iters
+    assert document["config"]["train_dataloader.dataset.dataset.pipeline.0.type"] == "LoadImageStrict"
+
+
+def test_resuming_with_other_settings_names_them(tmp_path):
+    cfg = begin(tmp_path)
+    (tmp_path / "state").mkdir()
+    begin(tmp_path, resume=True)
+    assert (tmp_path / "state").is_dir(), "a resume keeps the states"
+    with pytest.raises(UserError, match=rf"train_cfg.max_iters {cfg.train_cfg.max_iters} -> 7.*resume with the same"):
+        begin(tmp_path, resume=True, **{"train_cfg.max_iters": 7})
+    begin(tmp_path, **{"train_cfg.max_iters": 7})
+    assert not (tmp_path / "state").exists(), "a fresh start leaves no older run's state behind"
+
+
+@pytest.mark.parametrize("damage", [{"version": 2}, {"schema": "other"}, {"surplus": 1}])
+def test_a_folder_of_another_format_is_refused(tmp_path, damage):
+    begin(tmp_path)
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **damage}))
+    with pytest.raises(UserError, match="is not of densebench/run version 1"):
+        begin(tmp_path)
+    path.write_text(path.read_text()[:-20])
+    with pytest.raises(UserError, match="cannot be read"):
+        begin(tmp_path)
