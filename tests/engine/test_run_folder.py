@@ -8,6 +8,7 @@ from engine.config import hashed_content, load_config
 from engine.errors import UserError
 from engine.run_folder import check_unfinished, flatten, open_run, read_run
 
+
 def test_finished_runs_are_immutable(tmp_path):
     check_unfinished(tmp_path)
     check_unfinished(tmp_path / "not there")
@@ -37,13 +38,13 @@ def test_a_run_states_how_it_was_begun(tmp_path):
 
 
 def test_resuming_with_other_settings_names_them(tmp_path):
-    cfg = begin(tmp_path)
+    begin(tmp_path)
     (tmp_path / "state").mkdir()
     begin(tmp_path, resume=True)
     assert (tmp_path / "state").is_dir(), "a resume keeps the states"
-    with pytest.raises(UserError, match=rf"train_cfg.max_iters {cfg.train_cfg.max_iters} -> 7.*resume with the same"):
-        begin(tmp_path, resume=True, **{"train_cfg.max_iters": 7})
-    begin(tmp_path, **{"train_cfg.max_iters": 7})
+    with pytest.raises(UserError, match=r"optim_wrapper.optimizer.lr 0.002 -> 0.5\): resume with the same"):
+        begin(tmp_path, resume=True, **{"optim_wrapper.optimizer.lr": 0.5})
+    begin(tmp_path, **{"optim_wrapper.optimizer.lr": 0.5})
     assert not (tmp_path / "state").exists(), "a fresh start leaves no older run's state behind"
 
 
