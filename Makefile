@@ -26,7 +26,8 @@ help:
 $(VENV)/.ready: requirements.txt
 	@test -n "$(SYSTEM_PYTHON)" || { echo "error: no python3 found; install Python 3.11"; exit 2; }
 	$(SYSTEM_PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: $(PIP_ARGS) -r requirements.txt
+	@echo "installing the packages of requirements.txt into $(VENV): a minute or two"
+	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --only-binary=:all: $(PIP_ARGS) -r requirements.txt
 	@$(VENV)/bin/python -c "import cv2" || { echo "error: cv2 cannot be imported; install your system's OpenGL library (libgl1) and run again"; exit 2; }
 	@touch $@
 

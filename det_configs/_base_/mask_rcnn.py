@@ -1,5 +1,6 @@
 """Mask R-CNN (He et al. 2017) with FPN. None is filled from the data set or the encoder."""
 
+_base_ = ["../../engine/finetuning.py"]
 default_scope = "mmdet"
 custom_imports = dict(imports=["engine.parts", "engine.detection_data", "engine.segmentation_data", "backbones"])
 task, head = "mask_rcnn", "Mask R-CNN"
@@ -100,17 +101,3 @@ metrics = dict(
     box_AP=dict(source="coco/bbox_mAP", unit="%", direction="up", primary=True, factor=100),
     mask_AP=dict(source="coco/segm_mAP", unit="%", direction="up", factor=100),
 )
-
-train_cfg = dict(type="AddressedLoop", max_iters=400)
-val_cfg = dict(type="ValLoop")
-test_cfg = dict(type="TestLoop")
-optim_wrapper = dict(
-    constructor="LayerDecayConstructor",
-    optimizer=dict(type="AdamW", lr=2e-3, betas=(0.9, 0.999), weight_decay=0.05, fused=True),
-    paramwise_cfg=dict(layer_decay=0.65),
-    clip_grad=dict(max_norm=5.0),
-)
-param_scheduler = [
-    dict(type="LinearLR", start_factor=1e-2, by_epoch=False, begin=0, end=40),
-    dict(type="PolyLR", power=1.0, eta_min=0.0, by_epoch=False, begin=40, end=None),
-]

@@ -4,6 +4,7 @@ What is None is filled when the run is set up: the encoder, its channels, stride
 folders, depth range and sizes from the `data` section; the end of the schedule from `max_iters`.
 """
 
+_base_ = ["../../../engine/finetuning.py"]
 task = "depth"
 head = "DepthHead"
 default_scope = "mmseg"
@@ -81,16 +82,6 @@ metrics = dict(
     rmse_pooled=dict(source="rmse_pooled", unit="m", direction="down"),
 )
 
-train_cfg = dict(type="AddressedLoop", max_iters=400)
-val_cfg = dict(type="ValLoop")
-test_cfg = dict(type="TestLoop")
-
-optim_wrapper = dict(
-    constructor="LayerDecayConstructor",
-    optimizer=dict(type="AdamW", lr=2e-3, betas=(0.9, 0.999), weight_decay=0.05, fused=True),
-    paramwise_cfg=dict(layer_decay=0.65),
-    clip_grad=dict(max_norm=5.0),
-)
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-2, by_epoch=False, begin=0, end=40),
     dict(type="PolyLR", power=0.9, eta_min=0.0, by_epoch=False, begin=40, end=None),
