@@ -59,6 +59,8 @@ def parse_arguments() -> argparse.Namespace:
         "--pretrain-anew", action="store_true",
         help="pretrain once per seed (default: once per method; seeds are those of fine-tuning)",
     )  # fmt: skip
+    parser.add_argument("--no-trials", action="store_true",
+                        help="skip the search: every run takes its config's learning rate and layer decay")  # fmt: skip
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at once (default: the number of cores)")
     return parser.parse_args()
 
@@ -69,7 +71,8 @@ def main() -> int:
     plan = PLANS[args.plan]
     methods, tasks, seeds = (tuple(dict.fromkeys(chosen)) for chosen in  # each once
                              (args.methods or plan.methods, args.tasks, args.seeds or plan.seeds))  # fmt: skip
-    study = Study(plan.scale, methods, tasks, seeds, plan.grid, args.pretrain_anew)
+    grid = None if args.no_trials else plan.grid
+    study = Study(plan.scale, methods, tasks, seeds, grid, args.pretrain_anew)
     cells: list[Cell] = study.cells()
     print(f"{args.plan}: {len(cells)} runs at scale {plan.scale}, {args.jobs} at once", flush=True)
     return Scheduler(cells, args.jobs).run()
