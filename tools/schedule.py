@@ -95,7 +95,7 @@ class Scheduler:
                 self.drop_hopeless()
                 for cell in self.ready()[: self.jobs - len(self.running)]:
                     self.waiting.remove(cell)
-                    process = fork.Process(target=run_cell, args=(cell,), daemon=True)
+                    process = fork.Process(target=run_cell, args=(cell,))  # not a daemon: it may start loader workers
                     process.start()
                     self.running[process] = (cell, time.monotonic())
                 time.sleep(REFRESH)

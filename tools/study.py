@@ -20,6 +20,7 @@ os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # looking for a GPU
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import compat  # noqa: E402, F401
+from engine.config import load_config  # noqa: E402
 from engine.errors import UserError, tell  # noqa: E402
 from tools.grid import Cell, Study  # noqa: E402
 from tools.schedule import Scheduler  # noqa: E402
@@ -75,6 +76,9 @@ def main() -> int:
     study = Study(plan.scale, methods, tasks, seeds, grid, args.pretrain_anew)
     cells: list[Cell] = study.cells()
     print(f"{args.plan}: {len(cells)} runs at scale {plan.scale}, {args.jobs} at once", flush=True)
+    from tools.run import ensure_data  # the heavy imports, after the arguments are known to be good
+
+    ensure_data(load_config(cells[0].path, plan.scale))  # once, on all cores, before runs compete for them
     return Scheduler(cells, args.jobs).run()
 
 
