@@ -141,7 +141,7 @@ def elsewhere(tmp_path) -> Path:
     """A working directory with the tools and configs, but without the runs and data of this checkout."""
     folder = tmp_path / "elsewhere"
     folder.mkdir()
-    for room in ("tools", "pretrain", "seg_configs", "det_configs", "depth"):
+    for room in ("engine", "tools", "pretrain", "seg_configs", "det_configs", "depth"):
         (folder / room).symlink_to(ROOT / room)
     return folder
 

@@ -15,7 +15,7 @@ from tools.schedule import Scheduler, import_everything
 
 METHODS, TASKS = ("random", "mae"), ("upernet", "depth")
 GRID = {"lr": (1e-3, 2e-3), "layer_decay": (0.65,)}
-SMALL = {"train_cfg.max_iters": 4, "train_dataloader.batch_size": 4}
+SMALL = {"train_cfg.max_iters": 6, "train_dataloader.batch_size": 4}
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_from_scenes_to_a_report_and_again(small, command, elsewhere, tmp_path, 
             assert record["selection"] is None
             continue
         assert (record["role"], record["split"], record["seed"]) == ("final", "test", 0)
-        assert record["settings"]["iterations"] == 4 and record["settings"]["train_images"] == 16
+        assert record["settings"]["iterations"] == 6 and record["settings"]["train_images"] == 16
         values = [trial["value"] for trial in record["selection"]["trials"]]
         best = (max if cell.task == "upernet" else min)(values)
         assert record["selection"]["chosen"]["lr"] == GRID["lr"][values.index(best)] == record["settings"]["lr"]
@@ -87,7 +87,7 @@ def test_a_learning_rate_that_breaks_training_is_recorded_and_not_chosen(small):
     assert Scheduler(cells, 1).run() == 1
     assert [cell.status() for cell in cells] == ["ok", "failed", "ok", "ok"]
     failure = json.loads(cells[1].outcome.read_text())
-    assert failure["error"].startswith("UserError: ") and "stopped being finite" in failure["error"]
+    assert failure["error"].startswith("UserError: ") and "finite" in failure["error"]
     assert "\n" not in failure["error"] and failure["metrics"] == {}
     selection = json.loads(cells[-1].outcome.read_text())["selection"]
     assert selection["trials"][0]["value"] is None and selection["chosen"]["lr"] == 1e-3

@@ -10,7 +10,7 @@ from mmengine.config import DictAction
 
 from engine.config import load_config
 from engine.errors import UserError
-from tools.grid import TRIAL_SEED, Cell, Study, choose, points
+from tools.grid import TRIAL_SEED, TRIAL_SHARE, Cell, Study, choose, points
 from tools.schedule import Scheduler
 from tools.study import PLANS, TASKS
 
@@ -127,7 +127,7 @@ def test_a_cells_configuration_and_its_command_agree(here, finish):
         cfg = cell.config()
         optimizer = cfg.optim_wrapper.optimizer
         assert (cfg.seed, optimizer.lr, cfg.optim_wrapper.paramwise_cfg.layer_decay) == (seed, lr, decay)
-        assert cfg.train_cfg.max_iters == (round(full / 2) if cell.point else full)
+        assert cfg.train_cfg.max_iters == (round(full * TRIAL_SHARE) if cell.point else full)
         assert cfg.role == ("trial" if cell.point else "final") and cfg.resume and cfg.work_dir == str(cell.folder)
         words = shlex.split(cell.command)
         assert words[:3] == ["python", "tools/train.py", "depth/configs/mae.py"]

@@ -136,7 +136,7 @@ def test_encoder_of_another_kind_than_the_config_states(fine_tune, checkpoint):
     assert "model.backbone.type is ViTPyramid" in said and f"{folder} needs HierarchicalPyramid" in said
 
 
-@pytest.mark.parametrize("option", ["model.backbone.type=ViTPyramid", "param_scheduler.7.end=3", "task.name=depth"])
+@pytest.mark.parametrize("option", ["train_cfg.max_iters.last=3", "param_scheduler.7.end=3", "task.name=depth"])
 def test_options_that_do_not_fit_the_config(command, option):
     assert f"--cfg-options does not fit {SEG}: " in command("train", SEG, "--cfg-options", option).refusal()
 
