@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from engine.errors import UserError
 from engine.files import write_bytes
 
-SCORE_THRESHOLD = 0.5  # detections below it are left out of the pictures, never out of the metrics
+SCORE_THRESHOLD = 0.3  # detections below it are left out of the pictures, never out of the metrics
 
 
 def write_png(path: Path, rgb: np.ndarray) -> None:
