@@ -1,10 +1,12 @@
 """Run the cells of a study in parallel processes, show what they do, and leave a record of those that fail."""
 
 import contextlib
+import ctypes
 import importlib
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import time
 import traceback
@@ -20,6 +22,7 @@ QUIET = 15.0  # seconds between two status lines where the output is not a termi
 
 def run_cell(cell: Cell) -> None:
     """Body of a child process: one run, its output in `log.txt` of its folder, status 0 or 1."""
+    die_with_parent()
     cell.folder.mkdir(parents=True, exist_ok=True)
     (cell.folder / "progress.json").unlink(missing_ok=True)  # of an earlier attempt
     with open(cell.folder / "log.txt", "a", buffering=1) as log, contextlib.redirect_stdout(log):
@@ -36,6 +39,12 @@ def run_cell(cell: Cell) -> None:
                 record_failure(cell, f"{type(error).__name__}: {reason}")
             os._exit(1)
     os._exit(0)
+
+
+def die_with_parent() -> None:
+    """Have Linux end this process with the study's, however that ends: an orphan would write beside its successor."""
+    set_parent_death_signal = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
 def record_failure(cell: Cell, reason: str) -> None:

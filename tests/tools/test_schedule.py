@@ -4,6 +4,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -176,3 +178,34 @@ def test_an_interrupted_study_takes_its_runs_with_it(fakes, monkeypatch):
     for process in scheduler.running:
         process.join(5)
         assert process.exitcode == -signal.SIGTERM
+
+
+def test_runs_end_with_a_study_that_is_killed(tmp_path):
+    """kill -9 of the study leaves no orphan that would write beside the study that is started next."""
+    script = (
+        "import multiprocessing, os, time\n"
+        "from tools.schedule import die_with_parent\n"
+        "def body():\n"
+        "    die_with_parent()\n"
+        f"    open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\n"
+        "    time.sleep(60)\n"
+        "multiprocessing.get_context('fork').Process(target=body).start()\n"
+        "time.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script])
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "pid").is_file() or not (tmp_path / "pid").read_text():
+        assert time.monotonic() < deadline and parent.poll() is None
+        time.sleep(0.1)
+    child = int((tmp_path / "pid").read_text())
+    parent.kill()
+    parent.wait()
+    while time.monotonic() < deadline:
+        try:
+            state = Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        except FileNotFoundError:
+            return
+        if state == "Z":  # dead, waiting for init to collect it
+            return
+        time.sleep(0.1)
+    raise AssertionError("the run outlived its study")
