@@ -7,25 +7,24 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.hooks import Hook
-from mmengine.registry import HOOKS
 from safetensors.torch import load_file
 
 from engine.errors import UserError
+from engine.loop import AddressedLoop
 
 ITERS, INTERVAL, KILLED_AT = 6, 2, 5  # killed during iteration 5, one iteration after the last state
 
 
-@HOOKS.register_module()
-class KillHook(Hook):
-    """End the process as kill -9 does, in the middle of iteration `at`."""
+def kill_during(iteration: int) -> None:
+    """From now on, end this process as kill -9 does, in the middle of that iteration."""
+    run_iter = AddressedLoop.run_iter
 
-    def __init__(self, at: int) -> None:
-        self.at = at
-
-    def before_train_iter(self, runner, batch_idx, data_batch=None):
-        if batch_idx + 1 == self.at:
+    def stop(loop, data_batch):
+        if loop.iter + 1 == iteration:
             os.kill(os.getpid(), signal.SIGKILL)
+        run_iter(loop, data_batch)
+
+    AddressedLoop.run_iter = stop
 
 
 def train(configure, config, folder, kill=None, **arguments):
@@ -35,7 +34,7 @@ def train(configure, config, folder, kill=None, **arguments):
     options = {"state_interval": INTERVAL, "progress_interval": 1}
     cfg = configure(config, ITERS, folder, options=options, **arguments)
     if kill:
-        cfg.custom_hooks.append(dict(type="KillHook", at=kill))
+        kill_during(kill)
     run(cfg, "test")
 
 
