@@ -24,11 +24,10 @@ def open_run(cfg: Config, settings: dict[str, Any], command: str) -> None:
     Starting anew removes the states of an unfinished run, so that they cannot be resumed by mistake later.
 
     Raises:
-        UserError: the folder holds a finished run, a `run.json` this code does not read, or, with `resume`, an
-            unfinished run with other settings (the message names them).
+        UserError: the folder holds a `run.json` this code does not read, or, with `resume`, an unfinished run with
+            other settings (the message names them). A finished run is refused earlier, by `check_unfinished`.
     """
     folder = Path(cfg.work_dir)
-    check_unfinished(folder)
     begun = read_run(folder) if (folder / "run.json").is_file() else None
     if cfg.resume and begun is not None:
         refuse_other_settings(folder, begun["config"], settings)

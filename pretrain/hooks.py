@@ -23,7 +23,6 @@ class PretrainHook(Hook):
 
     priority = "NORMAL"  # before ResumeHook, whose state must hold the updated teacher
 
-
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Sequence | None = None) -> None:
         """Give the method the share of training done so far."""
         bare(runner.model).before_step(batch_idx / runner.max_iters)
