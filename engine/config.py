@@ -91,6 +91,7 @@ def load_config(
         cfg.protocol = f"{cfg.data.name}-{cfg.task.replace('_', '-')}-{scale}-v1"
     cfg.optim_wrapper.type = "SteadyOptimWrapper"
     cfg.optim_wrapper.amp = amp
+    share_batch(cfg)
     bind_data(cfg)
     fill_schedule(cfg)
     cfg.randomness = {**cfg.get("randomness", {}), "seed": seed, "diff_rank_seed": False}
@@ -122,6 +123,16 @@ def merge_scale(cfg: Config, path: Path, scale: str) -> None:
     at_scale = cfg.pop("at_scale", {})
     if scale in at_scale:
         cfg.merge_from_dict(at_scale[scale].to_dict())
+
+
+def share_batch(cfg: Config) -> None:
+    """Where a config states `global_batch_size`, each process takes its share: recipes are the same on any machine."""
+    total, processes = cfg.get("global_batch_size"), int(os.environ.get("WORLD_SIZE", 1))
+    if total is None:
+        return
+    if total % processes:
+        raise UserError(f"global_batch_size {total} cannot be shared by {processes} processes: choose a multiple")
+    cfg.train_dataloader.batch_size = total // processes
 
 
 def fill_schedule(cfg: Config) -> None:

@@ -19,12 +19,16 @@ class SteadyOptimWrapper(OptimWrapper):
 
     Args:
         amp: run the forward pass under bf16 autocast. bf16 keeps fp32's range, so no loss scaling is needed.
+
+    Attributes:
+        frozen: parameters that the coming step leaves untouched: no update, no decay, no moments.
     """
 
     def __init__(self, *args: object, amp: bool = False, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         self.amp = amp
         self.grad_norm: torch.Tensor | None = None
+        self.frozen: list[nn.Parameter] = []
 
     @contextlib.contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
@@ -38,4 +42,6 @@ class SteadyOptimWrapper(OptimWrapper):
         if self.clip_grad_kwargs:
             parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
             self.grad_norm = nn.utils.clip_grad_norm_(parameters, **self.clip_grad_kwargs)
+        for parameter in self.frozen:
+            parameter.grad = None
         self.optimizer.step(**kwargs)

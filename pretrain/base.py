@@ -19,7 +19,8 @@ class ImagePreprocessor(BaseDataPreprocessor):
     Args:
         mean, std: per channel, for images in [0, 1].
 
-    A batch is {"inputs": {"image": [B, 3, H, W] uint8, or float in [0, 1], ...}}; the other tensors pass unchanged.
+    A batch is {"inputs": {"image": uint8, or float in [0, 1], [B, 3, H, W] or [B, views, 3, H, W], ...}}. Every tensor
+    whose name begins with "image" is normalised; the others pass unchanged.
     """
 
     def __init__(
@@ -37,9 +38,12 @@ class ImagePreprocessor(BaseDataPreprocessor):
     def forward(self, data: dict, training: bool = False) -> dict:
         """Return the batch on the device, its images as normalised float32."""
         inputs = self.cast_data(data["inputs"])
-        image = inputs["image"]
+        return {"inputs": {k: self.normalise(v) if k.startswith("image") else v for k, v in inputs.items()}}
+
+    def normalise(self, image: torch.Tensor) -> torch.Tensor:
+        """Images [..., 3, H, W], uint8 or in [0, 1] -> normalised float32."""
         scale = self.scale / 255 if image.dtype == torch.uint8 else self.scale
-        return {"inputs": {**inputs, "image": torch.addcmul(self.shift, image.to(scale.dtype), scale)}}
+        return torch.addcmul(self.shift, image.to(scale.dtype), scale)
 
 
 class PretrainMethod(BaseModel):
@@ -85,6 +89,10 @@ class PretrainMethod(BaseModel):
 
     def after_step(self, progress: float) -> None:
         """Update what no gradient updates (a teacher, a clamp) after an optimizer step; progress in (0, 1]."""
+
+    def frozen_now(self) -> list[torch.nn.Parameter]:
+        """Parameters that the coming optimizer step leaves untouched, decay included (DINO's last layer at first)."""
+        return []
 
     def text_state(self) -> dict[str, torch.Tensor] | None:
         """Tensors of the text tower and the projections for the checkpoint; None for methods without text."""

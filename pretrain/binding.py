@@ -11,7 +11,9 @@ from pretrain.data import ImageFolder
 from pretrain.shards import shard_vocabulary
 
 DATASETS_OF_KIND = {"image_text": "ImageTextShards", "image_folder": "ImageFolder", "dense": "DenseFolder"}
-OFFERS = {"image_text": {"image", "tokens"}, "image_folder": {"image", "label"}, "dense": {"image", "seg", "depth"}}
+# By the first part of a name: "image_local" is a view of the image, "tokens_edited" a text.
+OFFERS = {"image_text": {"image", "pixels", "tokens"}, "image_folder": {"image", "pixels", "label"},
+          "dense": {"image", "seg", "depth"}}  # fmt: skip
 
 
 def method_class(name: str) -> type[PretrainMethod]:
@@ -37,7 +39,7 @@ def complete(cfg: Config) -> None:
     if dataset.type == "Addressed":
         dataset = dataset.dataset
     method = method_class(cfg.model.type)
-    if missing := sorted(method.needs - OFFERS[data.kind]):
+    if missing := sorted(name for name in method.needs if name.split("_")[0] not in OFFERS[data.kind]):
         fitting = [kind for kind, offered in OFFERS.items() if method.needs <= offered]
         raise UserError(
             f"{cfg.method} learns from {' and '.join(missing)}, which data set {data.name!r} of kind {data.kind!r} "
@@ -49,7 +51,7 @@ def complete(cfg: Config) -> None:
     if data.kind == "image_text":
         dataset.pattern = data.get("pattern", "*.tar")
     else:
-        for key in ("captions", "context", "pattern"):
+        for key in ("captions", "context", "pattern", "texts"):
             dataset.pop(key, None)
     if cfg.model.get("text", {}).get("vocabulary") == "data":
         cfg.model.text.vocabulary = shard_vocabulary(dataset.root, dataset.pattern)

@@ -1,8 +1,9 @@
 """Image-text shards and image folders behind one interface.
 
 An item is {"image": uint8 [3, size, size], "index": int} with "tokens" int64 [context] where captions are asked for and
-"label" int where there is one. Augmentation draws from numpy's global generator, which the data order seeds for each
-(seed, epoch, index), so an item does not depend on the process that makes it.
+"label" int where there is one. Methods that compare pictures or texts ask for more by `views` and `texts`. Augmentation
+draws from numpy's global generator, which the data order seeds for each (seed, epoch, index), so an item does not
+depend on the process that makes it.
 """
 
 import os
@@ -17,7 +18,8 @@ from mmengine.registry import DATASETS, FUNCTIONS
 from torch.utils.data import Dataset
 
 from engine.errors import UserError
-from pretrain.augment import RandomCrop
+from pretrain.augment import View
+from pretrain.eda import edit
 from pretrain.shards import IMAGES, ShardReader, load_index, read_captions
 from pretrain.text import END, tokenize
 
@@ -41,11 +43,6 @@ def decode_image(data: bytes | None) -> np.ndarray:
     return image
 
 
-def to_tensor(image: np.ndarray) -> torch.Tensor:
-    """[H, W, 3] -> [3, H, W], contiguous."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-
-
 class PretrainDataset(Dataset):
     """What the data sets share: cropping, and the treatment of corrupt samples.
 
@@ -54,7 +51,9 @@ class PretrainDataset(Dataset):
 
     Args:
         size: side of the images in pixels.
-        augment: arguments of RandomCrop (scale, ratio, flip).
+        views: the item's pictures, name -> arguments of `augment.View` (scale, ratio, flip, colour, count, size). A
+            view with of=NAME shows the same window as that one, which stands before it. Names begin with "image" (then
+            the model normalises them) or "pixels" (left as they are).
         name: the data's name in checkpoints.
         corrupt_log: file that lists corrupt samples; `pretrain.complete` puts it into the run's folder.
         max_corrupt: largest share of corrupt samples.
@@ -63,13 +62,17 @@ class PretrainDataset(Dataset):
     def __init__(
         self,
         size: int,
-        augment: dict[str, Any] | None = None,
+        views: dict[str, dict[str, Any]] | None = None,
         name: str = "scenes",
         corrupt_log: str | None = None,
         max_corrupt: float = 0.001,
     ) -> None:
         self.size, self.name = size, name
-        self.crop = RandomCrop(size, **(augment or {}))
+        self.views, self.same_window = {}, {}
+        for view, arguments in (views or {"image": {}}).items():
+            arguments = {"size": size, **arguments}
+            self.same_window[view] = arguments.pop("of", None)
+            self.views[view] = View(**arguments)
         self.corrupt_log = Path(corrupt_log) if corrupt_log else None
         self.max_corrupt = max_corrupt
         self.corrupt: dict[int, str] = {}
@@ -81,6 +84,16 @@ class PretrainDataset(Dataset):
     def where(self, index: int) -> str:
         """Where sample `index` lies, for messages."""
         raise NotImplementedError
+
+    def pictures(self, image: np.ndarray) -> dict[str, torch.Tensor]:
+        """[H, W, 3] -> all views."""
+        made, windows = {}, {}
+        for name, view in self.views.items():
+            if (other := self.same_window[name]) is None:
+                made[name], windows[name] = view(image)
+            else:
+                made[name] = view.at(image, windows[other])
+        return made
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         for candidate in range(index, index + len(self)):
@@ -119,9 +132,13 @@ class ImageTextShards(PretrainDataset):
     Args:
         root: folder of .tar files; pattern: which of them.
         captions: which caption: "noisy" or "txt" (the alt text of KEY.txt) or a name in the JSON's "captions", such as
-            "aligned", "rewritten", "enriched"; None for images only.
+            "aligned", "rewritten", "enriched"; "a+b" draws one of several for each sample, uniformly (LaCLIP); None for
+            images only.
         context: length of the token rows.
-        size, augment, name, corrupt_log, max_corrupt: see PretrainDataset.
+        texts: the item's texts, name (beginning with "tokens") -> {"captions": as above, "eda": True for one edit of
+            `pretrain.eda`}; by default {"tokens": {}}. The captions are those above unless stated. Texts of the same
+            captions show the same draw.
+        size, views, name, corrupt_log, max_corrupt: see PretrainDataset.
     """
 
     def __init__(
@@ -131,22 +148,25 @@ class ImageTextShards(PretrainDataset):
         captions: str | None = None,
         context: int = 77,
         pattern: str = "*.tar",
+        texts: dict[str, dict[str, Any]] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(size, **kwargs)
         self.reader = ShardReader(load_index(root, pattern))
-        self.captions, self.context = captions, context
-        if captions is not None:
-            self.check_captions(root)
+        self.context = context
+        texts = (texts or {"tokens": {}}) if captions is not None else {}
+        self.texts = {name: (text.get("captions") or captions, text.get("eda", False)) for name, text in texts.items()}
+        self.check_captions(root)
 
     def check_captions(self, root: str) -> None:
-        """Raise UserError if the first sample has no caption of the chosen kind."""
+        """Raise UserError if the first sample has no caption of a chosen kind."""
         found = read_captions(self.reader.read(0, 1), self.reader.read(0, 2))
-        if self.captions not in found:
-            raise UserError(
-                f"the shards in {root} have no caption {self.captions!r} but {', '.join(sorted(found)) or 'none'}: "
-                "choose one with --cfg-options captions=NAME"
-            )
+        for name in (name for captions, _ in self.texts.values() for name in captions.split("+")):
+            if name not in found:
+                raise UserError(
+                    f"the shards in {root} have no caption {name!r} but {', '.join(sorted(found)) or 'none'}: "
+                    "choose one with --cfg-options captions=NAME"
+                )
 
     def __len__(self) -> int:
         return len(self.reader.index.shard)
@@ -159,16 +179,28 @@ class ImageTextShards(PretrainDataset):
         """Read, decode, crop, tokenize."""
         image = decode_image(self.reader.read(index, 0))
         item: dict[str, Any] = {"index": index}
-        if self.captions is not None:
-            try:
-                caption = read_captions(self.reader.read(index, 1), self.reader.read(index, 2)).get(self.captions)
-            except ValueError:
-                raise CorruptSample("damaged JSON") from None
-            if caption is None:
-                raise CorruptSample(f"no caption {self.captions!r}")
-            item["tokens"] = torch.from_numpy(tokenize(caption, self.context))
-        item["image"] = to_tensor(self.crop(image))
-        return item
+        if self.texts:
+            item |= self.tokens(index)
+        return {**item, **self.pictures(image)}
+
+    def tokens(self, index: int) -> dict[str, torch.Tensor]:
+        """The token rows of a sample's texts."""
+        try:
+            found = read_captions(self.reader.read(index, 1), self.reader.read(index, 2))
+        except ValueError:
+            raise CorruptSample("damaged JSON") from None
+        drawn: dict[str, str] = {}
+        made = {}
+        for name, (captions, eda) in self.texts.items():
+            if captions not in drawn:
+                choice = captions.split("+")
+                choice = choice[np.random.randint(len(choice))] if len(choice) > 1 else captions
+                if choice not in found:
+                    raise CorruptSample(f"no caption {choice!r}")
+                drawn[captions] = found[choice]
+            caption = edit(drawn[captions]) if eda else drawn[captions]
+            made[name] = torch.from_numpy(tokenize(caption, self.context))
+        return made
 
 
 @DATASETS.register_module()
@@ -178,7 +210,7 @@ class ImageFolder(PretrainDataset):
     Args:
         root: folder of class folders.
         transform: optional arguments of `timm.data.create_transform` (RandAugment, random erasing) instead of the crop.
-        size, augment, name, corrupt_log, max_corrupt: see PretrainDataset.
+        size, views, name, corrupt_log, max_corrupt: see PretrainDataset.
     """
 
     def __init__(self, root: str, size: int, transform: dict[str, Any] | None = None, **kwargs: Any) -> None:
@@ -219,7 +251,7 @@ class ImageFolder(PretrainDataset):
         image = decode_image(Path(path).read_bytes())
         item: dict[str, Any] = {"index": index, "label": label}
         if self.transform is None:
-            item["image"] = to_tensor(self.crop(image))
+            item |= self.pictures(image)
         else:
             from PIL import Image
 
@@ -229,7 +261,7 @@ class ImageFolder(PretrainDataset):
 
 @FUNCTIONS.register_module()
 def pretrain_collate(items: list[dict[str, Any]]) -> dict[str, dict[str, torch.Tensor]]:
-    """Stack items into {"inputs": {...}}; tokens [B, context] are cut to the longest caption of the batch.
+    """Stack items into {"inputs": {...}}; each text [B, context] is cut to the longest caption of the batch.
 
     Cutting happens here, on the host, so that the model never has to ask the device for a length.
     """
@@ -237,7 +269,7 @@ def pretrain_collate(items: list[dict[str, Any]]) -> dict[str, dict[str, torch.T
     for key, first in items[0].items():
         values = [item[key] for item in items]
         batch[key] = torch.stack(values) if isinstance(first, torch.Tensor) else torch.tensor(values)
-    if "tokens" in batch:
-        longest = int((batch["tokens"] == END).int().argmax(dim=1).max()) + 1
-        batch["tokens"] = batch["tokens"][:, :longest].contiguous()
+    for name in (name for name in batch if name.startswith("tokens")):
+        longest = int((batch[name] == END).int().argmax(dim=1).max()) + 1
+        batch[name] = batch[name][:, :longest].contiguous()
     return {"inputs": batch}

@@ -11,7 +11,8 @@ from mmengine.registry import DATASETS
 from pycocotools import mask as coco_mask
 
 from engine.errors import UserError
-from pretrain.data import CorruptSample, PretrainDataset, decode_image, to_tensor
+from pretrain.augment import to_tensor
+from pretrain.data import CorruptSample, PretrainDataset, decode_image
 
 
 @DATASETS.register_module()
@@ -22,7 +23,7 @@ class DenseFolder(PretrainDataset):
         root: holds images/<split>/*.png, seg/<split> (class ids), depth/<split> (uint16 millimetres) and
             coco/instances_<split>.json.
         split: name of the split.
-        size, augment, name, corrupt_log, max_corrupt: see PretrainDataset.
+        size, views, name, corrupt_log, max_corrupt: see PretrainDataset.
 
     An item adds to "image": seg uint8 [S, S]; depth float32 [S, S] in metres, 0 where unknown; thing bool [S, S], true
     on objects; offset float32 [2, S, S], from each pixel of an object to its centre, (x, y) in units of S.
@@ -71,13 +72,14 @@ class DenseFolder(PretrainDataset):
         instance = np.zeros(image.shape[:2], np.uint8)
         for number, mask in enumerate(coco_mask.decode(masks).transpose(2, 0, 1) if masks else (), start=1):
             instance[mask > 0] = number
-        window = self.crop.draw(*image.shape[:2])
+        crop = self.views["image"].crop  # labels follow one window
+        window = crop.draw(*image.shape[:2])
         seg, depth, instance = (
-            np.ascontiguousarray(self.crop.apply(values, window, nearest=True)) for values in (seg, depth, instance)
+            np.ascontiguousarray(crop.apply(values, window, nearest=True)) for values in (seg, depth, instance)
         )
         return {
             "index": index,
-            "image": to_tensor(self.crop.apply(image, window)),
+            "image": to_tensor(crop.apply(image, window)),
             "seg": torch.from_numpy(seg),
             "depth": torch.from_numpy(depth.astype(np.float32) / 1000),
             "thing": torch.from_numpy(instance > 0),

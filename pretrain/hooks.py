@@ -24,8 +24,10 @@ class PretrainHook(Hook):
     priority = "NORMAL"  # before ResumeHook, whose state must hold the updated teacher
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Sequence | None = None) -> None:
-        """Give the method the share of training done so far."""
-        bare(runner.model).before_step(batch_idx / runner.max_iters)
+        """Give the method the share of training done so far, and the optimizer what the method keeps frozen now."""
+        model = bare(runner.model)
+        model.before_step(batch_idx / runner.max_iters)
+        runner.optim_wrapper.frozen = model.frozen_now()
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Sequence | None = None, outputs: Mapping | None = None

@@ -27,6 +27,24 @@ class GatherWithGradient(torch.autograd.Function):
         return grad[get_rank() * ctx.batch :][: ctx.batch]
 
 
+class SumOverProcesses(torch.autograd.Function):
+    """The sum of a tensor over all processes; so is its gradient, since each process's loss depends on the sum."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, value: Tensor) -> Tensor:
+        """Any shape, equal on all processes."""
+        total = value.clone()
+        all_reduce(total, op="sum")
+        return total
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> Tensor:
+        """The sum of all processes' gradients."""
+        total = grad.contiguous().clone()
+        all_reduce(total, op="sum")
+        return total
+
+
 def gather(rows: Tensor) -> Tensor:
     """Stack `rows` [B, D] of all processes to [world * B, D] with gradients; unchanged on a single process."""
     return rows if get_world_size() == 1 else GatherWithGradient.apply(rows)

@@ -9,5 +9,5 @@ _base_ = ["./_base_/pretrain.py"]
 method = "oracle"
 data = dict(name="scenes", kind="dense", root="data/scenes")
 model = dict(type="Oracle", num_classes=8)  # floor, wall and six shapes
-train_dataloader = dict(dataset=dict(augment=dict(scale=(0.5, 1.0), flip=0.5)))
+train_dataloader = dict(dataset=dict(views=dict(image=dict(scale=(0.5, 1.0), flip=0.5))))
 at_scale = dict(study=dict(data=dict(root="data/scenes-study"), train_cfg=dict(max_iters=1500)))

@@ -9,7 +9,7 @@ _base_ = ["./_base_/pretrain.py"]
 method = "supervised"
 data = dict(name="scenes", kind="image_folder", root="data/scenes/imagefolder/pretrain", scenes_root="data/scenes")
 model = dict(type="Supervised", num_classes=None, smoothing=0.1)
-train_dataloader = dict(dataset=dict(augment=dict(scale=(0.35, 1.0), flip=0.5)))
+train_dataloader = dict(dataset=dict(views=dict(image=dict(scale=(0.35, 1.0), flip=0.5))))
 at_scale = dict(
     study=dict(data=dict(root="data/scenes-study/imagefolder/pretrain", scenes_root="data/scenes-study"))
 )

@@ -1,10 +1,7 @@
-"""One file per pretraining method; importing this package registers them in mmengine's MODELS."""
+"""One file per pretraining method. Importing this package imports all, which registers them in mmengine's MODELS."""
 
-from pretrain.methods.clip import CLIP
-from pretrain.methods.mae import MAE
-from pretrain.methods.maskclip import MaskCLIP
-from pretrain.methods.oracle import Oracle
-from pretrain.methods.random_init import RandomInit
-from pretrain.methods.supervised import Supervised
+import importlib
+import pkgutil
 
-__all__ = ["CLIP", "MAE", "MaskCLIP", "Oracle", "RandomInit", "Supervised"]
+for module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{module.name}")
