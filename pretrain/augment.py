@@ -113,7 +113,7 @@ class ColourJitter:
         return image
 
     def jittered(self, image: np.ndarray) -> np.ndarray:
-        """Brightness, contrast, saturation (blends with black, mean grey, own grey) and hue (a turn), in a drawn order."""
+        """Brightness, contrast, saturation (blends with black, mean grey, own grey), hue (a turn), in a drawn order."""
         *factors, hue = self.jitter
         factors = [np.random.uniform(max(0.0, 1 - x), 1 + x) for x in factors]
         turn = np.random.uniform(-hue, hue)
