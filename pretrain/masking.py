@@ -1,6 +1,6 @@
 """Random patch masks, and a timm ViT driven on its visible tokens only."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from timm.layers import resample_abs_pos_embed
@@ -90,8 +90,10 @@ def encode_visible(encoder: VisionTransformer, images: Tensor, keep: Tensor) -> 
     return run_blocks(encoder, prefix, take(patches, keep))
 
 
-def sincos_positions(width: int, grid: tuple[int, int]) -> Tensor:
-    """Fixed 2-D sine-cosine positions [1, h * w, width] (MAE): half of the width for columns, half for rows.
+def sincos_positions(width: int, grid: tuple[int, int], first: Literal["column", "row"] = "column") -> Tensor:
+    """Fixed 2-D sine-cosine positions [1, h * w, width]: half of the width for columns, half for rows.
+
+    `first` is the axis of the first half: the column in MAE, the row in CAE and MoCo v3.
 
     Each half is [sin(t * w_k), cos(t * w_k)] with w_k = 10000^(-k / (width / 4)), for t in pixels of the grid.
     """
@@ -102,7 +104,7 @@ def sincos_positions(width: int, grid: tuple[int, int]) -> Tensor:
         torch.arange(grid[0], dtype=torch.float64), torch.arange(grid[1], dtype=torch.float64), indexing="ij"
     )
     parts = []
-    for coordinate in (columns, rows):
+    for coordinate in (columns, rows) if first == "column" else (rows, columns):
         angle = coordinate.reshape(-1, 1) * frequency  # [h * w, width / 4]
         parts += [angle.sin(), angle.cos()]
     return torch.cat(parts, dim=1).float().unsqueeze(0)

@@ -69,12 +69,13 @@ def test_hidden_patches_do_not_reach_the_encoder():
     assert not torch.equal(encode_visible(encoder, images, keep), encode_visible(encoder, changed, keep))
 
 
-def test_sincos_positions_by_loops():
-    found = sincos_positions(8, (2, 3))
+@pytest.mark.parametrize("first", ["column", "row"])
+def test_sincos_positions_by_loops(first):
+    found = sincos_positions(8, (2, 3)) if first == "column" else sincos_positions(8, (2, 3), first)
     for row in range(2):
         for column in range(3):
             expected = []
-            for t in (column, row):
+            for t in (column, row) if first == "column" else (row, column):
                 angles = [t / 10000 ** (k / 2) for k in range(2)]
                 expected += [math.sin(a) for a in angles] + [math.cos(a) for a in angles]
             assert found[0, row * 3 + column].tolist() == pytest.approx(expected, abs=1e-6)
