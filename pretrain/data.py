@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 from engine.errors import UserError
 from pretrain.augment import View
 from pretrain.eda import edit
-from pretrain.shards import IMAGES, ShardReader, load_index, read_captions
+from pretrain.shards import IMAGES, ShardReader, load_index, read_captions, texts_of
 from pretrain.text import END, tokenize
 
 END_MARKS = {b"\x89PNG": b"IEND\xaeB`\x82", b"\xff\xd8": b"\xff\xd9"}
@@ -125,6 +125,16 @@ class PretrainDataset(Dataset):
             )
 
 
+def draw_text(found: dict[str, str | list[str]], captions: str) -> tuple[str, int]:
+    """One text of `captions`, and which: a kind of "a+b", then one of its texts, each uniformly where several are."""
+    kinds = texts_of(found, captions)
+    kind = np.random.randint(len(kinds)) if len(kinds) > 1 else 0
+    if not (texts := kinds[kind]):
+        raise CorruptSample(f"no caption {captions.split('+')[kind]!r}")
+    text = np.random.randint(len(texts)) if len(texts) > 1 else 0
+    return texts[text], sum(map(len, kinds[:kind])) + text
+
+
 @DATASETS.register_module()
 class ImageTextShards(PretrainDataset):
     """Random access into WebDataset / img2dataset tar shards (KEY.png|jpg|webp with KEY.txt and/or KEY.json).
@@ -132,8 +142,8 @@ class ImageTextShards(PretrainDataset):
     Args:
         root: folder of .tar files; pattern: which of them.
         captions: which caption: "noisy" or "txt" (the alt text of KEY.txt) or a name in the JSON's "captions", such as
-            "aligned", "rewritten", "enriched"; "a+b" draws one of several for each sample, uniformly (LaCLIP); None for
-            images only.
+            "aligned", "rewritten", "enriched"; "a+b" draws one of several for each sample, uniformly (LaCLIP), and so
+            does a name that stands for a list of texts; None for images only.
         context: length of the token rows.
         texts: the item's texts, name (beginning with "tokens") -> {"captions": as above, "eda": True for one edit of
             `pretrain.eda`}; by default {"tokens": {}}. The captions are those above unless stated. Texts of the same
@@ -189,16 +199,13 @@ class ImageTextShards(PretrainDataset):
             found = read_captions(self.reader.read(index, 1), self.reader.read(index, 2))
         except ValueError:
             raise CorruptSample("damaged JSON") from None
-        drawn: dict[str, str] = {}
+        drawn: dict[str, tuple[str, int]] = {}
         made = {}
         for name, (captions, eda) in self.texts.items():
             if captions not in drawn:
-                choice = captions.split("+")
-                choice = choice[np.random.randint(len(choice))] if len(choice) > 1 else captions
-                if choice not in found:
-                    raise CorruptSample(f"no caption {choice!r}")
-                drawn[captions] = found[choice]
-            caption = edit(drawn[captions]) if eda else drawn[captions]
+                drawn[captions] = draw_text(found, captions)
+            caption, _ = drawn[captions]
+            caption = edit(caption) if eda else caption
             made[name] = torch.from_numpy(tokenize(caption, self.context))
         return made
 

@@ -14,7 +14,7 @@ from engine.errors import UserError
 from engine.files import atomic_path, write_text
 from pretrain.text import compact_vocabulary
 
-VERSION = 1
+VERSION = 2
 IMAGES = ("png", "jpg", "jpeg", "webp")
 PARTS = ("image", "txt", "json")
 ABSENT = (-1, 0)
@@ -137,10 +137,11 @@ class ShardReader:
         return {"index": self.index, "descriptors": {}}
 
 
-def read_captions(text: bytes | None, record: bytes | None) -> dict[str, str]:
+def read_captions(text: bytes | None, record: bytes | None) -> dict[str, str | list[str]]:
     """All captions of a sample by name: "txt" (also "noisy", the alt text) and those of the JSON's "captions".
 
-    img2dataset's JSON holds "caption" instead, which serves as "txt" where there is no text file.
+    A name may stand for a list of texts (several synthetic captions). img2dataset's JSON holds "caption" instead, which
+    serves as "txt" where there is no text file.
     """
     fields = json.loads(record) if record else {}
     found = {}
@@ -152,8 +153,16 @@ def read_captions(text: bytes | None, record: bytes | None) -> dict[str, str]:
         found["noisy"] = found["txt"]
     captions = fields.get("captions")
     if isinstance(captions, dict):
-        found |= {name: value for name, value in captions.items() if isinstance(value, str)}
+        for name, value in captions.items():
+            if isinstance(value, str) or (value and isinstance(value, list) and all(isinstance(t, str) for t in value)):
+                found[name] = value
     return found
+
+
+def texts_of(found: dict[str, str | list[str]], captions: str) -> list[list[str]]:
+    """The texts of each kind that `captions` ("a" or "a+b") names, in this order; none of a kind the sample lacks."""
+    kinds = (found.get(name, []) for name in captions.split("+"))
+    return [[texts] if isinstance(texts, str) else texts for texts in kinds]
 
 
 def shard_vocabulary(root: str | Path, pattern: str = "*.tar") -> list[str]:
@@ -167,7 +176,8 @@ def shard_vocabulary(root: str | Path, pattern: str = "*.tar") -> list[str]:
         found: set[str] = set()
         for sample in tqdm(range(len(reader.index.keys)), desc="vocabulary of captions", unit="sample"):
             try:
-                found.update(read_captions(reader.read(sample, 1), reader.read(sample, 2)).values())
+                read = read_captions(reader.read(sample, 1), reader.read(sample, 2))
+                found.update(text for name in read for text in texts_of(read, name)[0])
             except ValueError:
                 continue  # a damaged JSON is counted and named when its sample is drawn
         return found

@@ -1,5 +1,7 @@
 """Shards by position, captions by name, corrupt samples, and items that do not depend on the worker."""
 
+import io
+import json
 import os
 import tarfile
 
@@ -14,7 +16,7 @@ from engine.errors import UserError
 from pretrain.augment import RandomCrop
 from pretrain.data import ImageFolder, ImageTextShards, pretrain_collate
 from pretrain.dense import centre_offsets
-from pretrain.shards import ShardReader, load_index, read_captions
+from pretrain.shards import ShardReader, load_index, read_captions, shard_vocabulary
 from pretrain.text import tokenize
 from tests.pretrain.samples import make_sample, write_shards
 
@@ -53,6 +55,61 @@ def test_caption_choice(shards):
     assert "tokens" not in ImageTextShards(str(shards), 32)[0]
     with pytest.raises(UserError, match="no caption 'french' but aligned, enriched"):
         ImageTextShards(str(shards), 32, captions="french")
+
+
+def write_texts(folder, captions, count=4):
+    """Shards whose samples all have the same JSON, "captions" as given."""
+    folder.mkdir()
+    with tarfile.open(folder / "00000.tar", "w") as archive:
+        for index in range(count):
+            members = {**make_sample(index), "txt": b"cone", "json": json.dumps({"captions": captions}).encode()}
+            for extension, data in members.items():
+                info = tarfile.TarInfo(f"{index:06d}.{extension}")
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+    return folder
+
+
+def drawn(data, times=400):
+    """How often each text of item 0 is drawn, by its token row."""
+    np.random.seed(0)
+    rows = [tuple(data.tokens(0)["tokens"].tolist()) for _ in range(times)]
+    return {row: rows.count(row) for row in set(rows)}
+
+
+def row(text):
+    return tuple(tokenize(text, 16).tolist())
+
+
+def test_lists_of_captions_are_drawn_uniformly(tmp_path):
+    texts = ["red cube", "green sphere", "blue cone"]
+    folder = write_texts(
+        tmp_path / "shards", {"synthetic": texts, "rewritten": "a photo of a cone", "bad": [], "odd": [1]}
+    )
+    found = drawn(ImageTextShards(str(folder), 32, captions="synthetic", context=16))
+    assert set(found) == {row(text) for text in texts} and min(found.values()) > 100  # of 133 each
+    # a mix draws the kind first: half the items show the alt text, a sixth each text of the list
+    mixed = drawn(ImageTextShards(str(folder), 32, captions="noisy+synthetic", context=16))
+    assert 160 < mixed[row("cone")] < 240 and all(40 < mixed[row(text)] < 95 for text in texts)
+    pair = drawn(ImageTextShards(str(folder), 32, captions="noisy+rewritten", context=16))
+    assert set(pair) == {row("cone"), row("a photo of a cone")} and min(pair.values()) > 160
+    for captions in ("bad", "odd", "noisy+bad"):
+        with pytest.raises(UserError, match="have no caption '(bad|odd)' but noisy, rewritten, synthetic, txt"):
+            ImageTextShards(str(folder), 32, captions=captions)
+
+
+def test_texts_of_the_same_captions_show_the_same_draw(tmp_path):
+    folder = write_texts(tmp_path / "shards", {"synthetic": ["red cube", "green sphere", "blue cone", "metal floor"]})
+    data = ImageTextShards(str(folder), 32, captions="synthetic", context=16, texts={"tokens": {}, "tokens_again": {}})
+    np.random.seed(0)
+    for _ in range(20):
+        item = data[1]
+        assert torch.equal(item["tokens"], item["tokens_again"])
+
+
+def test_vocabulary_holds_every_text_of_a_list(tmp_path):
+    folder = write_texts(tmp_path / "shards", {"synthetic": ["red cube", "green sphere"]})
+    assert {"red</w>", "cube</w>", "green</w>", "sphere</w>", "cone</w>"} <= set(shard_vocabulary(folder))
 
 
 def test_missing_data_is_one_sentence(tmp_path):
