@@ -36,6 +36,28 @@ def choose_words(words: Tensor, ratio: float) -> ChosenWords:
     return ChosenWords(index, chosen / count.clamp(min=1))
 
 
+def corrupt_words(ids: Tensor, chosen: ChosenWords, mask_id: int, shares: tuple[float, float, float]) -> Tensor:
+    """Own ids [B, T] with each chosen word turned into [MASK], into a random token, or kept, drawn with `shares`."""
+    as_mask, as_random, _ = shares
+    old = ids.gather(1, chosen.index)  # [B, K]
+    new = torch.full_like(old, mask_id)
+    if as_mask < 1:
+        lot = torch.rand(old.shape, device=old.device)
+        new = torch.where(lot < as_mask, new, torch.randint_like(old, mask_id))
+        new = torch.where(lot < as_mask + as_random, new, old)
+    return ids.scatter(1, chosen.index, torch.where(chosen.weight > 0, new, old))
+
+
+def word_loss(scores: Tensor, ids: Tensor, chosen: ChosenWords) -> Tensor:
+    """Scores [B, K, size] of the chosen words against their own ids [B, T].
+
+    L = mean over captions of -1/n sum over a caption's n chosen words of log p(word).
+    """
+    target = ids.gather(1, chosen.index)
+    loss = F.cross_entropy(scores.flatten(0, 1).float(), target.flatten(), reduction="none").view_as(target)
+    return (loss * chosen.weight).sum(dim=1).mean()
+
+
 class MaskedLanguageModel(nn.Module):
     """MaskCLIP's text branch: the text tower on a masked caption, a bidirectional decoder, a classifier of tokens.
 
@@ -68,10 +90,7 @@ class MaskedLanguageModel(nn.Module):
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, tower: TextTower, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """CLIP ids [B, T] -> caption embeddings [B, E] of the full text, and the loss on the masked one.
-
-        L = mean over captions of -1/n sum over its n chosen words of log p(word).
-        """
+        """CLIP ids [B, T] -> caption embeddings [B, E] of the full text, and the loss on the masked one."""
         ids = tower.own_ids(tokens)
         chosen = choose_words(word_tokens(tokens), self.ratio)
         masked = self.corrupt(ids, chosen, tower)
@@ -81,20 +100,11 @@ class MaskedLanguageModel(nn.Module):
             full = tower.token_features(ids)
             hidden = tower.token_features(masked, causal=False, valid=valid_tokens(tokens))
         scores = self.predict(hidden, tokens, chosen)  # [B, K, size]
-        target = ids.gather(1, chosen.index)
-        loss = F.cross_entropy(scores.flatten(0, 1).float(), target.flatten(), reduction="none").view_as(target)
-        return tower.pool(full, tokens), (loss * chosen.weight).sum(dim=1).mean()
+        return tower.pool(full, tokens), word_loss(scores, ids, chosen)
 
     def corrupt(self, ids: Tensor, chosen: ChosenWords, tower: TextTower) -> Tensor:
         """Own ids [B, T] with the chosen words replaced."""
-        as_mask, as_random, _ = self.corruption
-        old = ids.gather(1, chosen.index)  # [B, K]
-        new = torch.full_like(old, tower.mask_id)
-        if as_mask < 1:
-            lot = torch.rand(old.shape, device=old.device)
-            new = torch.where(lot < as_mask, new, torch.randint_like(old, tower.mask_id))
-            new = torch.where(lot < as_mask + as_random, new, old)
-        return ids.scatter(1, chosen.index, torch.where(chosen.weight > 0, new, old))
+        return corrupt_words(ids, chosen, tower.mask_id, self.corruption)
 
     def predict(self, hidden: Tensor, tokens: Tensor, chosen: ChosenWords) -> Tensor:
         """Tower features [B, T, W] -> scores [B, K, size] at the chosen positions only."""

@@ -117,11 +117,23 @@ class TextTower(nn.Module):
         A causal pass needs no padding mask, since padding follows the text; otherwise `valid` [B, T] names the tokens
         that may be attended.
         """
-        x = self.token_embedding(ids) + self.positional_embedding[: ids.shape[1]]
+        return self.ln_final(self.run_blocks(self.embed(ids), causal=causal, valid=valid))
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Own ids [B, T] -> embedded tokens [B, T, width], positions added."""
+        return self.token_embedding(ids) + self.positional_embedding[: ids.shape[1]]
+
+    def run_blocks(
+        self, x: Tensor, start: int = 0, stop: int | None = None, causal: bool = True, valid: Tensor | None = None
+    ) -> Tensor:
+        """Tokens [B, T, width] through the blocks start, ..., stop - 1, without the final norm.
+
+        `causal` and `valid` as in `token_features`.
+        """
         attn_mask = None if causal or valid is None else valid[:, None, None, :]  # [B, 1, 1, T]
-        for block in self.blocks:
+        for block in self.blocks[start:stop]:
             x = block(x, attn_mask=attn_mask, is_causal=causal)
-        return self.ln_final(x)
+        return x
 
     def pool(self, features: Tensor, tokens: Tensor) -> Tensor:
         """Features [B, T, width] at the end token of CLIP ids [B, T], projected -> [B, embed_dim]."""

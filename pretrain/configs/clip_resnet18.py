@@ -1,0 +1,11 @@
+"""CLIP with ResNet-18 and the data, text tower and schedule of LightCLIP, whose terms are measured against it.
+
+COMMAND   python tools/train.py pretrain/configs/clip_resnet18.py
+COST      docs/study.md, "Cost"
+EXPECTED  docs/study.md, "Main table"
+"""
+
+_base_ = ["./_base_/light_recipe.py"]
+method = "clip_resnet18"
+encoder = dict(_delete_=True, name="resnet18", kwargs={})
+model = dict(type="CLIP", encoder=encoder)

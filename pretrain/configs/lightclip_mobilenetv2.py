@@ -1,0 +1,12 @@
+"""LightCLIP with MobileNetV2.
+
+COMMAND   python tools/train.py pretrain/configs/lightclip_mobilenetv2.py
+COST      docs/study.md, "Cost"
+EXPECTED  docs/study.md, "Main table"
+"""
+
+_base_ = ["./_base_/lightclip.py"]
+method = "lightclip_mobilenetv2"
+encoder = dict(_delete_=True, name="mobilenetv2_100", kwargs={})
+model = dict(encoder=encoder)
+at_scale = dict(paper=dict(encoder=encoder, model=dict(encoder=encoder)))

@@ -1,0 +1,11 @@
+"""LightCLIP with ResNet-18.
+
+COMMAND   python tools/train.py pretrain/configs/lightclip_resnet18.py
+COST      docs/study.md, "Cost"
+EXPECTED  docs/study.md, "Main table"
+"""
+
+_base_ = ["./_base_/lightclip.py"]
+method = "lightclip_resnet18"
+encoder = dict(_delete_=True, name="resnet18", kwargs={})
+model = dict(encoder=encoder)
