@@ -49,6 +49,6 @@ class EmaTeacher(nn.Module):
         super().train(False)
         if self.batch_norm == "own":
             for module in self.module.modules():
-                if isinstance(module, nn.BatchNorm1d):
+                if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
                     module.train(mode)
         return self
