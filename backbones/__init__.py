@@ -7,6 +7,7 @@ Importing this package registers `ViTPyramid`, `HierarchicalPyramid` (MODELS) an
 from backbones.bind import bind_encoder
 from backbones.checkpoint import (
     checkpoint_exists,
+    fill_encoder,
     load_encoder,
     load_text_state,
     missing_checkpoint_message,
@@ -42,6 +43,7 @@ __all__ = [
     "encoder_facts",
     "encoder_flops",
     "fill",
+    "fill_encoder",
     "flops_per_image",
     "layer_decay_groups",
     "load_encoder",

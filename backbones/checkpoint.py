@@ -136,16 +136,28 @@ def load_encoder(folder: str | Path, **overrides: Any) -> tuple[nn.Module, dict[
         UserError: as `read_checkpoint` and `build_encoder`, and weights that do not fit the encoder.
     """
     meta = read_checkpoint(folder)
-    name, kwargs = meta["encoder"]["name"], meta["encoder"]["kwargs"]
-    encoder = build_encoder(name, {**kwargs, **overrides})
+    encoder = build_encoder(meta["encoder"]["name"], {**meta["encoder"]["kwargs"], **overrides})
+    return encoder, meta, _fill_from(encoder, folder, meta)
+
+
+def fill_encoder(encoder: nn.Module, folder: str | Path) -> Ledger:
+    """Fill an encoder of the caller's own with a checkpoint's weights; positions are resized where the grids differ.
+
+    Raises:
+        UserError: as `read_checkpoint`, and weights that do not fit the encoder.
+    """
+    return _fill_from(encoder, folder, read_checkpoint(folder))
+
+
+def _fill_from(encoder: nn.Module, folder: str | Path, meta: Mapping[str, Any]) -> Ledger:
     with torch.device("meta"):
-        stored = position_layout(build_encoder(name, kwargs))
+        stored = position_layout(build_encoder(**meta["encoder"]))
     wanted = position_layout(encoder)
     resize = {}
     if stored and wanted:
         resize[POSITION_KEY] = lambda table, _: resize_positions(table, wanted[0], *stored)
     state = load_file(Path(folder) / ENCODER)
-    return encoder, meta, fill(encoder, state, Rules(resize=resize), what=f"checkpoint {folder} ({name})")
+    return fill(encoder, state, Rules(resize=resize), what=f"checkpoint {folder} ({meta['encoder']['name']})")
 
 
 def load_text_state(folder: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

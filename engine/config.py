@@ -42,7 +42,8 @@ def load_config(
         path: a config file of `pretrain/configs`, `seg_configs`, `det_configs` or `depth/configs`.
         scale: name of a scale overlay beside the config.
         seed: the run's seed.
-        checkpoint: a checkpoint folder to fine-tune instead of the method's own.
+        checkpoint: a checkpoint folder to fine-tune instead of the method's own; in pretraining, the parent instead of
+            that of the method named as `parent`.
         data: a data overlay file that replaces the `data` section.
         work_dir: the run's folder instead of `runs/<scale>/<task>/<method>/seed<seed>`.
         options: dotted keys and values of `--cfg-options`.
@@ -78,16 +79,20 @@ def load_config(
     cfg.setdefault("role", "final")
     embedded = cfg.data.name == "scenes"
     if work_dir is None:
-        place = scale if embedded else f"{scale}-{cfg.data.name}"
+        # The folder is named after data that an overlay brought; a scale's own data need no name.
+        place = scale if embedded or data is None else f"{scale}-{cfg.data.name}"
         departures = {"options": options, "amp": amp, "checkpoint": checkpoint}
         # A run that departs from the method's own settings must not be taken for the study's cell.
         own = f"-{digest(departures)[:8]}" if any(departures.values()) else ""
         work_dir = f"runs/{place}/{cfg.task}/{cfg.method}/seed{seed}{own}"
     cfg.work_dir = str(work_dir)
     cfg.run_name = f"{cfg.task} {cfg.method} seed {seed}"
-    if cfg.task != "pretrain":
+    # The encoder to fine-tune; in pretraining, the parent of a second stage.
+    source = cfg.get("parent") if cfg.task == "pretrain" else cfg.method
+    if source or checkpoint:
         cfg.checkpoint_of_method = checkpoint is None
-        cfg.checkpoint = checkpoint or f"runs/{scale}/pretrain/{cfg.method}/seed{seed}/checkpoint"
+        cfg.checkpoint = checkpoint or f"runs/{scale}/pretrain/{source}/seed{seed}/checkpoint"
+    if cfg.task != "pretrain":
         cfg.protocol = f"{cfg.data.name}-{cfg.task.replace('_', '-')}-{scale}-v1"
     cfg.optim_wrapper.type = "SteadyOptimWrapper"
     cfg.optim_wrapper.amp = amp

@@ -6,7 +6,7 @@ import torch
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.registry import MODELS
 
-from backbones import build_encoder
+from backbones import build_encoder, fill_encoder
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -54,16 +54,19 @@ class PretrainMethod(BaseModel):
     seeds from (seed, iteration).
 
     Args:
-        encoder: {"name": timm name, "kwargs": {...}}, given to `backbones.build_encoder`.
+        encoder: {"name": timm name, "kwargs": {...}}, given to `backbones.build_encoder`; with "start", a checkpoint
+            folder, the encoder is filled from there before a method copies or freezes any of it.
         data_preprocessor: config of the preprocessor; ImageNet's mean and std unless given.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"image"})  # keys of `inputs` that the method learns from
+    parent_role: ClassVar[Literal["start", "teacher"]] = "start"  # what a checkpoint given with the config is to it
 
     def __init__(self, encoder: dict[str, Any], data_preprocessor: dict | None = None) -> None:
         super().__init__(data_preprocessor or {"type": "ImagePreprocessor"})
         self.encoder_cfg = {"name": encoder["name"], "kwargs": dict(encoder.get("kwargs", {}))}
         self.encoder = build_encoder(self.encoder_cfg["name"], self.encoder_cfg["kwargs"])
+        self.start_ledger = fill_encoder(self.encoder, encoder["start"]) if encoder.get("start") else None
         self.progress = 0.0
 
     def init_weights(self) -> None:

@@ -9,10 +9,11 @@ from engine.errors import UserError
 from pretrain.base import PretrainMethod
 from pretrain.data import ImageFolder
 from pretrain.shards import shard_vocabulary
+from pretrain.tags import tag_vocabulary
 
 DATASETS_OF_KIND = {"image_text": "ImageTextShards", "image_folder": "ImageFolder", "dense": "DenseFolder"}
 # By the first part of a name: "image_local" is a view of the image, "tokens_edited" a text.
-OFFERS = {"image_text": {"image", "pixels", "tokens"}, "image_folder": {"image", "pixels", "label"},
+OFFERS = {"image_text": {"image", "pixels", "tokens", "tags"}, "image_folder": {"image", "pixels", "label"},
           "dense": {"image", "seg", "depth"}}  # fmt: skip
 
 
@@ -30,7 +31,7 @@ def complete(cfg: Config) -> None:
     """Fill the values of `cfg` that only the data can tell; call it once the data exist, before the runner is built.
 
     `model.text.vocabulary = "data"` becomes the list of token ids in the captions, and `model.num_classes = None` the
-    number of class folders.
+    number of class folders, or of tags in the shards.
 
     Raises:
         UserError: unknown method, or data that do not offer what the method learns from.
@@ -51,9 +52,16 @@ def complete(cfg: Config) -> None:
     if data.kind == "image_text":
         dataset.pattern = data.get("pattern", "*.tar")
     else:
-        for key in ("captions", "context", "pattern", "texts"):
+        for key in ("captions", "context", "pattern", "texts", "tags"):
             dataset.pop(key, None)
     if cfg.model.get("text", {}).get("vocabulary") == "data":
         cfg.model.text.vocabulary = shard_vocabulary(dataset.root, dataset.pattern)
     if "num_classes" in cfg.model and cfg.model.num_classes is None:
-        cfg.model.num_classes = len(ImageFolder.scan(Path(dataset.root))[0])
+        cfg.model.num_classes = count_classes(dataset)
+
+
+def count_classes(dataset: Config) -> int:
+    """Number of tags of image-text shards, of folders elsewhere."""
+    if dataset.type == "ImageTextShards":
+        return len(tag_vocabulary(dataset.root, dataset.pattern, dataset.get("captions"), dataset.tags.min_count))
+    return len(ImageFolder.scan(Path(dataset.root))[0])

@@ -21,6 +21,7 @@ from engine.errors import UserError
 from pretrain.augment import View
 from pretrain.eda import edit
 from pretrain.shards import IMAGES, ShardReader, load_index, read_captions, texts_of
+from pretrain.tags import Tagger, caption_tags, listed_tags
 from pretrain.text import END, tokenize
 
 END_MARKS = {b"\x89PNG": b"IEND\xaeB`\x82", b"\xff\xd8": b"\xff\xd9"}
@@ -147,7 +148,9 @@ class ImageTextShards(PretrainDataset):
         context: length of the token rows.
         texts: the item's texts, name (beginning with "tokens") -> {"captions": as above, "eda": True for one edit of
             `pretrain.eda`}; by default {"tokens": {}}. The captions are those above unless stated. Texts of the same
-            captions show the same draw.
+            captions show the same draw; none are read where texts is empty.
+        tags: arguments of `pretrain.tags.Tagger` (min_count, width), for items with "tags", int64 [width] padded with
+            -1: the JSON's "tags", or the words of the chosen caption where there is no such list.
         size, views, name, corrupt_log, max_corrupt: see PretrainDataset.
     """
 
@@ -159,19 +162,22 @@ class ImageTextShards(PretrainDataset):
         context: int = 77,
         pattern: str = "*.tar",
         texts: dict[str, dict[str, Any]] | None = None,
+        tags: dict[str, int] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(size, **kwargs)
         self.reader = ShardReader(load_index(root, pattern))
         self.context = context
-        texts = (texts or {"tokens": {}}) if captions is not None else {}
+        texts = ({"tokens": {}} if texts is None else texts) if captions is not None else {}
         self.texts = {name: (text.get("captions") or captions, text.get("eda", False)) for name, text in texts.items()}
-        self.check_captions(root)
+        self.captions = captions
+        self.check_captions(root, [kinds for kinds, _ in self.texts.values()] + [captions] * (tags is not None))
+        self.tagger = Tagger(root, pattern, captions, **tags) if tags is not None else None
 
-    def check_captions(self, root: str) -> None:
+    def check_captions(self, root: str, chosen: list[str | None]) -> None:
         """Raise UserError if the first sample has no caption of a chosen kind."""
         found = read_captions(self.reader.read(0, 1), self.reader.read(0, 2))
-        for name in (name for captions, _ in self.texts.values() for name in captions.split("+")):
+        for name in (name for captions in chosen if captions for name in captions.split("+")):
             if name not in found:
                 raise UserError(
                     f"the shards in {root} have no caption {name!r} but {', '.join(sorted(found)) or 'none'}: "
@@ -189,14 +195,15 @@ class ImageTextShards(PretrainDataset):
         """Read, decode, crop, tokenize."""
         image = decode_image(self.reader.read(index, 0))
         item: dict[str, Any] = {"index": index}
-        if self.texts:
+        if self.texts or self.tagger:
             item |= self.tokens(index)
         return {**item, **self.pictures(image)}
 
     def tokens(self, index: int) -> dict[str, torch.Tensor]:
-        """The token rows of a sample's texts."""
+        """The token rows of a sample's texts, and its tags."""
+        record = self.reader.read(index, 2)
         try:
-            found = read_captions(self.reader.read(index, 1), self.reader.read(index, 2))
+            found, listed = read_captions(self.reader.read(index, 1), record), listed_tags(record)
         except ValueError:
             raise CorruptSample("damaged JSON") from None
         drawn: dict[str, tuple[str, int]] = {}
@@ -207,6 +214,11 @@ class ImageTextShards(PretrainDataset):
             caption, _ = drawn[captions]
             caption = edit(caption) if eda else caption
             made[name] = torch.from_numpy(tokenize(caption, self.context))
+        if self.tagger is not None:
+            if listed is None and self.captions not in drawn:
+                drawn[self.captions] = draw_text(found, self.captions)
+            tags = caption_tags(drawn[self.captions][0]) if listed is None else listed
+            made["tags"] = torch.from_numpy(self.tagger.row(tags))
         return made
 
 

@@ -11,17 +11,24 @@ from mmengine.runner import Runner
 from backbones import save_checkpoint
 from engine.provenance import code_version, hardware, peak_memory_mib
 from engine.resume import bare, resume_hook
+from pretrain.parent import check_start
 
 
 @HOOKS.register_module()
 class PretrainHook(Hook):
     """Tell the method its progress, let it update itself after each optimizer step, and write its checkpoint.
 
-    The checkpoint goes to `<work_dir>/checkpoint`. From the config it takes `method`, `captions`, `scale`, `seed` and
-    `config_hash`.
+    The checkpoint goes to `<work_dir>/checkpoint`. From the config it takes `method`, `captions`, `scale`, `seed`,
+    `config_hash` and `parent_meta`.
     """
 
     priority = "NORMAL"  # before ResumeHook, whose state must hold the updated teacher
+
+    def before_train(self, runner: Runner) -> None:
+        """See that an encoder which starts from a checkpoint still holds it after the method was built."""
+        model = bare(runner.model)
+        if model.start_ledger is not None:
+            check_start(model, runner.cfg.checkpoint)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Sequence | None = None) -> None:
         """Give the method the share of training done so far, and the optimizer what the method keeps frozen now."""
@@ -57,8 +64,8 @@ class PretrainHook(Hook):
             "updates": updates,
             "config_hash": cfg.config_hash,
             "code_version": code_version(),
-            "parent": None,
-            "ledger": None,
+            "parent": cfg.get("parent_meta"),
+            "ledger": model.start_ledger and model.start_ledger.document(),
             "cost": {
                 "wall_s": round(wall, 3),
                 "samples_per_s": round(samples / wall, 2) if samples else 0.0,

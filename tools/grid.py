@@ -65,7 +65,7 @@ class Cell:
         return self.folder / ("checkpoint/checkpoint.json" if self.task == "pretrain" else "result.json")
 
     def status(self) -> str:
-        """"ok", "failed" or "open".
+        """Say "ok", "failed" or "open".
 
         Raises:
             UserError: a result record that is not whole.
@@ -169,11 +169,10 @@ class Study:
             if not Path(CONFIGS["pretrain"].format(method=method)).is_file():
                 known = sorted(p.stem for p in Path("pretrain/configs").glob("*.py"))
                 raise UserError(f"unknown method {method!r}: choose among {', '.join(known)}")
-        pretraining = {
-            (method, seed): Cell(self.scale, "pretrain", method, seed)
-            for seed, method in itertools.product(self.seeds, self.methods)
-            if seed == self.seeds[0] or self.anew or method == "random"
-        }
+        pretraining: dict[tuple[str, int], Cell] = {}
+        for seed, method in itertools.product(self.seeds, self.methods):
+            if seed == self.seeds[0] or self.anew or method == "random":
+                self.add_pretraining(pretraining, method, seed)
         trials, finals = [], []
         for method, task in itertools.product(self.methods, self.tasks):
             first = pretraining[method, self.seeds[0]]
@@ -188,6 +187,15 @@ class Study:
                 encoder = source.folder / "checkpoint"
                 finals.append(Cell(self.scale, task, method, seed, None, encoder, needs, own, self.grid))
         return [*pretraining.values(), *trials, *sorted(finals, key=lambda cell: cell.seed)]
+
+    def add_pretraining(self, cells: dict[tuple[str, int], Cell], method: str, seed: int) -> Cell:
+        """Add the pretraining of a method after that of its parent, which need not be one of the study's methods."""
+        if (method, seed) not in cells:
+            path = CONFIGS["pretrain"].format(method=method)
+            parent = load_config(path, self.scale).get("parent")
+            needs = [self.add_pretraining(cells, parent, seed).outcome] if parent else []
+            cells[method, seed] = Cell(self.scale, "pretrain", method, seed, needs=needs)
+        return cells[method, seed]
 
 
 def points(grid: dict[str, tuple[float, ...]] | None) -> list[dict[str, float]]:

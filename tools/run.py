@@ -18,13 +18,13 @@ from engine.record import result_record
 from engine.resume import bare
 from engine.run_folder import check_unfinished, flatten, open_run
 from reports.records import write_record
+from tools.first_stage import take_parent
 
 SCENES = {"study": {"pretrain": 16384}}  # image counts by scale, where they are not the generator's defaults
 
 
 def prepare(cfg: Config) -> dict | None:
     """Make or check the data, bind the encoder, and return the encoder's `checkpoint.json` (None in pretraining)."""
-    check_unfinished(Path(cfg.work_dir))
     if cfg.task == "pretrain":
         import pretrain
 
@@ -61,7 +61,11 @@ def run(cfg: Config, command: str) -> dict | None:
         command: the command line that repeats the run, for the record.
     """
     set_up_processes(cfg)
-    folder, settings = Path(cfg.work_dir), flatten(hashed_content(cfg))
+    folder = Path(cfg.work_dir)
+    check_unfinished(folder)
+    if cfg.task == "pretrain":
+        take_parent(cfg)
+    settings = flatten(hashed_content(cfg))
     meta = prepare(cfg)
     if is_main_process():
         open_run(cfg, settings, command)

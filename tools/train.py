@@ -31,7 +31,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("config", help="a config file of pretrain/configs, seg_configs, det_configs or depth/configs")
     parser.add_argument("--scale", default="tiny", help="overlay beside the config: tiny (default), study, ...")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, data, augmentation, masks (default 0)")
-    parser.add_argument("--checkpoint", help="checkpoint folder to fine-tune (default: the method's own, of this seed)")
+    parser.add_argument("--checkpoint", help="checkpoint folder to fine-tune (default: the method's own, of this seed);"
+                        " in pretraining, to start or learn from (default: the parent's)")  # fmt: skip
     parser.add_argument("--data", help="data overlay: a file with data = dict(...) for your own data (README)")
     parser.add_argument("--work-dir", help="the run's folder (default runs/<scale>/<task>/<method>/seed<seed>)")
     parser.add_argument("--resume", action="store_true", help="go on from the newest state in the run's folder")
