@@ -90,8 +90,8 @@ def _lead(section: Section) -> str:
     tasks = _listed([name for task, name in TASK_NAMES.items() if task in section.protocols])
     failed = sum(record["status"] == "failed" for record in section.records)
     seeds = ", ".join(map(str, section.seeds))
-    encoder = section.encoder.partition("(")[0]
-    return (f"Compared: {names}{f', with {between}' if between else ''}. Each started one encoder, {encoder}, which "
+    return (f"Compared: {names}{f', with {between}' if between else ''}. Each started one encoder, "
+            f"{section.encoder.partition('(')[0]}, which "
             f"was fine-tuned for {tasks} on {section.dataset} and measured on the {section.split} split. "
             f"{_plural(len(section.records), 'final run')}, {failed} of them failed; "
             f"{_plural(len(section.seeds), 'seed')} ({seeds}).")

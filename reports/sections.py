@@ -1,23 +1,23 @@
 """Records sorted into sections whose values may stand in one table, and each section into rows and cells.
 
-A section has one scale, data set, split and encoder, and one protocol per task. Records that differ in any of these
+A section has one scale, data set, split and size of encoder, and one protocol per task. Records that differ in any of these
 never share a table. Trials of the settings search are counted, never shown as cells.
 """
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from reports.encoders import size
 from reports.records import Record, Unused
 from reports.stats import Headroom, Summary, headroom, summarise
 
-METHOD_ORDER = ("random", "supervised", "clip", "clip_aligned", "maskclip", "mae", "oracle")
+METHOD_ORDER = (
+    "random", "supervised", "clip", "clip_rewritten", "clip_enriched", "clip_mixed", "clip_aligned", "datacompdr", "slip",
+    "declip", "lightclip", "maskclip", "moco_v3", "dino", "mae", "beit", "cae", "fd", "wsp", "oracle",
+)  # fmt: skip
 TASK_NAMES = {"mask_rcnn": "Mask R-CNN", "upernet": "UperNet", "semantic_fpn": "SemanticFPN", "depth": "Depth"}
-
-# Arguments that regularise one pretraining and leave the encoder itself the same.
-TRAINING_ONLY = {"drop_rate", "pos_drop_rate", "patch_drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate"}
 
 
 @dataclass(frozen=True)
@@ -145,13 +145,8 @@ def row_of(record: Record) -> Row:
 
 
 def encoder_name(record: Record) -> str | None:
-    """The encoder's timm name with its arguments; None for a failed run that had no checkpoint."""
-    if record["checkpoint"] is None:
-        return None
-    encoder = record["checkpoint"]["encoder"]
-    kwargs = {key: value for key, value in encoder["kwargs"].items() if key not in TRAINING_ONLY}
-    arguments = ", ".join(f"{key}={json.dumps(value)}" for key, value in sorted(kwargs.items()))
-    return f"{encoder['name']}({arguments})" if arguments else encoder["name"]
+    """What the encoders of one section share (`reports.encoders`); None for a failed run that had no checkpoint."""
+    return size(record["checkpoint"]["encoder"]) if record["checkpoint"] else None
 
 
 def sections(records: Iterable[Record]) -> tuple[list[Section], list[Unused]]:

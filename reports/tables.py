@@ -7,8 +7,12 @@ the ceiling are never ranked, and a cell that cannot be told from the best by th
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from reports.sections import TASK_NAMES, Column, Row, Section
+from reports.encoders import departures
+from reports.sections import TASK_NAMES, Column, Row, Section, row_of
 from reports.stats import Headroom, paired
+
+CLIP_FAMILY = ("clip", "clip_rewritten", "clip_enriched", "clip_mixed", "clip_aligned", "datacompdr", "slip", "declip",
+               "lightclip", "maskclip")
 
 
 @dataclass(frozen=True)
@@ -116,13 +120,13 @@ def difference_table(section: Section) -> Table | None:
 
 
 def family_table(section: Section) -> Table | None:
-    """The CLIP family against MAE and within itself, paired over common seeds; None where no such pair exists."""
-    family = [row for name in ("clip", "clip_aligned", "maskclip") if (row := section.row(name))]
-    pairs = [(row, mae) for row in family if (mae := section.row("mae"))]
+    """The CLIP family against MAE and CAE, and within itself, paired over common seeds; None where no such pair exists."""
+    family = [row for name in CLIP_FAMILY if (row := section.row(name))]
+    pairs = [(row, other) for name in ("mae", "cae") if (other := section.row(name)) for row in family]
     pairs += [(row, clip) for row in family[1:] if (clip := section.row("clip"))]
     if not pairs:
         return None
-    return _pairs(section, "CLIP family and MAE", pairs, [f"{section.name(a)} − {section.name(b)}" for a, b in pairs])
+    return _pairs(section, "CLIP family, MAE and CAE", pairs, [f"{section.name(a)} − {section.name(b)}" for a, b in pairs])
 
 
 def row_label(row: Row) -> str:
@@ -149,6 +153,10 @@ def unequal(section: Section) -> list[str]:
             if len(values) > 1:
                 found.append(f"Fine-tuning for {TASK_NAMES[task]} differs in {key.replace('_', ' ')}: "
                              f"{', '.join(values)}.")
+    encoders = {section.name(row): r["checkpoint"]["encoder"] for row in section.rows for r in section.records
+                if row_of(r) == row and r["checkpoint"]}
+    if encoders and (text := departures(encoders)):
+        found.append(text)
     counts = {len(section.values(row, c)) for row in section.rows for c in section.columns}
     if len(counts) > 1:
         found.append("Cells rest on different numbers of seeds; n stands in each.")

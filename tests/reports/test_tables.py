@@ -118,6 +118,25 @@ def test_regularisation_does_not_make_another_encoder():
     assert len(section_of(miou("clip", 0, 30.0), miou("mae", 0, 31.0, checkpoint=regularised)).rows) == 2
 
 
+def test_switches_of_one_size_share_a_table_and_are_named():
+    def on(name, **kwargs):
+        own = {"img_size": 64, "patch_size": 8, "embed_dim": 96, "depth": 4, **kwargs}
+        return {"sha256": "0" * 64, "encoder": {"name": name, "kwargs": own}}
+
+    def beit(**kwargs):
+        return on("beit_base_patch16_224", num_heads=3, use_shared_rel_pos_bias=True, **kwargs)
+
+    entries = [miou("clip", 0, 30.0), miou("maskclip", 0, 30.0), miou("mae", 0, 31.0, checkpoint=beit())]
+    section = section_of(*entries)  # vit_tiny has 3 heads by its name
+    assert section.encoder == "plain ViT, patch 8, width 96, 4 blocks, 3 heads, 64 px"
+    note = "MAE: beit_base_patch16_224, num_heads=3, use_shared_rel_pos_bias=true."
+    assert any(note in text and "CLIP:" not in text for text in unequal(section))
+    assert not any("switches" in text for text in unequal(section_of(*entries[:2])))
+    wider = miou("mae", 0, 31.0, checkpoint=beit(embed_dim=192))
+    found, _ = sections([Record(f"{k}/result.json", None, e) for k, e in enumerate([entries[0], wider])])
+    assert len(found) == 2
+
+
 def test_settings_say_whether_the_search_was_equal():
     def notes(*entries):
         return " ".join(settings_table(section_of(*entries)).notes)
