@@ -119,13 +119,15 @@ def read(path: Path) -> Config:
 
 
 def merge_scale(cfg: Config, path: Path, scale: str) -> None:
-    """Merge the overlay of `scale`, then what the config itself says for that scale."""
+    """Merge the overlay of `scale`, then what the config itself says for that scale: a dict, or why it has none."""
     overlay = path.parent / "_base_" / f"scale_{scale}.py"
     if not overlay.is_file():
         known = sorted(p.stem.removeprefix("scale_") for p in overlay.parent.glob("scale_*.py"))
         raise UserError(f"{path} has no scale {scale!r}: choose one of {', '.join(known) or '(none)'}")
     cfg.merge_from_dict(read(overlay).to_dict())
     at_scale = cfg.pop("at_scale", {})
+    if isinstance(at_scale.get(scale), str):
+        raise UserError(f"{path} has no scale {scale!r}: {at_scale[scale]}")
     if scale in at_scale:
         cfg.merge_from_dict(at_scale[scale].to_dict())
 

@@ -20,7 +20,9 @@ class DecayGroups:
         paramwise_cfg: {"no_decay": [...]}; the names listed below unless given.
     """
 
-    NO_DECAY = ("pos_embed", "cls_token", "reg_token", "mask_token", "positional_embedding")
+    NO_DECAY = (
+        "pos_embed", "cls_token", "reg_token", "mask_token", "positional_embedding", "relative_position_bias_table",
+    )  # fmt: skip
 
     def __init__(self, optim_wrapper_cfg: dict[str, Any], paramwise_cfg: dict[str, Any] | None = None) -> None:
         self.wrapper_cfg = dict(optim_wrapper_cfg)

@@ -5,7 +5,7 @@ COST      docs/study.md, "Cost"
 EXPECTED  docs/study.md, "Main table"
 """
 
-_base_ = ["./_base_/contrastive.py"]
+_base_ = ["./_base_/clip_recipe.py"]
 method = "clip"
 captions = "noisy"
 model = dict(type="CLIP")

@@ -5,7 +5,7 @@ COST      docs/study.md, "Cost"
 EXPECTED  docs/study.md, "Main table"
 """
 
-_base_ = ["./_base_/contrastive.py"]
+_base_ = ["./_base_/clip_recipe.py"]
 method = "clip_aligned"
-captions = "aligned"
+captions = "aligned"  # at scale paper, shards whose JSON holds such captions are the user's own to make
 model = dict(type="CLIP")

@@ -5,7 +5,7 @@ COST      docs/study.md, "Cost"
 EXPECTED  docs/study.md, "Main table"
 """
 
-_base_ = ["./_base_/contrastive.py"]
+_base_ = ["./_base_/clip_recipe.py"]
 method = "maskclip"
 captions = "noisy"
 model = dict(
@@ -15,4 +15,14 @@ model = dict(
     quantizer=dict(hidden=192, bottleneck=64, codes=512),
     mlm=dict(depth=2),
 )
-at_scale = dict(tiny=dict(train_cfg=dict(max_iters=250)))  # each costs about two of CLIP's
+at_scale = dict(
+    tiny=dict(train_cfg=dict(max_iters=250)),  # each costs about two of CLIP's
+    paper=dict(
+        model=dict(
+            momentum=(0.999, 0.9999),
+            decoder_heads=12,
+            quantizer=dict(hidden=2048, bottleneck=256, codes=8192),
+            mlm=dict(depth=4),
+        )
+    ),
+)

@@ -9,4 +9,7 @@ _base_ = ["./_base_/image_text.py"]
 method = "random"
 model = dict(type="RandomInit")
 param_scheduler = []
-at_scale = dict(tiny=dict(train_cfg=dict(max_iters=0)), study=dict(train_cfg=dict(max_iters=0)))
+nothing = dict(train_cfg=dict(max_iters=0))
+imagenet = dict(_delete_=True, name="imagenet", kind="image_folder", root="data/imagenet/train")
+at_scale = dict(tiny=nothing, study=nothing, paper=dict(**nothing, data=imagenet))
+del nothing, imagenet
