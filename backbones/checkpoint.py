@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from backbones.encoder import build_encoder
 from backbones.ledger import Ledger, Rules, fill
 from backbones.positions import POSITION_KEY, position_layout, resize_positions
+from backbones.relative_positions import table_rules
 from engine import files
 from engine.errors import UserError
 
@@ -127,7 +128,7 @@ def load_encoder(folder: str | Path, **overrides: Any) -> tuple[nn.Module, dict[
     Args:
         folder: The checkpoint folder.
         overrides: Encoder arguments that replace the stored ones (None: timm's default), such as drop_path_rate, or
-            img_size: positions are then resized by the policy of backbones/positions.py.
+            img_size: positions are then resized by the policies of backbones/positions.py and relative_positions.py.
 
     Returns:
         (encoder, meta data, ledger).
@@ -151,9 +152,9 @@ def fill_encoder(encoder: nn.Module, folder: str | Path) -> Ledger:
 
 def _fill_from(encoder: nn.Module, folder: str | Path, meta: Mapping[str, Any]) -> Ledger:
     with torch.device("meta"):
-        stored = position_layout(build_encoder(**meta["encoder"]))
-    wanted = position_layout(encoder)
-    resize = {}
+        written = build_encoder(**meta["encoder"])
+    resize = table_rules(encoder, written)
+    stored, wanted = position_layout(written), position_layout(encoder)
     if stored and wanted:
         resize[POSITION_KEY] = lambda table, _: resize_positions(table, wanted[0], *stored)
     state = load_file(Path(folder) / ENCODER)

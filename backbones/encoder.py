@@ -14,11 +14,13 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from backbones.relative_positions import take_any_size
 from engine.errors import UserError
 
 # Arguments that say how an encoder is used here rather than what it is; `build_encoder` sets them itself.
 OWN_ARGUMENTS = ("pretrained", "num_classes", "dynamic_img_size", "strict_img_size", "features_only", "checkpoint_path")
-# timm's modules whose models take any input size, and the argument that switches it on.
+# timm's modules whose models take any input size, and the argument that switches it on. Beit has none:
+# backbones/relative_positions.py.
 ANY_SIZE = {
     "dynamic_img_size": {"vision_transformer", "vision_transformer_hybrid", "deit", "eva"},
     "strict_img_size": {"swin_transformer", "swin_transformer_v2"},
@@ -67,9 +69,11 @@ def build_encoder(name: str, kwargs: Mapping[str, Any] | None = None) -> nn.Modu
         if timm.models.is_model_in_modules(name, modules):
             kwargs[argument] = argument == "dynamic_img_size"
     try:
-        return timm.create_model(name, pretrained=False, num_classes=0, **kwargs)
+        encoder = timm.create_model(name, pretrained=False, num_classes=0, **kwargs)
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise UserError(f"encoder {name}: {_explain(name, error)}") from error
+    take_any_size(encoder)
+    return encoder
 
 
 def _explain(name: str, error: Exception) -> str:

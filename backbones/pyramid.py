@@ -17,6 +17,7 @@ from torch.nn import functional
 from backbones.checkpoint import load_encoder
 from backbones.encoder import EncoderFacts, describe_encoder
 from backbones.ledger import Ledger
+from backbones.relative_positions import unshare_tables
 
 
 class EncoderPyramid(BaseModule):
@@ -33,16 +34,17 @@ class EncoderPyramid(BaseModule):
     out_channels: list[int]
     out_strides: list[int]
 
-    def __init__(self, checkpoint: str, drop_path_rate: float) -> None:
+    def __init__(self, checkpoint: str, drop_path_rate: float, unshare: bool = False) -> None:
         super().__init__()
         self.checkpoint = str(checkpoint)
-        self.drop_path_rate = drop_path_rate
+        self.drop_path_rate, self.unshare = drop_path_rate, unshare
         self.encoder, self.meta, self.ledger = self._load()
         self.facts = describe_encoder(self.encoder)
 
     def _load(self) -> tuple[nn.Module, dict[str, Any], Ledger]:
         # None stands for timm's own default, so that encoders without stochastic depth can be built too.
-        return load_encoder(self.checkpoint, drop_path_rate=self.drop_path_rate or None)
+        encoder, meta, ledger = load_encoder(self.checkpoint, drop_path_rate=self.drop_path_rate or None)
+        return encoder, meta, unshare_tables(encoder, ledger) if self.unshare else ledger
 
     def _prune(self, encoder: nn.Module) -> None:
         """Remove what no map depends on."""

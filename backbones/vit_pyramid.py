@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from backbones.pyramid import EncoderPyramid, crop_to_input, pad_to_multiple
 from engine.errors import UserError
 
-GROUP_0 = ("patch_embed.", "cls_token", "reg_token", "dist_token", "pos_embed", "norm_pre.")
+GROUP_0 = ("patch_embed.", "cls_token", "reg_token", "dist_token", "pos_embed", "norm_pre.", "rel_pos_bias.")
 
 
 def default_taps(depth: int) -> tuple[int, ...]:
@@ -61,6 +61,8 @@ class ViTPyramid(EncoderPyramid):
         norm_cfg: Norm between the two deconvolutions. BN works everywhere; on several GPUs with small batches use
             dict(type="SyncBN") or mmengine's `sync_bn="torch"` (papers use SyncBN), which CPUs cannot do in distributed
             runs.
+        unshare: Give every block its own copy of a relative position bias table that all share (BEiT, FD), as their
+            published fine-tuning does; False trains the one table on.
 
     Raises:
         UserError: as `load_encoder`; a hierarchical encoder; one of fixed input size; taps that it does not have.
@@ -74,8 +76,9 @@ class ViTPyramid(EncoderPyramid):
         drop_path_rate: float = 0.0,
         final_norm: bool = False,
         norm_cfg: dict[str, Any] | None = None,
+        unshare: bool = True,
     ) -> None:
-        super().__init__(checkpoint, drop_path_rate)
+        super().__init__(checkpoint, drop_path_rate, unshare)
         name = self.meta["encoder"]["name"]
         if not self.facts.plain:
             raise UserError(f"ViTPyramid: {name} in {checkpoint} is no plain ViT; use HierarchicalPyramid")
@@ -110,7 +113,10 @@ class ViTPyramid(EncoderPyramid):
         return tuple(crop_to_input(m, height, width, stride) for m, stride in zip(maps, self.strides, strict=True))
 
     def layer_ids(self) -> tuple[dict[str, int], int]:
-        """BEiT's groups: 0 patch embedding, tokens and positions; 1..L blocks; L+1 final norm and deconvolutions."""
+        """BEiT's groups: 0 patch embedding, tokens and positions; 1..L blocks; L+1 final norm and deconvolutions.
+
+        A relative position bias table of a block is in the block's group, a shared one in 0.
+        """
         last = len(self.encoder.blocks) + 1
         ids = {}
         for name, _ in self.named_parameters():

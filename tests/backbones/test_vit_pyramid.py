@@ -135,9 +135,9 @@ def test_wrong_taps(write, taps):
 def test_wrong_encoders(write):
     with pytest.raises(UserError, match="use HierarchicalPyramid"):
         ViTPyramid(str(write({"name": "resnet18", "kwargs": {}})[0]))
-    beit = {"name": "beit_base_patch16_224", "kwargs": {"depth": 4, "embed_dim": 48, "num_heads": 3}}
+    relpos = {"name": "vit_relpos_small_patch16_224", "kwargs": {"depth": 4, "embed_dim": 48, "num_heads": 3}}
     with pytest.raises(UserError, match="one size only"):
-        ViTPyramid(str(write(beit, "beit")[0]))
+        ViTPyramid(str(write(relpos, "relpos")[0]))
 
 
 def test_both_suites_find_it_by_name_and_init_weights_keeps_the_files_weights(write):
