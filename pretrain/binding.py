@@ -8,6 +8,7 @@ from mmengine.registry import MODELS
 from engine.errors import UserError
 from pretrain.base import PretrainMethod
 from pretrain.data import ImageFolder
+from pretrain.reinforcement import teacher_widths
 from pretrain.shards import shard_vocabulary
 from pretrain.tags import tag_vocabulary
 
@@ -31,17 +32,18 @@ def complete(cfg: Config) -> None:
     """Fill the values of `cfg` that only the data can tell; call it once the data exist, before the runner is built.
 
     `model.text.vocabulary = "data"` becomes the list of token ids in the captions, and `model.num_classes = None` the
-    number of class folders, or of tags in the shards.
+    number of class folders, or of tags in the shards; `model.teacher_widths = None` those of the reinforcement.
 
     Raises:
-        UserError: unknown method, or data that do not offer what the method learns from.
+        UserError: unknown method, data that do not offer what the method learns from, or a row of tokens that is longer
+            than the text tower's.
     """
     data, dataset = cfg.data, cfg.train_dataloader.dataset
     if dataset.type == "Addressed":
         dataset = dataset.dataset
     method = method_class(cfg.model.type)
     if missing := sorted(name for name in method.needs if name.split("_")[0] not in OFFERS[data.kind]):
-        fitting = [kind for kind, offered in OFFERS.items() if method.needs <= offered]
+        fitting = [kind for kind, offered in OFFERS.items() if {name.split("_")[0] for name in method.needs} <= offered]
         raise UserError(
             f"{cfg.method} learns from {' and '.join(missing)}, which data set {data.name!r} of kind {data.kind!r} "
             f"does not offer: give it data of kind {' or '.join(fitting)}"
@@ -56,6 +58,12 @@ def complete(cfg: Config) -> None:
             dataset.pop(key, None)
     if cfg.model.get("text", {}).get("vocabulary") == "data":
         cfg.model.text.vocabulary = shard_vocabulary(dataset.root, dataset.pattern)
+    if "text" in cfg.model and (longest := dataset.get("context", 77)) > (context := cfg.model.text.get("context", 77)):
+        raise UserError(
+            f"train_dataloader.dataset.context {longest} is more than model.text.context {context}: set both alike"
+        )
+    if "teacher_widths" in cfg.model and cfg.model.teacher_widths is None and dataset.get("reinforcement"):
+        cfg.model.teacher_widths = teacher_widths(dataset.reinforcement)
     if "num_classes" in cfg.model and cfg.model.num_classes is None:
         cfg.model.num_classes = count_classes(dataset)
 

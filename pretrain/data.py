@@ -18,8 +18,9 @@ from mmengine.registry import DATASETS, FUNCTIONS
 from torch.utils.data import Dataset
 
 from engine.errors import UserError
-from pretrain.augment import View
+from pretrain.augment import View, Window
 from pretrain.eda import edit
+from pretrain.reinforcement import Reinforcement
 from pretrain.shards import IMAGES, ShardReader, load_index, read_captions, texts_of
 from pretrain.tags import Tagger, caption_tags, listed_tags
 from pretrain.text import END, tokenize
@@ -86,14 +87,15 @@ class PretrainDataset(Dataset):
         """Where sample `index` lies, for messages."""
         raise NotImplementedError
 
-    def pictures(self, image: np.ndarray) -> dict[str, torch.Tensor]:
-        """[H, W, 3] -> all views."""
-        made, windows = {}, {}
+    def pictures(self, image: np.ndarray, windows: dict[str, Window] | None = None) -> dict[str, torch.Tensor]:
+        """[H, W, 3] -> all views; `windows` holds those that are not to be drawn."""
+        made, windows = {}, dict(windows or {})
         for name, view in self.views.items():
-            if (other := self.same_window[name]) is None:
+            shown = name if name in windows else self.same_window[name]
+            if shown is None:
                 made[name], windows[name] = view(image)
             else:
-                made[name] = view.at(image, windows[other])
+                made[name] = view.at(image, windows[shown])
         return made
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -151,6 +153,8 @@ class ImageTextShards(PretrainDataset):
             captions show the same draw; none are read where texts is empty.
         tags: arguments of `pretrain.tags.Tagger` (min_count, width), for items with "tags", int64 [width] padded with
             -1: the JSON's "tags", or the words of the chosen caption where there is no such list.
+        reinforcement: folder of `tools/reinforce.py`: "image" is then one of the stored crops, and the item has what
+            the teachers make of it, "teacher_image" and a "teacher_text..." for each text, float16 [sum of widths].
         size, views, name, corrupt_log, max_corrupt: see PretrainDataset.
     """
 
@@ -163,6 +167,7 @@ class ImageTextShards(PretrainDataset):
         pattern: str = "*.tar",
         texts: dict[str, dict[str, Any]] | None = None,
         tags: dict[str, int] | None = None,
+        reinforcement: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(size, **kwargs)
@@ -173,6 +178,9 @@ class ImageTextShards(PretrainDataset):
         self.captions = captions
         self.check_captions(root, [kinds for kinds, _ in self.texts.values()] + [captions] * (tags is not None))
         self.tagger = Tagger(root, pattern, captions, **tags) if tags is not None else None
+        self.reinforcement = None
+        if reinforcement is not None:
+            self.reinforcement = Reinforcement(reinforcement, self.reader.index.shards, self.texts, self.views)
 
     def check_captions(self, root: str, chosen: list[str | None]) -> None:
         """Raise UserError if the first sample has no caption of a chosen kind."""
@@ -195,23 +203,28 @@ class ImageTextShards(PretrainDataset):
         """Read, decode, crop, tokenize."""
         image = decode_image(self.reader.read(index, 0))
         item: dict[str, Any] = {"index": index}
+        chosen, windows = {}, {}
         if self.texts or self.tagger:
-            item |= self.tokens(index)
-        return {**item, **self.pictures(image)}
+            rows, chosen = self.tokens(index)
+            item |= rows
+        if self.reinforcement is not None:
+            windows["image"], stored = self.reinforcement.draw(index, chosen)
+            item |= stored
+        return {**item, **self.pictures(image, windows)}
 
-    def tokens(self, index: int) -> dict[str, torch.Tensor]:
-        """The token rows of a sample's texts, and its tags."""
+    def tokens(self, index: int) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
+        """The token rows of a sample's texts, and its tags; and which of its candidates each text shows."""
         record = self.reader.read(index, 2)
         try:
             found, listed = read_captions(self.reader.read(index, 1), record), listed_tags(record)
         except ValueError:
             raise CorruptSample("damaged JSON") from None
         drawn: dict[str, tuple[str, int]] = {}
-        made = {}
+        made, chosen = {}, {}
         for name, (captions, eda) in self.texts.items():
             if captions not in drawn:
                 drawn[captions] = draw_text(found, captions)
-            caption, _ = drawn[captions]
+            caption, chosen[name] = drawn[captions]
             caption = edit(caption) if eda else caption
             made[name] = torch.from_numpy(tokenize(caption, self.context))
         if self.tagger is not None:
@@ -219,7 +232,7 @@ class ImageTextShards(PretrainDataset):
                 drawn[self.captions] = draw_text(found, self.captions)
             tags = caption_tags(drawn[self.captions][0]) if listed is None else listed
             made["tags"] = torch.from_numpy(self.tagger.row(tags))
-        return made
+        return made, chosen
 
 
 @DATASETS.register_module()

@@ -73,7 +73,7 @@ def write_texts(folder, captions, count=4):
 def drawn(data, times=400):
     """How often each text of item 0 is drawn, by its token row."""
     np.random.seed(0)
-    rows = [tuple(data.tokens(0)["tokens"].tolist()) for _ in range(times)]
+    rows = [tuple(data.tokens(0)[0]["tokens"].tolist()) for _ in range(times)]
     return {row: rows.count(row) for row in set(rows)}
 
 
