@@ -16,7 +16,7 @@ from backbones import bind_encoder, build_encoder, save_checkpoint
 from engine.config import load_config
 
 CONFIGS = Path(__file__).parents[2] / "depth/configs"
-METHODS = ("random", "oracle", "supervised", "clip", "clip_aligned", "maskclip", "mae")
+METHODS = sorted(path.stem for path in Path("pretrain/configs").glob("*.py"))
 ENCODERS = {
     "vit": ("vit_tiny_patch16_224", {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 4, "num_heads": 2}),
     "resnet": ("resnet10t", {}),

@@ -1,0 +1,9 @@
+"""Depth on the encoder of CLIP on enriched captions.
+
+COMMAND   python tools/train.py depth/configs/clip_enriched.py
+COST      docs/study.md, "Cost"
+EXPECTED  docs/study.md, "Main table"
+"""
+
+_base_ = ["./_base_/depth.py"]
+method = "clip_enriched"

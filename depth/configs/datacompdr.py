@@ -1,0 +1,9 @@
+"""Depth on the encoder of CLIP on real and synthetic captions (DataCompDR).
+
+COMMAND   python tools/train.py depth/configs/datacompdr.py
+COST      docs/study.md, "Cost"
+EXPECTED  docs/study.md, "Main table"
+"""
+
+_base_ = ["./_base_/depth.py"]
+method = "datacompdr"

@@ -1,0 +1,9 @@
+"""Depth on the encoder of LightCLIP with ResNet-18.
+
+COMMAND   python tools/train.py depth/configs/lightclip_resnet18.py
+COST      docs/study.md, "Cost"
+EXPECTED  docs/study.md, "Main table"
+"""
+
+_base_ = ["./_base_/depth.py"]
+method = "lightclip_resnet18"

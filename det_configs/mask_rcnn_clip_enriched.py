@@ -1,0 +1,9 @@
+"""Mask R-CNN on the encoder of CLIP on enriched captions.
+
+COMMAND   python tools/train.py det_configs/mask_rcnn_clip_enriched.py
+COST      docs/study.md, "Cost"
+EXPECTED  docs/study.md, "Main table"
+"""
+
+_base_ = ["./_base_/mask_rcnn.py"]
+method = "clip_enriched"

@@ -1,0 +1,9 @@
+"""Mask R-CNN on the encoder of CLIP on real and synthetic captions (DataCompDR).
+
+COMMAND   python tools/train.py det_configs/mask_rcnn_datacompdr.py
+COST      docs/study.md, "Cost"
+EXPECTED  docs/study.md, "Main table"
+"""
+
+_base_ = ["./_base_/mask_rcnn.py"]
+method = "datacompdr"

@@ -1,0 +1,9 @@
+"""UperNet on the encoder of CLIP on mixed captions.
+
+COMMAND   python tools/train.py seg_configs/upernet_clip_mixed.py
+COST      docs/study.md, "Cost"
+EXPECTED  docs/study.md, "Main table"
+"""
+
+_base_ = ["./_base_/upernet.py"]
+method = "clip_mixed"

@@ -1,0 +1,9 @@
+"""UperNet on the encoder of CLIP on real and synthetic captions (DataCompDR).
+
+COMMAND   python tools/train.py seg_configs/upernet_datacompdr.py
+COST      docs/study.md, "Cost"
+EXPECTED  docs/study.md, "Main table"
+"""
+
+_base_ = ["./_base_/upernet.py"]
+method = "datacompdr"

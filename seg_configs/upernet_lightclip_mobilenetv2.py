@@ -1,0 +1,9 @@
+"""UperNet on the encoder of LightCLIP with MobileNetV2.
+
+COMMAND   python tools/train.py seg_configs/upernet_lightclip_mobilenetv2.py
+COST      docs/study.md, "Cost"
+EXPECTED  docs/study.md, "Main table"
+"""
+
+_base_ = ["./_base_/upernet.py"]
+method = "lightclip_mobilenetv2"
