@@ -41,5 +41,6 @@ class WSP(PretrainMethod):
         count = present.sum(dim=1)  # [B]
         each = -(picked * present).sum(dim=1) / count.clamp(min=1)  # [B], 0 without tags
         # Processes may hold different numbers of tagged images: every image weighs the same in the global batch.
-        tagged = all_reduce((count > 0).sum().float(), "mean")
+        tagged = (count > 0).sum().float()
+        all_reduce(tagged, "mean")  # in place
         return {"loss_tags": each.sum() / tagged.clamp(min=1e-6)}  # 0 where no image has any
