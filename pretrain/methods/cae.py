@@ -226,4 +226,4 @@ class CAE(PretrainMethod):
 
 def rising(last: float, depth: int) -> list[float]:
     """Drop-path rates of `depth` blocks: linear from 0 to `last`."""
-    return torch.linspace(0, last, depth).tolist()
+    return [last * k / max(1, depth - 1) for k in range(depth)]

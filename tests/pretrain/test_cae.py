@@ -6,8 +6,10 @@ from functools import partial
 
 import pytest
 import torch
+from mmengine.registry import MODELS
 from torch import nn
 
+from engine.config import load_config
 from engine.errors import UserError
 from pretrain.block_masking import block_mask
 from pretrain.masking import take
@@ -149,10 +151,23 @@ def test_published_numbers_of_masked_patches(build, count):
     assert all(torch.isfinite(value) for value in losses.values())
 
 
-def test_75_patches_are_the_default():
-    arguments = inspect.signature(CAE).parameters
+def test_paper_config_builds(tokenizer):
     published = {"num_masked": 75, "align_weight": 2.0, "regressor_depth": 4, "decoder_depth": 4, "width": 768}
+    arguments = inspect.signature(CAE).parameters
     assert {name: arguments[name].default for name in published} == published
+    cfg = load_config("pretrain/configs/cae.py", scale="paper")
+    assert {name: cfg.model.get(name, arguments[name].default) for name in published} == published
+    assert cfg.train_cfg.max_iters == 1600 * (1_281_167 // 2048)
+    assert cfg.model.tokenizer == {"type": "dalle", "file": "data/dalle/encoder.pkl"}
+    cfg.model.tokenizer = tokenizer
+    with torch.device("meta"):
+        model = MODELS.build(cfg.model)
+    assert model.grid == (14, 14) and model.encoder.blocks[11].drop_path1.drop_prob == pytest.approx(0.1)
+    assert model.encoder.blocks[0].ls1.gamma.shape == (768,) and isinstance(model.adaptor, nn.Identity)
+    blocks = [*model.regressor, *model.decoder[:-1]]
+    assert len(blocks) == 8 and all(block.mlp.fc1.weight.shape == (3072, 768) for block in blocks)
+    views = cfg.train_dataloader.dataset.dataset.views
+    assert views.pixels == {"of": "image", "size": 14 * model.tokenizer.reduction}
 
 
 @pytest.mark.parametrize("kwargs", [{}, {"align_weight": 0.0}, {"target": "pixel"}, {"width": 12}])
