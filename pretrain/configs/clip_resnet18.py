@@ -5,7 +5,7 @@ COST      docs/study.md, "Cost"
 EXPECTED  docs/study.md, "Main table"
 """
 
-_base_ = ["./_base_/light_recipe.py"]
+_base_ = ["./_base_/light_encoder.py"]
 method = "clip_resnet18"
 encoder = dict(_delete_=True, name="resnet18", kwargs={})
 model = dict(type="CLIP", encoder=encoder)

@@ -5,5 +5,11 @@ COST      docs/study.md, "Cost"
 EXPECTED  docs/study.md, "Main table"
 """
 
-_base_ = ["./_base_/lightclip.py"]
+_base_ = ["./_base_/light_recipe.py"]
 method = "lightclip"
+model = dict(type="LightCLIP", image_size=64)
+at_scale = dict(
+    tiny=dict(train_cfg=dict(max_iters=300)),
+    study=dict(train_cfg=dict(max_iters=750)),
+    paper=dict(model=dict(image_size=224)),
+)

@@ -5,8 +5,8 @@ COST      docs/study.md, "Cost"
 EXPECTED  docs/study.md, "Main table"
 """
 
-_base_ = ["./_base_/lightclip.py"]
+_base_ = ["./_base_/light_encoder.py"]
 method = "lightclip_mobilenetv2"
 encoder = dict(_delete_=True, name="mobilenetv2_100", kwargs={})
-model = dict(encoder=encoder)
-at_scale = dict(paper=dict(encoder=encoder, model=dict(encoder=encoder)))
+model = dict(type="LightCLIP", image_size=64, encoder=encoder)
+at_scale = dict(paper=dict(encoder=encoder, model=dict(image_size=224, encoder=encoder)))

@@ -5,10 +5,11 @@ COST      docs/study.md, "Cost"
 EXPECTED  docs/study.md, "Main table"
 """
 
-_base_ = ["./_base_/lightclip.py"]
+_base_ = ["./_base_/light_encoder.py"]
 method = "lightclip_swin_nano"
 nano = dict(embed_dim=48, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24), drop_path_rate=0.0)
-encoder = dict(_delete_=True, name="swin_tiny_patch4_window7_224", kwargs=dict(img_size=64, **nano))
-model = dict(encoder=encoder)
+small = dict(img_size=64, window_size=4)  # windows of 7 cells would be padded at 64 pixels
+encoder = dict(_delete_=True, name="swin_tiny_patch4_window7_224", kwargs={**small, **nano})
+model = dict(type="LightCLIP", image_size=64, encoder=encoder)
 full_size = dict(_delete_=True, name="swin_tiny_patch4_window7_224", kwargs=nano)
-at_scale = dict(paper=dict(encoder=full_size, model=dict(encoder=full_size)))
+at_scale = dict(paper=dict(encoder=full_size, model=dict(image_size=224, encoder=full_size)))

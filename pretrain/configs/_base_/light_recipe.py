@@ -18,7 +18,6 @@ train_dataloader = dict(
     )
 )
 at_scale = dict(
-    study=dict(train_cfg=dict(max_iters=1000)),
     paper=dict(
         data=dict(_delete_=True, name="yfcc15m", kind="image_text", root="data/yfcc15m/shards", pattern="*.tar"),
         captions="txt",
