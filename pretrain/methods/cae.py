@@ -1,4 +1,4 @@
-"""CAE: predict the representation of masked patches, and from it alone their content (Chen et al., IJCV 2023).
+"""CAE: predict the representation of masked patches, and from it alone their content (Chen et al. 2022; Atten4Vis/CAE).
 
 * The encoder sees CLS and the visible patches only: Z_v, final norm, CLS dropped.
 * The latent contextual regressor predicts the masked places from Z_v by cross-attention: Z_m. Its queries start as one
@@ -213,6 +213,11 @@ class CAE(PretrainMethod):
         if self.target == "pixel":
             goal = normalise_patches(take(patchify(inputs["image"], self.patch), hidden))  # [B, M, p * p * 3]
             return {"loss_pixel": F.mse_loss(prediction.float(), goal)}
+        if "pixels" not in inputs:
+            raise UserError(
+                'the batch has no pixels for the tokenizer: add pixels=dict(of="image", size=...) to '
+                'train_dataloader.dataset.views, or choose model.target "pixel"'
+            )
         ids = self.tokenizer.ids(inputs["pixels"])  # [B, N]
         if ids.shape[1] != (patches := self.grid[0] * self.grid[1]):
             raise UserError(

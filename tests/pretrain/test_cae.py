@@ -22,7 +22,6 @@ from tests.pretrain.cae_samples import (
     a_batch,
     make_cae,
     shaken,
-    slow_positions,
     write_tokenizer,
 )
 from tests.pretrain.samples import ENCODER
@@ -194,6 +193,19 @@ def test_it_learns(build, kwargs):
         assert sum(c[name] for c in curve[-4:]) < 0.9 * sum(c[name] for c in curve[:4]), name
 
 
+def test_half_precision_leaves_tokens_and_losses_alone(build):
+    model, inputs, found = build(), a_batch(count=4), []
+    ids = model.tokenizer.ids(inputs["pixels"])
+    for half in (False, True):
+        torch.manual_seed(4)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            found.append(model(inputs=inputs))
+            assert torch.equal(model.tokenizer.ids(inputs["pixels"]), ids)
+    for name in ("loss_token", "loss_align"):
+        assert found[1][name].dtype == torch.float32
+        assert float(found[1][name]) == pytest.approx(float(found[0][name]), rel=0.05)
+
+
 def test_the_weight_of_the_alignment(build):
     inputs = a_batch()
     found = []
@@ -242,17 +254,6 @@ def test_published_start(build):
     assert (model.encoder.patch_embed.proj.bias == 0).all()
 
 
-def test_positions_are_fixed_with_the_row_first(build):
-    model = build(width=12)
-    positions = model.encoder.pos_embed
-    assert not positions.requires_grad and (positions[:, 0] == 0).all()
-    torch.testing.assert_close(positions[0, 1:].double(), slow_positions(24), atol=1e-6, rtol=0)
-    torch.testing.assert_close(model.positions.double(), slow_positions(12), atol=1e-6, rtol=0)
-    before = positions.clone()
-    model.init_weights()  # the runner calls it
-    assert torch.equal(before, model.encoder.pos_embed)
-
-
 def test_tokenizer_stays_frozen_and_out_of_the_state(build, tokenizer):
     model, inputs = build(), a_batch()
     weights = torch.load(tokenizer["file"], weights_only=True)
@@ -286,4 +287,6 @@ def test_wrong_input_is_refused(build):
     inputs = a_batch()
     with pytest.raises(UserError, match="4 tokens of an image, the encoder 16 patches.*32 pixels a side"):
         build()(inputs={**inputs, "pixels": inputs["pixels"][:, :, :16, :16]})
+    with pytest.raises(UserError, match=r'no pixels for the tokenizer: add pixels=dict\(of="image"'):
+        build()(inputs={"image": inputs["image"]})
     assert torch.isfinite(build(target="pixel", tokenizer=None)(inputs={"image": inputs["image"]})["loss_pixel"])

@@ -184,3 +184,14 @@ def test_keys_see_positions_and_values_do_not():
     assert torch.equal(seen["norm_q"], x + pos)
     assert torch.equal(seen["norm_k"], torch.cat([visible + pos_visible, x + pos], dim=1))  # the queries too
     assert torch.equal(seen["norm_v"], torch.cat([visible, x], dim=1))
+
+
+def test_positions_are_fixed_with_the_row_first(build):
+    model = build(width=12)
+    positions = model.encoder.pos_embed
+    assert not positions.requires_grad and (positions[:, 0] == 0).all()
+    torch.testing.assert_close(positions[0, 1:].double(), slow_positions(24), atol=1e-6, rtol=0)
+    torch.testing.assert_close(model.positions.double(), slow_positions(12), atol=1e-6, rtol=0)
+    before = positions.clone()
+    model.init_weights()  # the runner calls it
+    assert torch.equal(before, model.encoder.pos_embed)
