@@ -13,3 +13,4 @@ encoder = dict(_delete_=True, name="swin_tiny_patch4_window7_224", kwargs={**sma
 model = dict(type="LightCLIP", image_size=64, encoder=encoder)
 full_size = dict(_delete_=True, name="swin_tiny_patch4_window7_224", kwargs=nano)
 at_scale = dict(paper=dict(encoder=full_size, model=dict(image_size=224, encoder=full_size)))
+del nano, small, full_size

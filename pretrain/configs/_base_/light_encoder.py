@@ -9,3 +9,4 @@ at_scale = dict(
     tiny=dict(train_cfg=dict(max_iters=100), param_scheduler=schedule),
     study=dict(train_cfg=dict(max_iters=250), param_scheduler=schedule),
 )
+del schedule
