@@ -12,7 +12,9 @@ model = dict(
     num_masked=26,  # of 64 patches, a share between 75 and 98 of 196
     width=96, heads=3, regressor_depth=2, decoder_depth=2,
 )  # fmt: skip
-views = dict(image=dict(scale=(0.2, 1.0), flip=0.5), pixels=dict(of="image", size=64))  # 8 x 8 tokens
+views = dict(
+    image=dict(scale=(0.2, 1.0), flip=0.5), pixels=dict(of="image", size=64, interpolation="lanczos")
+)  # 8 x 8 tokens; BEiT's views, whose tokenizer this shares
 train_dataloader = dict(dataset=dict(views=views))
 optim_wrapper = dict(optimizer=dict(betas=(0.9, 0.999)))
 warm_up = dict(type="LinearLR", start_factor=1e-3, by_epoch=False, begin=0, end=25)
@@ -28,7 +30,9 @@ paper = dict(  # Atten4Vis/CAE: 1600 epochs, 40 of them warm-up; masks of the fi
     ),
     global_batch_size=2048,
     train_cfg=dict(max_iters=1600 * epoch),
-    train_dataloader=dict(dataset=dict(views=dict(image=dict(scale=(0.08, 1.0)), pixels=dict(size=112)))),
+    train_dataloader=dict(
+        dataset=dict(views=dict(image=dict(scale=(0.08, 1.0), interpolation="bicubic"), pixels=dict(size=112)))
+    ),
     optim_wrapper=dict(optimizer=dict(lr=1.5e-3)),
     param_scheduler=[{**warm_up, "end": 40 * epoch}, {**cosine, "begin": 40 * epoch}],
 )  # fmt: skip

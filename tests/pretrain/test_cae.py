@@ -166,7 +166,7 @@ def test_paper_config_builds(tokenizer):
     blocks = [*model.regressor, *model.decoder[:-1]]
     assert len(blocks) == 8 and all(block.mlp.fc1.weight.shape == (3072, 768) for block in blocks)
     views = cfg.train_dataloader.dataset.dataset.views
-    assert views.pixels == {"of": "image", "size": 14 * model.tokenizer.reduction}
+    assert views.pixels == {"of": "image", "size": 14 * model.tokenizer.reduction, "interpolation": "lanczos"}
 
 
 @pytest.mark.parametrize("kwargs", [{}, {"align_weight": 0.0}, {"target": "pixel"}, {"width": 12}])
