@@ -58,7 +58,8 @@ def counted(cells):
 def test_cells_of_the_whole_study(anew):
     plan = PLANS["study"]
     cells = Study(plan.scale, plan.methods, TASKS, plan.seeds, plan.grid, anew).cells()
-    methods, tasks, seeds, size = 7, 4, 3, 4
+    assert len(plan.methods) == len({*plan.methods}) == 20
+    methods, tasks, seeds, size = 20, 4, 3, 4
     pretrainings = methods * seeds if anew else methods + seeds - 1  # random initialisation: one for every seed
     rows = methods * tasks
     assert counted(cells) == {"pretrain": pretrainings, "trial": rows * size, "final": rows * seeds}
@@ -72,7 +73,11 @@ def test_cells_of_the_whole_study(anew):
     for position, cell in enumerate(cells):
         assert all(made[need] < position for need in cell.needs), "a need that comes later, or never"
         if cell.task == "pretrain":
-            assert not cell.needs and cell.encoder is None
+            parent = {"fd": "clip", "wsp": "mae"}.get(cell.method)
+            parent = (
+                [Path(f"runs/study/pretrain/{parent}/seed{cell.seed}/checkpoint/checkpoint.json")] if parent else []
+            )
+            assert cell.needs == parent and cell.encoder is None
             continue
         source = cell.seed if not cell.point and (anew or cell.method == "random") else plan.seeds[0]
         assert cell.encoder == Path(f"runs/study/pretrain/{cell.method}/seed{source}/checkpoint")
@@ -86,8 +91,28 @@ def test_cells_of_the_whole_study(anew):
 def test_cells_of_the_demo():
     plan = PLANS["demo"]
     cells = Study(plan.scale, plan.methods, TASKS, plan.seeds, plan.grid).cells()
-    assert counted(cells) == {"pretrain": 4, "final": 16}
+    assert counted(cells) == {"pretrain": 5, "final": 20}
     assert {c.folder.parts[:2] for c in cells} == {("runs", "tiny")}
+
+
+@pytest.mark.parametrize("methods", [("fd",), ("fd", "clip"), ("clip", "fd", "wsp")])
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_parent_is_pretrained_first_and_fine_tuned_only_if_chosen(methods, anew):
+    seeds = (3, 4)
+    cells = Study("tiny", methods, ("depth",), seeds, None, anew).cells()
+    pretrained = [(c.method, c.seed) for c in cells if c.task == "pretrain"]
+    wanted = {*methods, *({"clip"} if "fd" in methods else ()), *({"mae"} if "wsp" in methods else ())}
+    assert sorted(pretrained) == sorted((m, s) for m in wanted for s in (seeds if anew else seeds[:1]))
+    made = {cell.outcome: position for position, cell in enumerate(cells)}
+    assert all(made[need] < position for position, cell in enumerate(cells) for need in cell.needs)
+    for cell in cells:
+        if cell.task == "pretrain":
+            parent = {"fd": "clip", "wsp": "mae"}.get(cell.method)
+            assert cell.needs == ([Path(f"runs/tiny/pretrain/{parent}/seed{cell.seed}/checkpoint/checkpoint.json")]
+                                  if parent else [])  # fmt: skip
+            if parent:
+                assert cell.config().checkpoint == str(cell.needs[0].parent), "what it waits for is what it takes"
+    assert {c.method for c in cells if c.task == "depth"} == set(methods)
 
 
 def test_methods_and_seeds_named_twice_run_once(command, here, monkeypatch):
