@@ -1,16 +1,20 @@
 """DataCompDR: loss and gradients against float64 loops, the published weights, text passes, two processes equal one."""
 
+import json
 import math
 
 import numpy as np
 import pytest
 import torch
+from mmengine.registry import DATASETS, MODELS
 
+import pretrain
+from engine.config import load_config
 from engine.errors import UserError
 from pretrain.data import ImageTextShards, pretrain_collate
 from pretrain.losses import contrastive_losses
 from pretrain.methods.datacompdr import DataCompDR
-from pretrain.text import END, START
+from pretrain.text import END, START, token_ids
 from tests.pretrain.processes import after_backward, on_two_processes
 from tests.pretrain.samples import ENCODER
 
@@ -192,3 +196,34 @@ def test_two_processes_equal_one(text, inputs, tmp_path):
         torch.testing.assert_close(
             found[name], value, rtol=1e-4, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}"
         )
+
+
+ROWS = {"clip_rewritten": "CLIP", "clip_enriched": "CLIP", "clip_mixed": "CLIP", "datacompdr": "DataCompDR"}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_caption_rows_build_at_every_scale(name, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "128")
+    for scale, share in (("tiny", 64), ("study", 64), ("paper", 512 if name == "datacompdr" else 64)):
+        cfg = load_config(f"pretrain/configs/{name}.py", scale=scale)
+        data = cfg.train_dataloader.dataset.dataset
+        assert data.context == cfg.model.text.context and cfg.train_dataloader.batch_size == share
+        if scale == "paper":
+            with torch.device("meta"):
+                model = MODELS.build(cfg.model)
+            assert type(model).__name__ == ROWS[name] and model.encoder.num_features == 768
+            assert model.text.size == 49409 and model.text.context == 77
+
+
+def test_an_enriched_caption_fills_its_context_and_a_longer_row_is_refused(configure):
+    cfg = configure("pretrain/configs/clip_enriched.py", 2)
+    pretrain.complete(cfg)
+    data = DATASETS.build(cfg.train_dataloader.dataset.dataset)
+    assert data.context == 128 and max(len(token_ids(data_text(data, i))) for i in range(20)) > 100
+    cfg.model.text.context = 48
+    with pytest.raises(UserError, match="dataset.context 128 is more than model.text.context 48: set both alike"):
+        pretrain.complete(cfg)
+
+
+def data_text(data, index):
+    return json.loads(data.reader.read(index, 2))["captions"]["enriched"]
