@@ -52,13 +52,13 @@ def tiny() -> dict:
     return copy.deepcopy(TINY)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_meta() -> Callable:
     """make_meta(encoder) -> meta data for save_checkpoint."""
     return meta_of
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def randomised() -> Callable:
     """randomised(name, kwargs, seed=0) -> encoder without a regular tensor."""
     return random_encoder
