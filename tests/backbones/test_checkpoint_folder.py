@@ -7,9 +7,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from backbones import load_encoder, load_text_state, read_checkpoint, save_checkpoint
+from backbones import fill_encoder, load_encoder, load_text_state, read_checkpoint, save_checkpoint
 from engine import files
 from engine.errors import UserError
+
+PARENT = {
+    "role": "teacher", "method": "clip", "captions": "noisy", "seed": 0, "samples_seen": 640, "config_hash": "ab",
+    "sha256": "0" * 64,
+}  # fmt: skip
 
 
 def refused(call, *words):
@@ -65,6 +70,21 @@ def test_text_of_a_method_without_text_is_refused(write):
     refused(lambda: load_text_state(write()[0]), "no text tower", "mae")
 
 
+def test_parents_of_parents(tmp_path, make_meta, randomised, tiny):
+    family = {**PARENT, "scale": "tiny", "wall_s": None, "parent": {**PARENT, "role": "start", "parent": None}}
+    save_checkpoint(tmp_path / "c", randomised(**tiny), make_meta(tiny) | {"parent": family})
+    assert read_checkpoint(tmp_path / "c")["parent"] == family
+
+
+def test_weights_for_an_encoder_of_the_callers_own(write, tiny, randomised):
+    folder, stored = write()
+    encoder = randomised(tiny["name"], tiny["kwargs"] | {"drop_path_rate": 0.1}, seed=1)
+    ledger = fill_encoder(encoder, folder)
+    assert set(ledger.loaded) == set(stored.state_dict()) and not (ledger.resized or ledger.new or ledger.dropped)
+    assert all(torch.equal(value, stored.state_dict()[key]) for key, value in encoder.state_dict().items())
+    refused(lambda: fill_encoder(randomised(tiny["name"], tiny["kwargs"] | {"depth": 3}), folder), "have no place")
+
+
 def test_tied_and_transposed_tensors_can_be_saved(tmp_path, make_meta, randomised, tiny):
     encoder = randomised(**tiny)
     encoder.blocks[1].mlp.fc1.weight = encoder.blocks[0].mlp.fc1.weight
@@ -111,6 +131,11 @@ def test_missing_parts(write, tmp_path, tiny):
         (lambda m: m["image"].update(mean=[0.5]), ["$.image.mean"]),
         (lambda m: m.update(updates=-1), ["$.updates"]),
         (lambda m: m["sha256"].update({"../evil": "0" * 64}), ["$.sha256"]),
+        (lambda m: m.update(parent={}), ["$.parent"]),
+        (lambda m: m.update(parent={**PARENT, "role": "friend"}), ["$.parent"]),
+        (lambda m: m.update(parent={**PARENT, "sha256": "0" * 63}), ["$.parent"]),
+        (lambda m: m.update(parent={**PARENT, "parent": {}}), ["$.parent"]),
+        (lambda m: m.update(parent={**PARENT, "surprise": 1}), ["$.parent"]),
     ],
 )
 def test_metadata_that_is_not_understood(write, change, words):
