@@ -39,10 +39,14 @@ class Plan:
 
 
 PLANS = {
-    "demo": Plan("tiny", ("random", "clip", "maskclip", "mae"), (0,), None),
+    "demo": Plan("tiny", ("random", "clip", "maskclip", "mae", "cae"), (0,), None),
     "study": Plan(
         "study",
-        ("random", "oracle", "mae", "maskclip", "clip_aligned", "clip", "supervised"),
+        (
+            "random", "oracle", "mae", "cae", "maskclip", "clip_aligned", "clip", "supervised", "beit", "fd", "wsp",
+            "slip", "declip", "lightclip", "datacompdr", "moco_v3", "dino", "clip_enriched", "clip_mixed",
+            "clip_rewritten",
+        ),  # fmt: skip
         (0, 1, 2),
         {"lr": (2e-3, 4e-3), "layer_decay": (0.5, 0.75)},
     ),

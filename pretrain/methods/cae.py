@@ -165,7 +165,8 @@ class CAE(PretrainMethod):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         projection = self.encoder.patch_embed.proj
-        nn.init.zeros_(projection.bias)
+        if projection.bias is not None:  # towers with a norm before the blocks have none
+            nn.init.zeros_(projection.bias)
         for weight in (projection.weight, self.encoder.cls_token, self.mask_token):
             if weight is not None:
                 nn.init.trunc_normal_(weight, std=0.02, a=-0.02, b=0.02)

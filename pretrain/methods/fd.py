@@ -69,7 +69,10 @@ def require_same_tokens(student: nn.Module, name: str, teacher: FrozenTeacher, f
     theirs = teacher.meta["encoder"]["name"]
     for encoder, what in ((student, f"the student {name}"), (teacher.encoder, f"the teacher {theirs} in {folder}")):
         if not describe_encoder(encoder).plain:
-            raise UserError(f"FD compares token by token, but {what} is hierarchical: choose a plain ViT")
+            raise UserError(
+                f"FD compares token by token, but {what} is hierarchical: choose a plain ViT, such as "
+                "vit_base_patch16_224 or beit_base_patch16_224"
+            )
     layouts = [(e.patch_embed.patch_size, e.num_prefix_tokens) for e in (student, teacher.encoder)]
     if layouts[0] != layouts[1]:
         (patch, prefix), (their_patch, their_prefix) = layouts

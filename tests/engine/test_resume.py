@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from engine.config import load_config
 from engine.errors import UserError
 from engine.loop import AddressedLoop
 
@@ -68,9 +69,26 @@ def interrupted_equals_straight(configure, in_child, tmp_path, config, **argumen
     return straight, broken
 
 
-@pytest.mark.parametrize("method", ["mae", "maskclip"])
+# one config of each method: teachers, queues, centres and BatchNorm statistics are part of what must come back
+@pytest.mark.parametrize("method", [
+    "clip", "datacompdr", "slip", "declip", "lightclip", "lightclip_resnet18", "maskclip", "supervised", "moco_v3",
+    "dino", "mae", "beit", "cae", "fd", "wsp", "oracle",
+])  # fmt: skip
 def test_pretraining(configure, in_child, tmp_path, method):
-    interrupted_equals_straight(configure, in_child, tmp_path, f"pretrain/configs/{method}.py")
+    from tools.run import run
+
+    arguments = {}
+    if parent := load_config(f"pretrain/configs/{method}.py").get("parent"):
+        cfg = configure(f"pretrain/configs/{parent}.py", 1, tmp_path / "parent")
+        assert in_child(lambda: run(cfg, "test")) == 0
+        arguments["checkpoint"] = str(tmp_path / "parent" / "checkpoint")
+    interrupted_equals_straight(configure, in_child, tmp_path, f"pretrain/configs/{method}.py", **arguments)
+
+
+def test_every_method_is_held_to_exact_resume():
+    configs = {path.stem: load_config(path).model.type for path in Path("pretrain/configs").glob("*.py")}
+    (listed,) = (mark.args[1] for mark in test_pretraining.pytestmark if mark.name == "parametrize")
+    assert {configs[name] for name in listed} == {*configs.values()} - {"RandomInit"}
 
 
 @pytest.fixture
