@@ -36,5 +36,5 @@ paper = dict(  # Atten4Vis/CAE: 1600 epochs, 40 of them warm-up; masks of the fi
     optim_wrapper=dict(optimizer=dict(lr=1.5e-3)),
     param_scheduler=[{**warm_up, "end": 40 * epoch}, {**cosine, "begin": 40 * epoch}],
 )  # fmt: skip
-at_scale = dict(tiny=dict(train_cfg=dict(max_iters=250)), study=dict(train_cfg=dict(max_iters=625)), paper=paper)
+at_scale = dict(tiny=dict(train_cfg=dict(max_iters=200)), study=dict(train_cfg=dict(max_iters=500)), paper=paper)
 del views, warm_up, cosine, epoch, paper
