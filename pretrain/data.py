@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from mmengine.registry import DATASETS, FUNCTIONS
@@ -21,28 +20,10 @@ from engine.errors import UserError
 from pretrain.augment import View, Window
 from pretrain.eda import edit
 from pretrain.reinforcement import Reinforcement
-from pretrain.shards import IMAGES, ShardReader, load_index, read_captions, texts_of
+from pretrain.samples import CorruptSample, decode_image, draw_text
+from pretrain.shards import IMAGES, ShardReader, load_index, read_captions
 from pretrain.tags import Tagger, caption_tags, listed_tags
 from pretrain.text import END, tokenize
-
-END_MARKS = {b"\x89PNG": b"IEND\xaeB`\x82", b"\xff\xd8": b"\xff\xd9"}
-
-
-class CorruptSample(Exception):
-    """A sample's bytes cannot be used; the message says why."""
-
-
-def decode_image(data: bytes | None) -> np.ndarray:
-    """Encoded image -> uint8 RGB [H, W, 3]. Raises CorruptSample, also for a file cut short that still decodes."""
-    if not data:
-        raise CorruptSample("no image")
-    for start, end in END_MARKS.items():
-        if data.startswith(start) and end not in data[-64:]:
-            raise CorruptSample("image cut short")
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-    if image is None:
-        raise CorruptSample("not an image")
-    return image
 
 
 class PretrainDataset(Dataset):
@@ -126,16 +107,6 @@ class PretrainDataset(Dataset):
                 f"{self.where(index)} ({reason}), all are in {self.corrupt_log}: repair the data, or raise "
                 "train_dataloader.dataset.max_corrupt"
             )
-
-
-def draw_text(found: dict[str, str | list[str]], captions: str) -> tuple[str, int]:
-    """One text of `captions`, and which: a kind of "a+b", then one of its texts, each uniformly where several are."""
-    kinds = texts_of(found, captions)
-    kind = np.random.randint(len(kinds)) if len(kinds) > 1 else 0
-    if not (texts := kinds[kind]):
-        raise CorruptSample(f"no caption {captions.split('+')[kind]!r}")
-    text = np.random.randint(len(texts)) if len(texts) > 1 else 0
-    return texts[text], sum(map(len, kinds[:kind])) + text
 
 
 @DATASETS.register_module()

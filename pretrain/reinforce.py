@@ -23,8 +23,9 @@ from engine.errors import UserError
 from engine.files import write_json
 from engine.seeding import seed_host
 from pretrain.base import ImagePreprocessor
-from pretrain.data import CorruptSample, ImageTextShards, decode_image
+from pretrain.data import ImageTextShards
 from pretrain.reinforcement import MANIFEST, SCHEMA, VERSION, augmentation, read_manifest, reinforced_texts
+from pretrain.samples import CorruptSample, decode_image
 from pretrain.shards import fingerprint, read_captions, texts_of
 from pretrain.text import TextTower, end_positions, tokenize
 

@@ -13,12 +13,14 @@ captions = "enriched"
 model = dict(type="CLIP", text=dict(context=128))
 train_dataloader = dict(dataset=dict(context=128))
 epoch = 12_000_000 // 8192  # updates on VeCap-12M
-paper = dict(  # apple/ml-veclip's captions alone; what VeCLIP leaves open is LaCLIP's, CLIP's tokens stand for its T5 tokens
+paper = dict(  # apple/ml-veclip's captions alone; what it leaves open is LaCLIP's, CLIP's tokens stand for T5's
     data=dict(_delete_=True, name="vecap12m", kind="image_text", root="data/vecap12m/shards", pattern="*.tar"),
     captions="vecap",
     global_batch_size=8192,
     train_cfg=dict(max_iters=35 * epoch),
-    model=dict(text=dict(embed_dim=512, vocabulary="clip", context=77, width=512, layers=12, heads=8, act="quick_gelu")),
+    model=dict(
+        text=dict(embed_dim=512, vocabulary="clip", context=77, width=512, layers=12, heads=8, act="quick_gelu")
+    ),
     train_dataloader=dict(dataset=dict(context=77)),
     optim_wrapper=dict(optimizer=dict(lr=1e-3, weight_decay=0.5), clip_grad=None),
     param_scheduler=[

@@ -15,7 +15,9 @@ paper = dict(  # LijieFan/LaCLIP, ViT-B/16: each time the alt text or one of fou
     captions="txt+chatgpt+bard+mscoco+human",
     global_batch_size=8192,
     train_cfg=dict(max_iters=35 * epoch),
-    model=dict(text=dict(embed_dim=512, vocabulary="clip", context=77, width=512, layers=12, heads=8, act="quick_gelu")),
+    model=dict(
+        text=dict(embed_dim=512, vocabulary="clip", context=77, width=512, layers=12, heads=8, act="quick_gelu")
+    ),
     train_dataloader=dict(dataset=dict(context=77)),
     optim_wrapper=dict(optimizer=dict(lr=1e-3, weight_decay=0.5), clip_grad=None),
     param_scheduler=[

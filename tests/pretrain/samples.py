@@ -30,14 +30,20 @@ def make_sample(index: int, damaged: bool = False) -> dict[str, bytes]:
     }
 
 
+def write_tar(file: Path, samples: dict[int, dict[str, bytes]]) -> None:
+    """A shard of samples, number -> extension -> bytes."""
+    with tarfile.open(file, "w") as archive:
+        for index, members in samples.items():
+            for extension, data in members.items():
+                info = tarfile.TarInfo(f"{index:06d}.{extension}")
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+
+
 def write_shards(folder: Path, count: int, per_shard: int = 10, damaged: tuple[int, ...] = ()) -> Path:
     """Shards pretrain-00000.tar ... of `count` samples."""
     folder.mkdir(parents=True)
     for start in range(0, count, per_shard):
-        with tarfile.open(folder / f"pretrain-{start // per_shard:05d}.tar", "w") as archive:
-            for index in range(start, min(count, start + per_shard)):
-                for extension, data in make_sample(index, index in damaged).items():
-                    info = tarfile.TarInfo(f"{index:06d}.{extension}")
-                    info.size = len(data)
-                    archive.addfile(info, io.BytesIO(data))
+        samples = {index: make_sample(index, index in damaged) for index in range(start, min(count, start + per_shard))}
+        write_tar(folder / f"pretrain-{start // per_shard:05d}.tar", samples)
     return folder

@@ -1,6 +1,5 @@
 """Shards by position, captions by name, corrupt samples, and items that do not depend on the worker."""
 
-import io
 import json
 import os
 import tarfile
@@ -18,7 +17,7 @@ from pretrain.data import ImageFolder, ImageTextShards, pretrain_collate
 from pretrain.dense import centre_offsets
 from pretrain.shards import ShardReader, load_index, read_captions, shard_vocabulary
 from pretrain.text import tokenize
-from tests.pretrain.samples import make_sample, write_shards
+from tests.pretrain.samples import make_sample, write_shards, write_tar
 
 
 def test_offset_reads_equal_tarfile(shards):
@@ -60,13 +59,8 @@ def test_caption_choice(shards):
 def write_texts(folder, captions, count=4):
     """Shards whose samples all have the same JSON, "captions" as given."""
     folder.mkdir()
-    with tarfile.open(folder / "00000.tar", "w") as archive:
-        for index in range(count):
-            members = {**make_sample(index), "txt": b"cone", "json": json.dumps({"captions": captions}).encode()}
-            for extension, data in members.items():
-                info = tarfile.TarInfo(f"{index:06d}.{extension}")
-                info.size = len(data)
-                archive.addfile(info, io.BytesIO(data))
+    record = json.dumps({"captions": captions}).encode()
+    write_tar(folder / "00000.tar", {i: {**make_sample(i), "txt": b"cone", "json": record} for i in range(count)})
     return folder
 
 
