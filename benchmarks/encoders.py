@@ -1,7 +1,7 @@
 """The encoders that pretraining may use: size, cost, adapter, and the methods that take each.
 
 COMMAND   python benchmarks/encoders.py
-COST      about 2 minutes on one core
+COST      about a minute on one core
 EXPECTED  the table in docs/encoders.md
 
 Parameters and FLOPs are of the encoder alone, without a classifier, counted without allocating weights. Whether a
