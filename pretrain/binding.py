@@ -11,6 +11,7 @@ from pretrain.data import ImageFolder
 from pretrain.reinforcement import teacher_widths
 from pretrain.shards import shard_vocabulary
 from pretrain.tags import tag_vocabulary
+from pretrain.tokenizer_training import bind_tokenizer
 
 DATASETS_OF_KIND = {"image_text": "ImageTextShards", "image_folder": "ImageFolder", "dense": "DenseFolder"}
 # By the first part of a name: "image_local" is a view of the image, "tokens_edited" a text.
@@ -32,7 +33,8 @@ def complete(cfg: Config) -> None:
     """Fill the values of `cfg` that only the data can tell; call it once the data exist, before the runner is built.
 
     `model.text.vocabulary = "data"` becomes the list of token ids in the captions, and `model.num_classes = None` the
-    number of class folders, or of tags in the shards; `model.teacher_widths = None` those of the reinforcement.
+    number of class folders, or of tags in the shards; `model.teacher_widths = None` those of the reinforcement;
+    `model.tokenizer` of type "dvae" gets its file, trained first where there is none.
 
     Raises:
         UserError: unknown method, data that do not offer what the method learns from, or a row of tokens that is longer
@@ -66,6 +68,7 @@ def complete(cfg: Config) -> None:
         cfg.model.teacher_widths = teacher_widths(dataset.reinforcement)
     if "num_classes" in cfg.model and cfg.model.num_classes is None:
         cfg.model.num_classes = count_classes(dataset)
+    bind_tokenizer(cfg.model, dataset)
 
 
 def count_classes(dataset: Config) -> int:

@@ -5,6 +5,7 @@ relaxed by Gumbel-softmax and a decoder paints the image from the mixture of cod
 place is the best score's number.
 """
 
+import math
 from collections import OrderedDict
 
 import torch
@@ -90,3 +91,67 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
         return self.blocks(x)
+
+
+class Decoder(nn.Module):
+    """Mixtures of code vectors [B, vocabulary, h / 8, w / 8] -> mapped pixels [B, 3, h, w].
+
+    It works on the grid of tokens and paints each token's 8 x 8 pixels at once, where DALL-E's climbs through four
+    resolutions: it is thrown away after training, and the encoder's training is to be cheap.
+
+    Args:
+        vocabulary: number of tokens; width: channels, a multiple of 4; depth: blocks.
+    """
+
+    def __init__(self, vocabulary: int, width: int = 128, depth: int = 2) -> None:
+        super().__init__()
+        self.codes = Conv(vocabulary, width, 1)
+        self.blocks = nn.Sequential(*(Block(width, width, depth, sizes=(1, 3, 3, 3)) for _ in range(depth)))
+        self.paint = Conv(width, 3 * REDUCTION**2, 1)
+
+    def forward(self, mixture: Tensor) -> Tensor:
+        """See the class."""
+        return F.pixel_shuffle(self.paint(self.blocks(self.codes(mixture)).relu()), REDUCTION)
+
+
+class DVAE(nn.Module):
+    """Encoder and decoder in training.
+
+    Args:
+        vocabulary, width, depth: of the encoder.
+    """
+
+    def __init__(self, vocabulary: int, width: int, depth: int) -> None:
+        super().__init__()
+        self.encoder = Encoder(vocabulary, width, depth)
+        self.decoder = Decoder(vocabulary)
+
+    @torch.no_grad()
+    def start_from(self, x: Tensor, sharpness: float = 20.0) -> None:
+        """Begin with tokens that differ, from mapped pixels [B, 3, h, w].
+
+        Drawn at random, the scores of all places are nearly alike and the decoder's noise is least when all take one
+        token: within a few dozen steps they do. So each token starts as the feature f_k of a place of the data, with
+        scores -|f - f_k|^2 up to a common term (`sharpness` is their mean), code vectors of unit variance, and a
+        decoder that starts near the mean colour.
+        """
+        output = self.encoder.blocks.output.conv
+        features = self.encoder.blocks[:-1](x).relu().permute(0, 2, 3, 1).flatten(0, 2)  # [B * h / 8 * w / 8, D]
+        mean, vocabulary = features.mean(dim=0), self.encoder.vocabulary
+        places = torch.randperm(max(len(features), vocabulary))[:vocabulary] % len(features)
+        codes = features[places]  # [K, D]
+        scale = sharpness / torch.cdist(features, codes).square().mean()
+        centred = codes - mean
+        output.w.copy_(2 * scale * centred[:, :, None, None])
+        output.b.copy_(-scale * (centred.square().sum(dim=1) + 2 * centred @ mean))
+        self.decoder.codes.w.normal_()
+        self.decoder.paint.w.mul_(0.1)
+        self.decoder.paint.b.copy_(x.mean(dim=(0, 2, 3)).repeat_interleave(REDUCTION**2))
+
+    def forward(self, x: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        """Mapped pixels [B, 3, h, w] -> mean squared error, and mean KL(q || uniform) of a place in nats."""
+        scores = self.encoder(x)  # [B, K, h / 8, w / 8]
+        mixture = F.gumbel_softmax(scores, tau=temperature, dim=1)
+        log_share = scores.log_softmax(dim=1)
+        divergence = (log_share.exp() * (log_share + math.log(self.encoder.vocabulary))).sum(dim=1).mean()
+        return F.mse_loss(self.decoder(mixture), x), divergence

@@ -7,11 +7,12 @@
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from engine.errors import UserError
@@ -72,26 +73,72 @@ def build_tokenizer(spec: Mapping[str, Any]) -> Tokenizer:
 def load_encoder_weights(path: Path) -> Encoder:
     """The encoder in a file of DALL-E's layout; its width, depth and vocabulary are read off the shapes."""
     state = read_state(path)
-    names = [name for name in state if re.fullmatch(r"blocks\.group_1\.block_\d+\.res_path\.conv_1\.w", name)]
-    try:
-        vocabulary, width = len(state["blocks.output.conv.b"]), len(state["blocks.input.b"])
-        with torch.device("meta"):
-            encoder = Encoder(vocabulary, width, len(names))
-        encoder.load_state_dict(state, assign=True)
-    except (KeyError, RuntimeError, TypeError, ZeroDivisionError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} is not a dVAE encoder of DALL-E's layout: {reason}") from None
+    depth = sum(re.fullmatch(r"blocks\.group_1\.block_\d+\.res_path\.conv_1\.w", name) is not None for name in state)
+    if missing := [name for name in ("blocks.input.b", "blocks.output.conv.b") if name not in state]:
+        raise UserError(f"{path} is not a dVAE encoder of DALL-E's layout: it has no {missing[0]}")
+    with torch.device("meta"):
+        encoder = Encoder(len(state["blocks.output.conv.b"]), len(state["blocks.input.b"]), depth)
+    wanted = {name: tuple(value.shape) for name, value in encoder.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in state.items()}
+    if differing := sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)):
+        name = differing[0]
+        raise UserError(
+            f"{path} is not a dVAE encoder of DALL-E's layout: {name} is {found.get(name, 'missing')} instead of "
+            f"{wanted.get(name, 'absent')}, {len(differing)} such entries in all"
+        )
+    encoder.load_state_dict({name: value.float() for name, value in state.items()}, assign=True)
     return encoder
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The state dict of a weights file."""
+    """The encoder's tensors in a weights file, by their names in `Encoder`.
+
+    A state dict may lie under "state_dict" or "model" and be that of a whole dVAE, whose encoder's names begin with
+    "encoder.". OpenAI's own file is a pickled module: its classes are read as `Pickled`.
+    """
     if not path.is_file():
         raise UserError(f"there is no tokenizer file {path}: fetch it or correct model.tokenizer.file")
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
+    try:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            with torch.serialization.safe_globals(STAND_INS):
+                state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file fails in any of a dozen ways
+        if foreign := re.search(r"GLOBAL (\S+) was not an allowed global", str(error)):
+            raise UserError(
+                f"{path} is a pickle of {foreign[1]}, which is not loaded: give a state dict, or OpenAI's encoder.pkl"
+            ) from None
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"{path} cannot be read as weights ({reason}): is it whole? fetch it again") from None
+    if isinstance(state, Pickled):
+        state = dict(state.tensors())
+    for wrapper in ("state_dict", "model"):
+        if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
+            state = state[wrapper]
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"{path} holds no state dict of a dVAE encoder, but {type(state).__name__}")
+    own = {name.removeprefix("encoder."): value for name, value in state.items() if name.startswith("encoder.")}
+    return own or dict(state)
 
-        state = load_file(path)
-    else:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    return dict(state)
+
+class Pickled:
+    """Stands for a module's class when a pickled module is read: it takes the attributes and runs none of its code."""
+
+    def tensors(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+        """Names and values of the parameters of this module and those inside."""
+        attributes = vars(self)
+        for name, value in attributes.get("_parameters", {}).items():
+            yield prefix + name, value.detach()
+        for name, module in attributes.get("_modules", {}).items():
+            yield from module.tensors(f"{prefix}{name}.")
+
+
+STAND_INS = [
+    (Pickled, place)
+    for place in (
+        "dall_e.encoder.Encoder", "dall_e.encoder.EncoderBlock", "dall_e.utils.Conv2d",
+        "torch.nn.modules.container.Sequential", "torch.nn.modules.activation.ReLU",
+        "torch.nn.modules.pooling.MaxPool2d", "torch.nn.modules.linear.Identity",
+    )
+]  # fmt: skip

@@ -24,7 +24,10 @@ epoch = 1_281_167 // 2048  # updates
 paper = dict(  # microsoft/unilm/beit, get_started_for_image_classification: 800 epochs, 10 of them warm-up
     encoder=base,
     data=dict(_delete_=True, name="imagenet", kind="image_folder", root="data/imagenet/train"),
-    model=dict(encoder=base, mask_count=75, tokenizer=dict(_delete_=True, type="dalle", file="data/dalle/encoder.pkl")),
+    model=dict(
+        encoder=base, mask_count=75, tokenizer=dict(_delete_=True, type="dalle", file="data/dalle/encoder.pkl"),
+        data_preprocessor=dict(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+    ),
     global_batch_size=2048,
     train_cfg=dict(max_iters=800 * epoch),
     train_dataloader=dict(
@@ -32,6 +35,6 @@ paper = dict(  # microsoft/unilm/beit, get_started_for_image_classification: 800
     ),
     optim_wrapper=dict(optimizer=dict(lr=1.5e-3)),
     param_scheduler=[{**warm_up, "end": 10 * epoch}, {**cosine, "begin": 10 * epoch}],
-)
+)  # fmt: skip
 at_scale = dict(tiny=dict(train_cfg=dict(max_iters=250)), study=dict(train_cfg=dict(max_iters=625)), paper=paper)
 del relative, tiny, base, views, warm_up, cosine, epoch, paper

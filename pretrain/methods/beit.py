@@ -2,7 +2,7 @@
 
 Rectangles of patches are hidden. The encoder sees every place, a learnable mask token at the hidden ones, and has one
 relative position bias that all blocks share. A linear layer on the normed features of the hidden places names the token
-that a frozen dVAE encoder gives the same place of the same crop; the loss is the cross-entropy, over hidden places only.
+that a frozen dVAE encoder gives the same place of the same crop; the loss is the cross-entropy over hidden places.
 """
 
 from typing import Any
