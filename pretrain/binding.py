@@ -11,6 +11,7 @@ from pretrain.data import ImageFolder
 from pretrain.reinforcement import teacher_widths
 from pretrain.shards import shard_vocabulary
 from pretrain.tags import tag_vocabulary
+from pretrain.text import compact_vocabulary
 from pretrain.tokenizer_training import bind_tokenizer
 
 DATASETS_OF_KIND = {"image_text": "ImageTextShards", "image_folder": "ImageFolder", "dense": "DenseFolder"}
@@ -60,6 +61,9 @@ def complete(cfg: Config) -> None:
             dataset.pop(key, None)
     if cfg.model.get("text", {}).get("vocabulary") == "data":
         cfg.model.text.vocabulary = shard_vocabulary(dataset.root, dataset.pattern)
+        if any(text.get("eda") for text in dataset.get("texts", {}).values()):
+            # an edit writes words that no caption holds; as unknown tokens they would be masks, not synonyms
+            cfg.model.text.vocabulary = compact_vocabulary(synonyms(), cfg.model.text.vocabulary)
     if "text" in cfg.model and (longest := dataset.get("context", 77)) > (context := cfg.model.text.get("context", 77)):
         raise UserError(
             f"train_dataloader.dataset.context {longest} is more than model.text.context {context}: set both alike"
