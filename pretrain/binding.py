@@ -8,6 +8,7 @@ from mmengine.registry import MODELS
 from engine.errors import UserError
 from pretrain.base import PretrainMethod
 from pretrain.data import ImageFolder
+from pretrain.eda import synonyms
 from pretrain.reinforcement import teacher_widths
 from pretrain.shards import shard_vocabulary
 from pretrain.tags import tag_vocabulary

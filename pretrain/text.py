@@ -41,9 +41,9 @@ def tokenize(caption: str, context: int) -> np.ndarray:
     return row
 
 
-def compact_vocabulary(captions: Iterable[str]) -> list[str]:
-    """The tokens that occur in `captions`, start and end included, in the order of CLIP's ids."""
-    found = {START, END}
+def compact_vocabulary(captions: Iterable[str], known: Iterable[str] = ()) -> list[str]:
+    """The tokens that occur in `captions` and those in `known`, start and end included, in the order of CLIP's ids."""
+    found = {START, END, *(tokenizer().encoder[token] for token in known)}
     for caption in captions:
         found.update(token_ids(caption))
     return [tokenizer().decoder[token] for token in sorted(found)]

@@ -57,3 +57,19 @@ def test_tower_can_be_built_again_from_its_meta(text):
 def test_unresolved_vocabulary_is_a_sentence():
     with pytest.raises(UserError, match="pretrain.complete"):
         TextTower(**TEXT, vocabulary="data")
+
+
+def test_edited_captions_bring_the_synonyms_into_the_vocabulary(configure):
+    import pretrain
+    from pretrain.eda import synonyms
+    from pretrain.text import token_ids, tokenizer
+
+    sizes = {}
+    for method in ("clip", "declip"):
+        cfg = configure(f"pretrain/configs/{method}.py", 1)
+        pretrain.complete(cfg)
+        sizes[method] = cfg.model.text.vocabulary
+    assert {*sizes["clip"]} < {*sizes["declip"]}
+    known = {tokenizer().encoder[token] for token in sizes["declip"]}
+    assert all(known.issuperset(token_ids(word)) for word in synonyms())
+    assert [tokenizer().encoder[t] for t in sizes["declip"]] == sorted(known)
