@@ -11,7 +11,7 @@ from tools.run import run
 PLAIN = dict(img_size=64, patch_size=8, embed_dim=24, depth=4, num_heads=3)
 ENCODERS = {
     "layer_scale": ("vit_tiny_patch16_224", {**PLAIN, "init_values": 0.1}),  # CAE's
-    "relative": ("beit_base_patch16_224", {**PLAIN, "use_abs_pos_emb": False, "use_shared_rel_pos_bias": True,
+    "relative": ("beit_base_patch16_224", {**PLAIN, "use_rel_pos_bias": False, "use_shared_rel_pos_bias": True,
                                            "init_values": 0.1, "global_pool": "token"}),  # BEiT's and FD's
     "mobilenetv2": ("mobilenetv2_100", {}),
     "swin_nano": ("swin_tiny_patch4_window7_224", dict(img_size=64, embed_dim=48, depths=(2, 2, 6, 2),

@@ -14,7 +14,7 @@ from engine.config import load_config
 from engine.errors import UserError
 
 VIT = dict(img_size=64, patch_size=8, embed_dim=24, depth=4, num_heads=3)
-RELATIVE = dict(use_abs_pos_emb=False, use_shared_rel_pos_bias=True, init_values=0.1, global_pool="token")
+RELATIVE = dict(use_rel_pos_bias=False, use_shared_rel_pos_bias=True, init_values=0.1, global_pool="token")
 NANO = dict(img_size=64, embed_dim=48, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24))
 ENCODERS = {
     "vit": dict(name="vit_tiny_patch16_224", kwargs=VIT),
