@@ -50,9 +50,9 @@ class RandomCrop:
         self.log_ratio = (math.log(ratio[0]), math.log(ratio[1]))
 
     def draw(self, height: int, width: int) -> Window:
-        """Draw a window of an image; after ten misfits, the largest central one of an allowed shape."""
+        """Draw a window of an image; after ten misfits, or at scale (1, 1), the largest central one allowed."""
         flip = bool(np.random.random() < self.flip)
-        for _ in range(10):
+        for _ in range(0 if self.scale == (1, 1) else 10):
             area = height * width * np.random.uniform(*self.scale)
             aspect = math.exp(np.random.uniform(*self.log_ratio))
             w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
@@ -62,6 +62,11 @@ class RandomCrop:
         low, high = math.exp(self.log_ratio[0]), math.exp(self.log_ratio[1])
         h, w = min(height, round(width / low)), min(width, round(height * high))
         return Window((height - h) // 2, (width - w) // 2, h, w, flip)
+
+    @property
+    def fixed(self) -> bool:
+        """Whether every draw from an image is the same."""
+        return self.scale == (1, 1) and self.flip in (0, 1)
 
     def apply(self, image: np.ndarray, window: Window, nearest: bool = False) -> np.ndarray:
         """Image [H, W, ...] -> its window at [size, size, ...]; `nearest` for labels."""

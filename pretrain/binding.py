@@ -13,6 +13,7 @@ from pretrain.reinforcement import teacher_widths
 from pretrain.shards import shard_vocabulary
 from pretrain.tags import tag_vocabulary
 from pretrain.text import compact_vocabulary
+from pretrain.token_cache import bind_token_cache
 from pretrain.tokenizer_training import bind_tokenizer
 
 DATASETS_OF_KIND = {"image_text": "ImageTextShards", "image_folder": "ImageFolder", "dense": "DenseFolder"}
@@ -36,7 +37,8 @@ def complete(cfg: Config) -> None:
 
     `model.text.vocabulary = "data"` becomes the list of token ids in the captions, and `model.num_classes = None` the
     number of class folders, or of tags in the shards; `model.teacher_widths = None` those of the reinforcement;
-    `model.tokenizer` of type "dvae" gets its file, trained first where there is none.
+    `model.tokenizer` of type "dvae" gets its file, trained first where there is none, and `token_cache = True` of the
+    data set too.
 
     Raises:
         UserError: unknown method, data that do not offer what the method learns from, or a row of tokens that is longer
@@ -74,6 +76,7 @@ def complete(cfg: Config) -> None:
     if "num_classes" in cfg.model and cfg.model.num_classes is None:
         cfg.model.num_classes = count_classes(dataset)
     bind_tokenizer(cfg.model, dataset)
+    bind_token_cache(cfg.model, dataset)
 
 
 def count_classes(dataset: Config) -> int:

@@ -40,6 +40,8 @@ class PretrainDataset(Dataset):
         name: the data's name in checkpoints.
         corrupt_log: file that lists corrupt samples; `pretrain.complete` puts it into the run's folder.
         max_corrupt: largest share of corrupt samples.
+        token_cache: a file of `pretrain.token_cache`, for items with "ids", int64 [N], in place of "pixels"; in a
+            config True, which `pretrain.complete` replaces by the file.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class PretrainDataset(Dataset):
         name: str = "scenes",
         corrupt_log: str | None = None,
         max_corrupt: float = 0.001,
+        token_cache: str | None = None,
     ) -> None:
         self.size, self.name = size, name
         self.views, self.same_window = {}, {}
@@ -56,6 +59,9 @@ class PretrainDataset(Dataset):
             arguments = {"size": size, **arguments}
             self.same_window[view] = arguments.pop("of", None)
             self.views[view] = View(**arguments)
+        self.token_cache = np.load(token_cache, mmap_mode="r") if token_cache else None  # [n, N]
+        if token_cache:
+            self.views.pop("pixels", None)
         self.corrupt_log = Path(corrupt_log) if corrupt_log else None
         self.max_corrupt = max_corrupt
         self.corrupt: dict[int, str] = {}
@@ -85,7 +91,10 @@ class PretrainDataset(Dataset):
             if candidate in self.corrupt:
                 continue
             try:
-                return self.load(candidate)
+                item = self.load(candidate)
+                if self.token_cache is not None:
+                    item["ids"] = torch.from_numpy(self.token_cache[candidate].astype(np.int64))
+                return item
             except CorruptSample as error:
                 self.note_corrupt(candidate, str(error))
         raise UserError(f"every sample of the data set {self.name} is corrupt, first {self.where(0)}")

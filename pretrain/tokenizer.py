@@ -53,6 +53,26 @@ class Tokenizer(nn.Module):
         with torch.autocast(pixels.device.type, enabled=False):
             return self.encoder(map_pixels(pixels)).argmax(dim=1).flatten(1)
 
+    def of_batch(self, inputs: Mapping[str, Tensor], grid: tuple[int, int]) -> Tensor:
+        """Token ids int64 [B, N] of a batch: its "ids" where a token cache gave them, else those of its "pixels".
+
+        Args:
+            inputs: the batch.
+            grid: the encoder's (rows, columns) of patches, which must be as many as the tokens.
+        """
+        if "ids" not in inputs and "pixels" not in inputs:
+            raise UserError(
+                'the batch has no pixels for the tokenizer: add pixels=dict(of="image", size=...) to '
+                "train_dataloader.dataset.views"
+            )
+        ids = inputs["ids"] if "ids" in inputs else self.ids(inputs["pixels"])
+        if ids.shape[1] != (patches := grid[0] * grid[1]):
+            raise UserError(
+                f"the tokenizer makes {ids.shape[1]} tokens of an image, the encoder {patches} patches: let the view "
+                f"'pixels' have {grid[0] * self.reduction} pixels a side"
+            )
+        return ids
+
 
 def build_tokenizer(spec: Mapping[str, Any]) -> Tokenizer:
     """Build a tokenizer from {"type": "dvae" or "dalle", "file": weights}; other entries are for its training.

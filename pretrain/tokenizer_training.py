@@ -57,9 +57,9 @@ class Recipe:
     batch: int = 64
     crop: int = 32
     images: int = 2048
-    learning_rate: float = 3e-3
-    temperature: tuple[float, float] = (1.0, 1 / 16)
-    kl_weight: float = 2.0
+    learning_rate: float = 5e-3
+    temperature: tuple[float, float] = (1.0, 0.25)
+    kl_weight: float = 3.0
     seed: int = 0
 
     @classmethod

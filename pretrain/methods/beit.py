@@ -63,32 +63,14 @@ class BEiT(PretrainMethod):
         nn.init.zeros_(projection.bias)
 
     def losses(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The cross-entropy over hidden places, and the share of them named rightly."""
+        """The cross-entropy over hidden places, and the percentage of them named rightly."""
         images = inputs["image"]
-        ids = self.token_ids(inputs)  # [B, N]
+        ids = self.tokenizer.of_batch(inputs, self.grid)  # [B, N]
         mask = block_mask(len(images), self.grid, self.mask_count, images.device, self.min_block, self.aspect)
         target = ids.gather(1, mask.hidden).flatten()  # [B * M]
         scores = self.lm_head(self.encode(images, mask)).float().flatten(0, 1)  # [B * M, K]
-        right = (scores.detach().argmax(dim=1) == target).float().mean()
-        return {"loss_token": F.cross_entropy(scores, target), "token_accuracy": right}
-
-    def token_ids(self, inputs: dict[str, Tensor]) -> Tensor:
-        """The token of every patch, int64 [B, N]."""
-        if "ids" in inputs:
-            ids = inputs["ids"]
-        elif "pixels" in inputs:
-            ids = self.tokenizer.ids(inputs["pixels"])
-        else:
-            raise UserError(
-                'the batch has no pixels for the tokenizer: add pixels=dict(of="image", size=...) to '
-                "train_dataloader.dataset.views"
-            )
-        if ids.shape[1] != self.grid[0] * self.grid[1]:
-            raise UserError(
-                f"the tokenizer makes {ids.shape[1]} tokens of an image, the encoder {self.grid[0] * self.grid[1]} "
-                f"patches: let the view 'pixels' have {self.grid[0] * self.tokenizer.reduction} pixels a side"
-            )
-        return ids
+        accuracy = 100 * (scores.detach().argmax(dim=1) == target).float().mean()
+        return {"loss_token": F.cross_entropy(scores, target), "accuracy": accuracy}
 
     def encode(self, images: Tensor, mask: RandomMask) -> Tensor:
         """Images [B, 3, H, W] with the mask's patches replaced -> normed features of those places [B, M, D]."""

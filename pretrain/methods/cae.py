@@ -214,17 +214,7 @@ class CAE(PretrainMethod):
         if self.target == "pixel":
             goal = normalise_patches(take(patchify(inputs["image"], self.patch), hidden))  # [B, M, p * p * 3]
             return {"loss_pixel": F.mse_loss(prediction.float(), goal)}
-        if "pixels" not in inputs:
-            raise UserError(
-                'the batch has no pixels for the tokenizer: add pixels=dict(of="image", size=...) to '
-                'train_dataloader.dataset.views, or choose model.target "pixel"'
-            )
-        ids = self.tokenizer.ids(inputs["pixels"])  # [B, N]
-        if ids.shape[1] != (patches := self.grid[0] * self.grid[1]):
-            raise UserError(
-                f"the tokenizer makes {ids.shape[1]} tokens of an image, the encoder {patches} patches: let the view "
-                f"'pixels' have {self.grid[0] * self.tokenizer.reduction} pixels a side"
-            )
+        ids = self.tokenizer.of_batch(inputs, self.grid)  # [B, N]
         ids, scores = ids.gather(1, hidden), prediction.float()  # [B, M], [B, M, vocabulary]
         accuracy = 100 * (scores.detach().argmax(dim=-1) == ids).float().mean()
         return {"loss_token": F.cross_entropy(scores.flatten(0, 1), ids.flatten()), "accuracy": accuracy}

@@ -130,7 +130,7 @@ def test_ids_of_a_cache_serve_as_well(model, inputs, mask):
     right = [
         int(scores[b, m].argmax()) == int(ids[b, place]) for b in range(3) for m, place in enumerate(mask.hidden[b])
     ]
-    assert float(cached["token_accuracy"]) == pytest.approx(np.mean(right))
+    assert float(cached["accuracy"]) == pytest.approx(100 * np.mean(right))
 
 
 def test_mask_counts(model, inputs, monkeypatch):
