@@ -37,6 +37,7 @@ from backbones import build_encoder, parameter_count, save_checkpoint  # noqa: E
 from engine.config import load_config  # noqa: E402
 from pretrain.base import PretrainMethod  # noqa: E402
 from pretrain.dvae import Encoder as TokenEncoder  # noqa: E402
+from pretrain.tokenizer_training import Recipe  # noqa: E402
 from pretrain.text import CLIP_VOCABULARY, END, START, tokenizer  # noqa: E402
 import pretrain  # noqa: E402, F401
 
@@ -119,7 +120,9 @@ def build(name: str, scale: str, batch: int, words: int, folder: Path, encoder: 
     if "num_classes" in model and model.num_classes is None:
         model.num_classes = 100
     if model.get("tokenizer"):
-        save_file(TokenEncoder(model.tokenizer.get("vocabulary", 8192), model.tokenizer.get("width", 256)).state_dict(), folder / "tokens.safetensors")
+        own = Recipe.of(model.tokenizer) if model.tokenizer.type == "dvae" else None
+        encoder_of_tokens = TokenEncoder(own.vocabulary, own.width, own.depth) if own else TokenEncoder()  # DALL-E's
+        save_file(encoder_of_tokens.state_dict(), folder / "tokens.safetensors")
         model.tokenizer = dict(type="dvae", file=str(folder / "tokens.safetensors"))
     if "parent" in cfg and pretrain.method_class(model.type).parent_role == "teacher":
         parent = load_config(f"pretrain/configs/{cfg.parent}.py", scale=scale)
@@ -135,9 +138,10 @@ def stand_in(cfg: Config, folder: Path) -> str:
     """A checkpoint folder with the fresh encoder of a pretraining configuration."""
     encoder = dict(name=cfg.model.encoder.name, kwargs=cfg.model.encoder.get("kwargs", {}))
     cost = dict(wall_s=None, samples_per_s=None, peak_memory_mib=None, hardware=None)
+    image = dict(mean=[0.5] * 3, std=[0.5] * 3, size=cfg.train_dataloader.dataset.dataset.size)
     meta = dict(
         method=cfg.method, captions=None, seed=0, scale=cfg.scale, encoder=encoder, data=dict(name="none", samples=0),
-        image=dict(mean=[0.5] * 3, std=[0.5] * 3, size=cfg.train_dataloader.dataset.dataset.size), samples_seen=0, updates=0,
+        image=image, samples_seen=0, updates=0,
         config_hash=cfg.config_hash, code_version="none", parent=None, ledger=None, cost=cost, text=None,
     )  # fmt: skip
     save_checkpoint(folder, build_encoder(**encoder), meta)

@@ -128,13 +128,23 @@ def identity(cfg: Config, meta: dict, command: str) -> dict[str, Any]:
         "checkpoint": {"sha256": meta["sha256"]["encoder.safetensors"], "encoder": meta["encoder"]},
         "selection": selection.to_dict() if selection else None,
         "settings": settings(cfg),
-        "budget": {"pretrain_updates": meta["updates"], "pretrain_samples": meta["samples_seen"]},
+        "budget": budget(meta),
         "command": command,
         "config_hash": cfg.config_hash,
         "code_version": code_version(),
         "versions": versions(),
         "hardware": hardware(),
     }
+
+
+def budget(meta: dict) -> dict[str, Any]:
+    """What pretraining saw; for a second stage also the stages before it, which are part of what its encoder cost."""
+    own = {"pretrain_updates": meta["updates"], "pretrain_samples": meta["samples_seen"]}
+    stages, parent = [], meta["parent"]
+    while parent is not None:
+        stages.append({"method": parent["method"], "samples": parent["samples_seen"], "wall_s": parent["wall_s"]})
+        parent = parent["parent"]
+    return {**own, "earlier_stages": stages} if stages else own
 
 
 def costs(

@@ -39,8 +39,21 @@ def pretraining_cost(section: Section) -> Table:
             _mean(records, lambda r: r["budget"]["pretrain_samples"]),
             _mean(records, lambda r: r["budget"]["pretrain_updates"]),
         ])
-    notes = ["Mean over seeds. One pretraining serves all tasks."]
+    notes = ["Mean over seeds. One pretraining serves all tasks.", *earlier_stages(section)]
     return Table("Cost of pretraining", header, rows, [row.kind or "" for row in section.rows], notes)
+
+
+def earlier_stages(section: Section) -> list[str]:
+    """For each method of several stages, one sentence on those before the last, whose cost the table leaves out."""
+    found = {}
+    for row in section.rows:
+        for record in (r for task in section.protocols for r in section.of(row, task)):
+            stages = [f"{stage['method']} ({stage['samples']:,} samples"
+                      + (f", {stage['wall_s']:,.0f} s)" if stage["wall_s"] is not None else ")")
+                      for stage in record["budget"].get("earlier_stages", [])]
+            if stages:
+                found.setdefault(f"{row.name} comes after {', '.join(stages)}, not counted in its row.", None)
+    return list(found)
 
 
 def finetuning_cost(section: Section) -> Table:

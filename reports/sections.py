@@ -1,7 +1,7 @@
 """Records sorted into sections whose values may stand in one table, and each section into rows and cells.
 
-A section has one scale, data set, split and size of encoder, and one protocol per task. Records that differ in any of these
-never share a table. Trials of the settings search are counted, never shown as cells.
+A section has one scale, data set, split and size of encoder, and one protocol per task. Records that differ in any of
+these never share a table. Trials of the settings search are counted, never shown as cells.
 """
 
 import re
@@ -14,8 +14,8 @@ from reports.records import Record, Unused
 from reports.stats import Headroom, Summary, headroom, summarise
 
 METHOD_ORDER = (
-    "random", "supervised", "clip", "clip_rewritten", "clip_enriched", "clip_mixed", "clip_aligned", "datacompdr", "slip",
-    "declip", "lightclip", "maskclip", "moco_v3", "dino", "mae", "beit", "cae", "fd", "wsp", "oracle",
+    "random", "supervised", "clip", "clip_rewritten", "clip_enriched", "clip_mixed", "clip_aligned", "datacompdr",
+    "slip", "declip", "lightclip", "maskclip", "moco_v3", "dino", "mae", "beit", "cae", "fd", "wsp", "oracle",
 )  # fmt: skip
 TASK_NAMES = {"mask_rcnn": "Mask R-CNN", "upernet": "UperNet", "semantic_fpn": "SemanticFPN", "depth": "Depth"}
 

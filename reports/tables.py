@@ -120,13 +120,14 @@ def difference_table(section: Section) -> Table | None:
 
 
 def family_table(section: Section) -> Table | None:
-    """The CLIP family against MAE and CAE, and within itself, paired over common seeds; None where no such pair exists."""
+    """The CLIP family against MAE and CAE, and within itself, paired over common seeds; None where there is no pair."""
     family = [row for name in CLIP_FAMILY if (row := section.row(name))]
     pairs = [(row, other) for name in ("mae", "cae") if (other := section.row(name)) for row in family]
     pairs += [(row, clip) for row in family[1:] if (clip := section.row("clip"))]
     if not pairs:
         return None
-    return _pairs(section, "CLIP family, MAE and CAE", pairs, [f"{section.name(a)} − {section.name(b)}" for a, b in pairs])
+    labels = [f"{section.name(first)} − {section.name(second)}" for first, second in pairs]
+    return _pairs(section, "CLIP family, MAE and CAE", pairs, labels)
 
 
 def row_label(row: Row) -> str:

@@ -30,7 +30,7 @@ CONFIGS = {
 def meta_of(method="mae", captions=None):
     return {
         "method": method, "captions": captions, "encoder": {"name": "vit_tiny_patch16_224", "kwargs": {"depth": 4}},
-        "sha256": {"encoder.safetensors": "ab" * 32}, "updates": 1500, "samples_seen": 96000,
+        "sha256": {"encoder.safetensors": "ab" * 32}, "updates": 1500, "samples_seen": 96000, "parent": None,
         "cost": {"wall_s": 200.5, "samples_per_s": 480.0, "peak_memory_mib": 700.0, "hardware": None},
     }  # fmt: skip
 
@@ -140,3 +140,14 @@ def test_a_failed_run_leaves_a_valid_record(task, tmp_path):
     record = failed_record(cfg, meta_of(), "UserError: loss stopped being finite", "python tools/train.py x")
     assert read_record(write_record(tmp_path, record)) == record
     assert record["status"] == "failed" and record["metrics"] == {} and record["cost"]["finetune_wall_s"] is None
+
+
+def test_a_second_stage_names_the_stages_before_it(tmp_path):
+    cfg, measured = load_config("depth/configs/wsp.py"), CONFIGS["depth"][1]
+    first = {"method": "clip", "samples_seen": 100, "wall_s": None, "parent": None}
+    second = {"method": "mae", "samples_seen": 640, "wall_s": 12.5, "parent": first}
+    record = result_record(cfg, meta_of("wsp") | {"parent": second}, runner_of(), measured, None, "x")
+    assert record["budget"]["earlier_stages"] == [{"method": "mae", "samples": 640, "wall_s": 12.5},
+                                                  {"method": "clip", "samples": 100, "wall_s": None}]  # fmt: skip
+    write_record(tmp_path, record)
+    assert "earlier_stages" not in result_record(cfg, meta_of("wsp"), runner_of(), measured, None, "x")["budget"]

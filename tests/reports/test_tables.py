@@ -3,7 +3,7 @@
 import pytest
 from synthetic import METHODS, failed, metric, record
 
-from reports.costs import settings_table
+from reports.costs import pretraining_cost, settings_table
 from reports.expectations import findings, sentences
 from reports.markdown import cell_text, table
 from reports.records import Record
@@ -205,3 +205,9 @@ def test_expectations_follow_the_intervals():
     assert [f.verdict for f in findings(level)] == ["not distinguishable"]
     assert next(iter(sentences(findings(level)).values())) == [
         ("not distinguishable", "MaskCLIP − CLIP: UperNet (mIoU) 0.0 ± 2.5 points (n=3).")]
+
+
+def test_earlier_stages_are_named_beside_the_cost():
+    budget = record()["budget"] | {"earlier_stages": [{"method": "clip", "samples": 64000, "wall_s": 543.6}]}
+    notes = pretraining_cost(section_of(miou("clip", 0, 30.0), miou("mae", 0, 31.0, budget=budget))).notes
+    assert notes[1:] == ["MAE comes after clip (64,000 samples, 544 s), not counted in its row."]
