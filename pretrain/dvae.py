@@ -127,7 +127,7 @@ class DVAE(nn.Module):
         self.decoder = Decoder(vocabulary)
 
     @torch.no_grad()
-    def start_from(self, x: Tensor, sharpness: float = 20.0) -> None:
+    def start_from(self, x: Tensor, sharpness: float = 80.0) -> None:
         """Begin with tokens that differ, from mapped pixels [B, 3, h, w].
 
         Drawn at random, the scores of all places are nearly alike and the decoder's noise is least when all take one

@@ -57,9 +57,9 @@ class Recipe:
     batch: int = 64
     crop: int = 32
     images: int = 2048
-    learning_rate: float = 5e-3
-    temperature: tuple[float, float] = (1.0, 0.25)
-    kl_weight: float = 3.0
+    learning_rate: float = 3e-3
+    temperature: tuple[float, float] = (1.0, 1 / 16)
+    kl_weight: float = 1.0
     seed: int = 0
 
     @classmethod
@@ -94,13 +94,13 @@ def bind_tokenizer(model: dict[str, Any], dataset: dict[str, Any]) -> None:
 
 def ensure_dvae(recipe: Recipe, dataset: Mapping[str, Any]) -> Path:
     """The file of the dVAE that `recipe` gives on these data; trained unless it is there and whole."""
-    view = pixel_views(dataset)
+    size = pixel_views(dataset)["pixels"].get("size", dataset["size"])
     folder, data = cache_folder(Path(dataset["root"])), data_fingerprint(dataset)
-    settings = {**asdict(recipe), "views": view, "size": dataset["size"]}
+    settings = {**asdict(recipe), "size": size}
     path = folder / f"tokenizer-{data[:16]}-{digest([VERSION, settings])[:16]}.safetensors"
     with locked(folder / ".tokenizer.lock"):
         if not is_whole(path):
-            model, quality = train(recipe, load_images(recipe, dataset, view))
+            model, quality = train(recipe, load_images(recipe, dataset, size))
             weights = {name: value.cpu().contiguous() for name, value in model.encoder.state_dict().items()}
             with atomic_path(path) as temporary:
                 save_file(weights, temporary)
@@ -164,9 +164,12 @@ def pixel_dataset(dataset: Mapping[str, Any], views: Mapping[str, Any]) -> Datas
     return DATASETS.build({**{key: dataset[key] for key in kept if key in dataset}, "views": views})
 
 
-def load_images(recipe: Recipe, dataset: Mapping[str, Any], views: Mapping[str, Any]) -> Tensor:
-    """Token views of images drawn from the data, uint8 [n, 3, h, w]."""
-    data = pixel_dataset(dataset, views)
+def load_images(recipe: Recipe, dataset: Mapping[str, Any], size: int) -> Tensor:
+    """Pictures of images drawn from the data, uint8 [n, 3, size, size].
+
+    Their crops are the same for all methods, so that methods with token views of one size share a tokenizer.
+    """
+    data = pixel_dataset(dataset, {"pixels": {"size": size, "scale": (0.2, 1.0), "flip": 0.5}})
     chosen = np.random.default_rng(recipe.seed).permutation(len(data))[: recipe.images].tolist()
     made = []
     with own_randomness():
