@@ -54,6 +54,12 @@ def complete(cfg: Config) -> None:
             f"{cfg.method} learns from {' and '.join(missing)}, which data set {data.name!r} of kind {data.kind!r} "
             f"does not offer: give it data of kind {' or '.join(fitting)}"
         )
+    views = {"image"} if dataset.get("transform") else {*dataset.get("views", ("image",))}
+    if unseen := sorted(name for name in method.needs if name.startswith("image") and name not in views):
+        raise UserError(
+            f"{cfg.method} learns from {' and '.join(unseen)}, but the data set shows {' and '.join(sorted(views))}: "
+            "add these views to train_dataloader.dataset.views, and leave `transform` out"
+        )
     dataset.type = DATASETS_OF_KIND[data.kind]
     dataset.name = data.name
     dataset.corrupt_log = str(Path(cfg.work_dir, "corrupt_samples.txt"))

@@ -5,7 +5,7 @@ COST      docs/study.md, "Cost"
 EXPECTED  docs/study.md, "Main table"
 """
 
-_base_ = ["./_base_/image_text.py"]
+_base_ = ["./_base_/dino_recipe.py"]
 method = "dino"
 head = dict(hidden=192, bottleneck=64, codes=1024)
 model = dict(type="DINO", head=head, teacher_temperature=(0.04, 0.04))
@@ -22,30 +22,13 @@ optim_wrapper = dict(
     optimizer=dict(lr=2.5e-4, betas=(0.9, 0.999), weight_decay=0.04),
     paramwise_cfg=dict(no_decay=[]),  # as published: positions and CLS token decay too
 )
-schedule = [
+param_scheduler = [
     dict(type="LinearLR", start_factor=1e-3, by_epoch=False, begin=0, end=30),
     dict(type="CosineAnnealingLR", eta_min=2e-6, by_epoch=False, begin=30, end=None, T_max=None),
     dict(type="CosineAnnealingParamScheduler", param_name="weight_decay", eta_min_ratio=10, by_epoch=False, end=None),
 ]
-param_scheduler = schedule
-epoch, wide = 1_281_167 / 1024, dict(scale=(0.25, 1.0))
-small = dict(size=96, count=10, scale=(0.05, 0.25))
 at_scale = dict(
     tiny=dict(train_cfg=dict(max_iters=120)),  # each costs about three of CLIP's
     study=dict(train_cfg=dict(max_iters=300)),
-    paper=dict(  # the released ViT-B/16
-        data=dict(_delete_=True, name="imagenet", kind="image_folder", root="data/imagenet/train"),
-        model=dict(
-            encoder=dict(kwargs=dict(drop_path_rate=0.1)), head=dict(hidden=2048, bottleneck=256, codes=65536),
-            teacher_temperature=(0.04, 0.07), teacher_warmup=50 / 400, freeze_last=3 / 400,
-        ),
-        global_batch_size=1024,
-        train_cfg=dict(max_iters=int(400 * epoch)),
-        train_dataloader=dict(dataset=dict(views=dict(image_1=wide, image_2=wide, image_local=small))),
-        optim_wrapper=dict(optimizer=dict(lr=7.5e-4 * 1024 / 256)),
-        param_scheduler=[
-            {**schedule[0], "end": int(10 * epoch)}, {**schedule[1], "begin": int(10 * epoch)}, schedule[2],
-        ],
-    ),
-)  # fmt: skip
-del head, whole, jitter, views, schedule, epoch, wide, small
+)
+del head, whole, jitter, views

@@ -63,7 +63,7 @@ def test_text_tower_comes_back(configure, tmp_path):
 def test_unknown_method_lists_the_known_ones(configure):
     cfg = configure("pretrain/configs/mae.py", 2)
     cfg.model.type = "MAEE"
-    with pytest.raises(UserError, match="unknown pretraining method.*CLIP, MAE, MaskCLIP, Oracle"):
+    with pytest.raises(UserError, match="unknown pretraining method.*CLIP, DINO.*MAE, MaskCLIP"):
         pretrain.complete(cfg)
 
 
@@ -71,6 +71,13 @@ def test_method_refuses_data_without_its_labels(configure):
     cfg = configure("pretrain/configs/clip.py", 2)
     cfg.data.kind = "image_folder"
     with pytest.raises(UserError, match="clip learns from tokens.*image_text"):
+        pretrain.complete(cfg)
+
+
+def test_a_missing_view_is_named(configure):
+    cfg = configure("pretrain/configs/moco_v3.py", 2)
+    del cfg.train_dataloader.dataset.dataset.views["image_2"]
+    with pytest.raises(UserError, match="moco_v3 learns from image_2, but the data set shows image_1"):
         pretrain.complete(cfg)
 
 

@@ -125,7 +125,7 @@ def test_config(scale, text):
     assert set(views) == {"image", "image_1", "image_2"} and tuple(views.image_2.scale) == (0.08, 1.0)
     model = cfg.model.to_dict()
     if scale == "paper":
-        assert cfg.train_dataloader.batch_size == 4096 and cfg.train_cfg.max_iters == 93100
+        assert cfg.train_dataloader.batch_size == 4096 and cfg.train_cfg.max_iters == 25 * 15_255_632 // 4096
         model["text"] |= {"layers": 1, "vocabulary": text["vocabulary"]}  # the rest of 150 million parameters is depth
         model["encoder"]["kwargs"]["depth"] = 1
     else:
