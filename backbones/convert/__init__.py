@@ -1,0 +1,128 @@
+"""Published checkpoints of others, turned into the suite's own: one module of this package for each foreign layout.
+
+A format module has `matches(state) -> bool`, which recognises its layout, and `convert(state) -> Converted`. Any
+other module here is a helper. A new format is a new file; nothing else has to be told of it.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from backbones.encoder import build_encoder
+from backbones.ledger import Ledger, fill
+from engine.errors import UserError
+
+PLUS = " + "  # between the source keys of `Converted.renamed` where several make one target
+NAMED_IN_MESSAGE = 3
+
+
+@dataclass
+class Converted:
+    """What a format module makes of a foreign file.
+
+    Attributes:
+        encoder: {"name", "kwargs"} for `backbones.build_encoder`.
+        state: timm key -> tensor (float32), for every key of that encoder.
+        renamed: Target key -> the source key that it holds, or the keys joined by `PLUS`; also where the name is kept.
+            Keys of the text tower are named as in `text_state`.
+        dropped: Source key -> why it is not used.
+        new: Target key -> why it is not in the source; its value still stands in `state` (or `text_state`).
+        image: {"mean", "std", "size"} as in checkpoint.json.
+        method: Method id, as in pretrain/configs where the suite has it.
+        text: What checkpoint.json says about the text tower (kwargs, vocabulary, embed_dim), or None.
+        text_state: "text.*", "image_projection.weight" and "logit_scale" of a contrastive method, or None.
+    """
+
+    encoder: dict[str, Any]
+    state: dict[str, Tensor]
+    renamed: dict[str, str]
+    image: dict[str, Any]
+    method: str
+    dropped: dict[str, str] = field(default_factory=dict)
+    new: dict[str, str] = field(default_factory=dict)
+    text: dict[str, Any] | None = None
+    text_state: dict[str, Tensor] | None = None
+
+    def ledger(self) -> Ledger:
+        """The conversion as a key ledger; a source key that fills several targets names them all, by commas."""
+        targets: dict[str, list[str]] = {}
+        for target, source in self.renamed.items():
+            targets.setdefault(source, []).append(target)
+        loaded = tuple(source for source, names in targets.items() if names == [source])
+        renamed = {source: ", ".join(sorted(names)) for source, names in targets.items() if names != [source]}
+        return Ledger(loaded, renamed, {}, dict(self.dropped), dict(self.new))
+
+
+def formats() -> dict[str, ModuleType]:
+    """Format name -> its module, in alphabetical order."""
+    names = sorted(entry.name for entry in pkgutil.iter_modules(__path__))
+    modules = {name: importlib.import_module(f"{__name__}.{name}") for name in names}
+    return {name: module for name, module in modules.items() if hasattr(module, "matches")}
+
+
+def convert_source(path: str | Path, format: str = "auto") -> Converted:
+    """Read a foreign file, recognise its layout, convert it, and account for every key of both sides.
+
+    Args:
+        path: What `backbones.convert.source.read_source` reads.
+        format: Name of a format, or "auto" to recognise it.
+
+    Raises:
+        UserError: an unreadable file, an unknown format or layout, a layout that several formats share, a source key
+            without a place, a key that the encoder lacks or that it has more or in another shape.
+    """
+    from backbones.convert.source import read_source
+
+    state = {key: value.float() if value.is_floating_point() else value for key, value in read_source(path).items()}
+    name = _recognise(path, state) if format == "auto" else format
+    if name not in formats():
+        raise UserError(f"format {name!r} is unknown; give one of auto, {', '.join(formats())}")
+    try:
+        converted = formats()[name].convert(state)
+    except KeyError as error:
+        raise UserError(
+            f"{path}: {error.args[0]} is missing, which a file of format {name} has; is it whole?"
+        ) from None
+    check(converted, state, f"{path} (format {name})")
+    return converted
+
+
+def check(converted: Converted, source: Mapping[str, Tensor], what: str) -> None:
+    """Require that each key of the source is used or dropped, and that the encoder's keys are filled, shape by shape.
+
+    Raises:
+        UserError: naming the keys that are not accounted for.
+    """
+    used = {key for text in converted.renamed.values() for key in text.split(PLUS)}
+    left = sorted(set(source) - used - set(converted.dropped))
+    if left:
+        raise UserError(f"{what}: no rule says what becomes of {_some(left)}; is it the published file?")
+    held = set(converted.state) | set(converted.text_state or {})
+    unexplained = sorted(held ^ (set(converted.renamed) | set(converted.new)))
+    if unexplained:
+        raise UserError(f"{what}: {_some(unexplained)} come from nowhere or are lost; correct the format's rules")
+    with torch.device("meta"):
+        encoder = build_encoder(**converted.encoder)
+    fill(encoder, {key: value.to("meta") for key, value in converted.state.items()}, what=what)
+
+
+def _recognise(path: str | Path, state: Mapping[str, Tensor]) -> str:
+    found = [name for name, module in formats().items() if module.matches(state)]
+    if not found:
+        some = _some(sorted(state)) if state else "no tensors"
+        raise UserError(f"{path}: no known layout ({some}); name one with --format: {', '.join(formats())}")
+    if len(found) > 1:
+        raise UserError(f"{path}: {', '.join(found)} share this layout; say which it is with --format")
+    return found[0]
+
+
+def _some(items: list[str]) -> str:
+    rest = len(items) - NAMED_IN_MESSAGE
+    return ", ".join(items[:NAMED_IN_MESSAGE]) + (f" and {rest} more" if rest > 0 else "")
