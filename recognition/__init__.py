@@ -1,0 +1,1 @@
+"""Image-level tasks of a pretrained encoder: zero-shot classification and retrieval."""

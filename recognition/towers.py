@@ -1,0 +1,80 @@
+"""Images and texts in the shared space of a contrastive checkpoint (CLIP and its relatives).
+
+An image is resized on its short side and cut in the centre, as open_clip does for evaluation (bicubic, antialiased),
+and normalised by the checkpoint's own mean and std. All embeddings have unit length.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2.functional import InterpolationMode, center_crop, resize
+
+from engine.errors import UserError
+from pretrain.reinforce import Teacher
+from pretrain.samples import CorruptSample, decode_image
+from pretrain.text import tokenize
+
+
+class Towers:
+    """The image and the text tower of a checkpoint folder.
+
+    Args:
+        folder: a checkpoint of a method that matches images with texts.
+        batch: images or texts in one forward pass.
+
+    Attributes: meta, the checkpoint's `checkpoint.json`; size, pixels per side of an image; width, of the embeddings.
+
+    Raises:
+        UserError: no checkpoint, a damaged one, or one without a text tower.
+    """
+
+    def __init__(self, folder: str | Path, batch: int = 128) -> None:
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model, self.batch = Teacher(folder).to(self.device), batch
+        self.meta, self.size, self.width = self.model.meta, self.model.size, self.model.width
+
+    @torch.inference_mode()
+    def embed_images(self, images: Iterable[np.ndarray]) -> Tensor:
+        """RGB images, uint8 [H, W, 3] of any size -> embeddings [N, width] of unit length, float32 in main memory."""
+        found, waiting = [], []
+        for image in images:
+            waiting.append(to_square(image, self.size))
+            if len(waiting) == self.batch:
+                found.append(self.model.embed_images(torch.stack(waiting).to(self.device)).cpu())
+                waiting = []
+        if waiting:
+            found.append(self.model.embed_images(torch.stack(waiting).to(self.device)).cpu())
+        return torch.cat(found) if found else torch.empty(0, self.width)
+
+    @torch.inference_mode()
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """Texts -> embeddings [N, width] of unit length, float32 in main memory.
+
+        Each distinct text is embedded once, so that equal texts have equal embeddings, bit by bit.
+        """
+        if not texts:
+            return torch.empty(0, self.width)
+        place = {text: k for k, text in enumerate(dict.fromkeys(texts))}
+        context = self.model.text.context
+        rows = torch.from_numpy(np.stack([tokenize(text, context) for text in place]))  # [distinct, context]
+        found = torch.cat([self.model.embed_texts(part.to(self.device)).cpu() for part in rows.split(self.batch)])
+        return found[torch.tensor([place[text] for text in texts])]
+
+
+def to_square(image: np.ndarray, size: int) -> Tensor:
+    """RGB image, uint8 [H, W, 3] -> uint8 [3, size, size]: short side to `size`, then the centre."""
+    tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+    if min(tensor.shape[1:]) != size:
+        tensor = resize(tensor, [size], InterpolationMode.BICUBIC, antialias=True)
+    return center_crop(tensor, [size, size]).contiguous()
+
+
+def read_image(path: Path) -> np.ndarray:
+    """An image file -> RGB uint8 [H, W, 3]. UserError if it is missing or no whole image."""
+    try:
+        return decode_image(path.read_bytes())
+    except (OSError, CorruptSample) as error:
+        raise UserError(f"image {path} cannot be read ({error}): fetch it again or remove it") from None

@@ -1,0 +1,69 @@
+"""Zero-shot classification: a class is the mean of its prompts' embeddings (Radford et al. 2021, as in open_clip).
+
+w_c = normalise(mean over templates t of normalise(E_T(t(c)))); an image belongs to the class whose w_c is nearest.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from engine.errors import UserError
+
+
+def class_embeddings(
+    embed_texts: Callable[[list[str]], Tensor], names: Sequence[str], templates: Sequence[str | Callable[[str], str]]
+) -> Tensor:
+    """Class names and templates -> class embeddings [C, E] of unit length.
+
+    Args:
+        embed_texts: texts -> embeddings [N, E] of unit length.
+        names: the classes.
+        templates: strings with one {} for the name, or functions of the name (open_clip's published lists).
+
+    Raises:
+        UserError: no class, no template, a name given twice, or a template without a place for the name.
+    """
+    if not names or not templates:
+        raise UserError("zero-shot classification needs at least one class name and one template: give both")
+    if repeated := [name for k, name in enumerate(names) if name in names[:k]]:
+        raise UserError(f"the class name {repeated[0]!r} is given twice: name each class by words of its own")
+    if plain := [template for template in templates if isinstance(template, str) and "{}" not in template]:
+        raise UserError(f"the template {plain[0]!r} has no {{}} where the class name goes: add it")
+    prompts = [template.format(name) if isinstance(template, str) else template(name)
+               for name in names for template in templates]  # fmt: skip
+    return F.normalize(embed_texts(prompts).unflatten(0, (len(names), len(templates))).mean(dim=1), dim=-1)
+
+
+def top_classes(images: Tensor, classes: Tensor, count: int) -> Tensor:
+    """The `count` nearest classes of each image, best first; of equally near ones the earlier class.
+
+    Args:
+        images: [N, E] and classes: [C, E], of unit length.
+
+    Returns: class indices [N, min(count, C)].
+    """
+    return (images @ classes.T).argsort(dim=1, descending=True, stable=True)[:, :count]
+
+
+def hits(nearest: Tensor, labels: Tensor) -> Tensor:
+    """Nearest classes [N, k] and true ones [N] -> bool [N]: is the true class among the k?"""
+    return (nearest == labels[:, None]).any(dim=1)
+
+
+def mean_per_class(hit: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean over classes of the share of hits, over the classes that occur.
+
+    Args:
+        hit: bool [N]. labels: int64 [N]. weights: [R, N], how often each image counts in R resamples; once by default.
+
+    Returns: [R], or [1] without weights, each in 0..1.
+    """
+    if weights is None:
+        weights = torch.ones(1, len(labels))
+    member = F.one_hot(labels).to(weights.dtype)  # [N, C]
+    total = weights @ member  # [R, C]
+    right = (weights * hit.to(weights.dtype)) @ member  # [R, C]
+    present = total > 0
+    return (right / total.clamp(min=1)).sum(dim=1) / present.sum(dim=1)

@@ -1,0 +1,43 @@
+"""A small contrastive checkpoint, and one without a text tower."""
+
+import pytest
+import torch
+from mmengine.registry import MODELS
+
+import pretrain  # noqa: F401  registers methods
+from backbones import save_checkpoint
+from pretrain.text import compact_vocabulary
+from scenes.world import COLOURS, MATERIALS, SHAPES
+from tests.pretrain.samples import ENCODER, TEXT
+
+META = {
+    "method": "clip", "captions": "aligned", "seed": 0, "scale": "tiny", "data": {"name": "scenes", "samples": 8},
+    "samples_seen": 8, "updates": 1, "config_hash": "abc", "code_version": "0", "parent": None, "ledger": None,
+    "cost": {"wall_s": 1.0, "samples_per_s": 8.0, "peak_memory_mib": None, "hardware": {"device": "cpu"}},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory):
+    """(folder, model): a CLIP with random weights and statistics of images that are not ImageNet's."""
+    torch.manual_seed(0)
+    words = compact_vocabulary([" ".join([*SHAPES, *COLOURS, *MATERIALS, "a photo of the object thing"])])
+    preprocessor = {"type": "ImagePreprocessor", "mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.1)}
+    text = {**TEXT, "vocabulary": words}
+    model = MODELS.build(dict(type="CLIP", encoder=ENCODER, text=text, data_preprocessor=preprocessor)).eval()
+    meta = {**META, **model.checkpoint_meta()}
+    meta["image"]["size"] = 32
+    folder = tmp_path_factory.mktemp("clip") / "checkpoint"
+    save_checkpoint(folder, model.encoder, meta, model.text_state())
+    return folder, model
+
+
+@pytest.fixture(scope="session")
+def mae(tmp_path_factory):
+    """The folder of a checkpoint without a text tower."""
+    model = MODELS.build(dict(type="MAE", encoder=ENCODER))
+    meta = {**META, **model.checkpoint_meta(), "method": "mae", "captions": None}
+    meta["image"]["size"] = 32
+    folder = tmp_path_factory.mktemp("mae") / "checkpoint"
+    save_checkpoint(folder, model.encoder, meta)
+    return folder
