@@ -5,13 +5,13 @@ them to its own vocabulary, so that data, checkpoints and zero-shot prompts shar
 """
 
 from collections.abc import Iterable
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Literal
 
 import numpy as np
 import torch
 from open_clip.tokenizer import SimpleTokenizer
-from timm.layers import get_act_layer
+from timm.layers import LayerNorm, get_act_layer
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
@@ -58,6 +58,9 @@ class TextTower(nn.Module):
             One more stands for [MASK].
         context: longest row of tokens; width, layers, heads: of the transformer.
         act: "gelu" or "quick_gelu" (x sigmoid(1.702 x), OpenAI's and SLIP's text tower).
+        eps: of the blocks' norms; 1e-5 in the towers of OpenAI, open_clip and SLIP.
+        causal: whether a token sees only those before it; False in MobileCLIP-S, where all tokens see the padding too,
+            so that rows must have the full context.
     """
 
     def __init__(
@@ -69,6 +72,8 @@ class TextTower(nn.Module):
         layers: int = 12,
         heads: int = 8,
         act: str = "gelu",
+        eps: float = 1e-6,
+        causal: bool = True,
     ) -> None:
         super().__init__()
         if isinstance(vocabulary, str) and vocabulary != "clip":
@@ -77,8 +82,9 @@ class TextTower(nn.Module):
                 "pretrain.complete(cfg), which tools/train.py calls"
             )
         self.vocabulary = vocabulary if vocabulary == "clip" else list(vocabulary)
-        self.context, self.width, self.embed_dim = context, width, embed_dim
+        self.context, self.width, self.embed_dim, self.causal = context, width, embed_dim, causal
         self.kwargs = {"context": context, "width": width, "layers": layers, "heads": heads, "act": act}
+        self.kwargs |= {"eps": eps, "causal": causal}
         self.register_buffer("lookup", self.build_lookup(), persistent=False)
         self.mask_id = int(self.lookup.max()) + 1
         self.size = self.mask_id + 1
@@ -86,7 +92,10 @@ class TextTower(nn.Module):
         self.token_embedding = nn.Embedding(self.size, width)
         self.positional_embedding = nn.Parameter(torch.empty(context, width))
         activation = get_act_layer(act)
-        self.blocks = nn.ModuleList(Block(width, heads, qkv_bias=True, act_layer=activation) for _ in range(layers))
+        norm = partial(LayerNorm, eps=eps)
+        self.blocks = nn.ModuleList(
+            Block(width, heads, qkv_bias=True, act_layer=activation, norm_layer=norm) for _ in range(layers)
+        )
         self.ln_final = nn.LayerNorm(width)
         self.projection = nn.Linear(width, embed_dim, bias=False)
         self.reset_parameters()
@@ -111,11 +120,11 @@ class TextTower(nn.Module):
         """CLIP ids [B, T] -> ids of this tower's vocabulary."""
         return self.lookup[tokens]
 
-    def token_features(self, ids: Tensor, causal: bool = True, valid: Tensor | None = None) -> Tensor:
+    def token_features(self, ids: Tensor, causal: bool | None = None, valid: Tensor | None = None) -> Tensor:
         """Own ids [B, T] -> features of all tokens [B, T, width], after the final norm.
 
-        A causal pass needs no padding mask, since padding follows the text; otherwise `valid` [B, T] names the tokens
-        that may be attended.
+        `causal` is the tower's own where none is given. A causal pass needs no padding mask, since padding follows the
+        text; otherwise `valid` [B, T] names the tokens that may be attended.
         """
         return self.ln_final(self.run_blocks(self.embed(ids), causal=causal, valid=valid))
 
@@ -124,12 +133,18 @@ class TextTower(nn.Module):
         return self.token_embedding(ids) + self.positional_embedding[: ids.shape[1]]
 
     def run_blocks(
-        self, x: Tensor, start: int = 0, stop: int | None = None, causal: bool = True, valid: Tensor | None = None
+        self,
+        x: Tensor,
+        start: int = 0,
+        stop: int | None = None,
+        causal: bool | None = None,
+        valid: Tensor | None = None,
     ) -> Tensor:
         """Tokens [B, T, width] through the blocks start, ..., stop - 1, without the final norm.
 
         `causal` and `valid` as in `token_features`.
         """
+        causal = self.causal if causal is None else causal
         attn_mask = None if causal or valid is None else valid[:, None, None, :]  # [B, 1, 1, T]
         for block in self.blocks[start:stop]:
             x = block(x, attn_mask=attn_mask, is_causal=causal)
