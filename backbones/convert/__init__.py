@@ -5,6 +5,7 @@ other module here is a helper. A new format is a new file; nothing else has to b
 """
 
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -67,30 +68,44 @@ def formats() -> dict[str, ModuleType]:
     return {name: module for name, module in modules.items() if hasattr(module, "matches")}
 
 
-def convert_source(path: str | Path, format: str = "auto") -> Converted:
+def convert_source(path: str | Path, format: str = "auto", **options: Any) -> Converted:
     """Read a foreign file, recognise its layout, convert it, and account for every key of both sides.
 
     Args:
-        path: What `backbones.convert.source.read_source` reads.
+        path: What `source.read_source` reads, or a folder with its own configuration (`folder.read_folder`).
         format: Name of a format, or "auto" to recognise it.
+        options: What the file does not tell and the format's `convert` takes by name (heads=12, quick_gelu=True).
 
     Raises:
         UserError: an unreadable file, an unknown format or layout, a layout that several formats share, a source key
             without a place, a key that the encoder lacks or that it has more or in another shape.
     """
+    from backbones.convert.folder import read_folder
     from backbones.convert.source import read_source
 
-    state = {key: value.float() if value.is_floating_point() else value for key, value in read_source(path).items()}
+    image: dict[str, Any] = {}
+    if Path(path).is_dir():
+        tensors, found, stated, image = read_folder(path)
+        format, options = found if format == "auto" else format, {**stated, **options}
+    else:
+        tensors = read_source(path)
+    state = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
     name = _recognise(path, state) if format == "auto" else format
     if name not in formats():
         raise UserError(f"format {name!r} is unknown; give one of auto, {', '.join(formats())}")
+    convert = formats()[name].convert
+    known = list(inspect.signature(convert).parameters)[1:]
+    for option in options:
+        if option not in known:
+            raise UserError(f"format {name} takes no option {option!r}; it takes {', '.join(known) or 'none'}")
     try:
-        converted = formats()[name].convert(state)
+        converted = convert(state, **options)
     except KeyError as error:
         raise UserError(
             f"{path}: {error.args[0]} is missing, which a file of format {name} has; is it whole?"
         ) from None
     check(converted, state, f"{path} (format {name})")
+    converted.image.update(image)
     return converted
 
 
@@ -119,7 +134,7 @@ def _recognise(path: str | Path, state: Mapping[str, Tensor]) -> str:
         some = _some(sorted(state)) if state else "no tensors"
         raise UserError(f"{path}: no known layout ({some}); name one with --format: {', '.join(formats())}")
     if len(found) > 1:
-        raise UserError(f"{path}: {', '.join(found)} share this layout; say which it is with --format")
+        raise UserError(f"{path}: {', '.join(found)} share this layout; say with --format which it is")
     return found[0]
 
 

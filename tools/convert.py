@@ -1,0 +1,85 @@
+r"""Checkpoints in and out: a published file becomes a checkpoint folder, a checkpoint folder a file for others.
+
+    python tools/convert.py mae_pretrain_vit_base.pth runs/published/mae_b16
+    python tools/convert.py dino_vitbase16_pretrain.pth runs/published/dino_b16 --format dino
+    python tools/convert.py model.safetensors runs/published/augreg --format timm \
+        --options model=vit_base_patch16_224.augreg_in21k
+    python tools/convert.py runs/tiny/pretrain/mae/seed0/checkpoint mae.safetensors --to timm
+
+docs/convert.md lists the formats. What became of each key is printed and kept in the checkpoint.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import compat  # noqa: E402, F401, I001
+from mmengine.config import DictAction  # noqa: E402
+
+from backbones.checkpoint import save_checkpoint  # noqa: E402
+from backbones.convert import convert_source  # noqa: E402
+from backbones.convert.export import to_safetensors, to_timm  # noqa: E402
+from backbones.encoder import build_encoder  # noqa: E402
+from backbones.ledger import fill  # noqa: E402
+from engine import files  # noqa: E402
+from engine.errors import UserError, tell  # noqa: E402
+from engine.provenance import code_version  # noqa: E402
+
+TARGETS = {"timm": to_timm, "safetensors": to_safetensors}
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", help="a published file; with --to, a checkpoint folder")
+    parser.add_argument("out", help="the checkpoint folder to write; with --to, the file")
+    parser.add_argument("--format", default="auto", help="layout of the file (default auto: recognised by its keys)")
+    parser.add_argument("--options", nargs="+", action=DictAction, default={}, metavar="KEY=VALUE",
+                        help="what the file does not tell: heads=12 quick_gelu=true model=NAME")  # fmt: skip
+    parser.add_argument("--to", choices=sorted(TARGETS), help="write a checkpoint folder for others instead")
+    return parser.parse_args(arguments)
+
+
+def bring_in(source: str, out: str, format: str, options: dict[str, Any]) -> str:
+    """Convert a published file into a checkpoint folder and return the key ledger's summary.
+
+    The file's own history is unknown: samples and updates are 0, and `config_hash` is the SHA-256 of its weights.
+    """
+    converted = convert_source(source, format, **options)
+    encoder = build_encoder(**converted.encoder)
+    fill(encoder, converted.state, what=source)
+    ledger = converted.ledger()
+    weights = Path(source) / "model.safetensors" if Path(source).is_dir() else source
+    meta = {
+        "method": converted.method, "captions": None, "seed": 0, "scale": "published", "encoder": converted.encoder,
+        "image": converted.image, "data": {"name": "published", "samples": None, "file": Path(source).name},
+        "samples_seen": 0, "updates": 0, "config_hash": files.sha256(weights), "code_version": code_version(), "parent": None,
+        "ledger": ledger.document(), "text": converted.text,
+        "cost": {"wall_s": None, "samples_per_s": None, "peak_memory_mib": None, "hardware": None},
+    }  # fmt: skip
+    save_checkpoint(out, encoder, meta, converted.text_state)
+    arguments = ", ".join(f"{key}={value}" for key, value in converted.encoder["kwargs"].items())
+    return f"{ledger.summary()}\n{out}: {converted.method}, {converted.encoder['name']}({arguments})"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse, convert, print."""
+    args = parse_arguments(arguments)
+    if args.to:
+        if args.format != "auto" or args.options:
+            raise UserError("--format and --options tell of a published file; they have no use beside --to")
+        print(TARGETS[args.to](args.source, args.out))
+    else:
+        print(bring_in(args.source, args.out, args.format, args.options))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(tell(error))
