@@ -13,6 +13,9 @@ from backbones.pyramid import kind_of
 from backbones.vit_pyramid import default_levels
 from engine.errors import UserError
 
+HEAD_CHANNELS = 512
+"""Width of UperNet's head on hierarchical encoders (Swin's and mmseg's own configs)."""
+
 
 def bind_encoder(
     cfg: Config,
@@ -29,6 +32,8 @@ def bind_encoder(
       drop_path_rate) are kept; pyramid=False is dropped for a hierarchical encoder, whose last map is its last stage.
     * `in_channels` of neck, decode_head and auxiliary_head where None: from the adapter, or from the neck for heads
       behind one, chosen by the head's `in_index`.
+    * `channels` of decode_head where None: the width of a plain ViT, as UperNet is published on it (768 for B, 1024 for
+      L); HEAD_CHANNELS on a hierarchical encoder.
     * `feature_stride` of a depth head where None: the stride of the map that its `in_index` chooses.
     * `strides` of rpn_head's anchor generator where None: one per output of the neck; `featmap_strides` of the RoI
       extractors where None: the adapter's four.
@@ -56,6 +61,9 @@ def bind_encoder(
     _bind_backbone(model, str(checkpoint), facts, drop_path_rate)
     channels, strides = _levels(facts, model.backbone.get("pyramid", True))
     _fill_channels(model, channels)
+    head = model.get("decode_head") or {}
+    if "channels" in head and head.channels is None:
+        head.channels = channels[0] if facts.plain else HEAD_CHANNELS
     _fill_strides(model, strides)
     _bind_image_constants(cfg, meta)
     return meta

@@ -1,7 +1,8 @@
 """From a config file and the command line to the whole configuration of one run.
 
 Layers, each over the one before: `engine/runtime.py`; the config file with its bases; the scale overlay
-`<room>/_base_/scale_<scale>.py`; the config's own `at_scale[<scale>]`; the data overlay; `--cfg-options`. Then the
+`<room>/_base_/scale_<scale>.py`, where a room has several heads that of the head, `<room>/_base_/<task>_<scale>.py`,
+and its row of the table `by_method`; the config's own `at_scale[<scale>]`; the data overlay; `--cfg-options`. Then the
 values that follow from others are filled in: seeds, folders, schedule ends, data folders. The result is dumped
 whole into the run's folder.
 """
@@ -119,12 +120,19 @@ def read(path: Path) -> Config:
 
 
 def merge_scale(cfg: Config, path: Path, scale: str) -> None:
-    """Merge the overlay of `scale`, then what the config itself says for that scale: a dict, or why it has none."""
+    """Merge the overlays of `scale`, the method's row of the table `by_method` that they may hold, then what the config
+    itself says for that scale: a dict, or why it has none."""
     overlay = path.parent / "_base_" / f"scale_{scale}.py"
     if not overlay.is_file():
         known = sorted(p.stem.removeprefix("scale_") for p in overlay.parent.glob("scale_*.py"))
         raise UserError(f"{path} has no scale {scale!r}: choose one of {', '.join(known) or '(none)'}")
     cfg.merge_from_dict(read(overlay).to_dict())
+    of_head = overlay.with_name(f"{cfg.get('task')}_{scale}.py")
+    if of_head.is_file():
+        cfg.merge_from_dict(read(of_head).to_dict())
+    by_method = cfg.pop("by_method", {})
+    if cfg.get("method") in by_method:
+        cfg.merge_from_dict(by_method[cfg.method].to_dict())
     at_scale = cfg.pop("at_scale", {})
     if isinstance(at_scale.get(scale), str):
         raise UserError(f"{path} has no scale {scale!r}: {at_scale[scale]}")
