@@ -54,12 +54,13 @@ def bring_in(source: str, out: str, format: str, options: dict[str, Any]) -> str
     encoder = build_encoder(**converted.encoder)
     fill(encoder, converted.state, what=source)
     ledger = converted.ledger()
-    weights = Path(source) / "model.safetensors" if Path(source).is_dir() else source
+    parts = Path(source).iterdir() if Path(source).is_dir() else [Path(source)]
+    weights = max(parts, key=lambda part: part.stat().st_size)  # of a folder, the largest file
     meta = {
         "method": converted.method, "captions": None, "seed": 0, "scale": "published", "encoder": converted.encoder,
         "image": converted.image, "data": {"name": "published", "samples": None, "file": Path(source).name},
-        "samples_seen": 0, "updates": 0, "config_hash": files.sha256(weights), "code_version": code_version(), "parent": None,
-        "ledger": ledger.document(), "text": converted.text,
+        "samples_seen": 0, "updates": 0, "config_hash": files.sha256(weights), "code_version": code_version(),
+        "parent": None, "ledger": ledger.document(), "text": converted.text,
         "cost": {"wall_s": None, "samples_per_s": None, "peak_memory_mib": None, "hardware": None},
     }  # fmt: skip
     save_checkpoint(out, encoder, meta, converted.text_state)
