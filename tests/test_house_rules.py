@@ -139,8 +139,9 @@ def test_no_paths_of_one_machine():
 @pytest.mark.parametrize("path", CONFIGS, ids=name_of)
 def test_config_header(path):
     """A person who opens a config finds the command that runs it, and where cost and expected result are written."""
-    text = ast.get_docstring(TREES[path])
-    assert f"COMMAND   python tools/train.py {name_of(path)}" in text.splitlines()
+    text, name = ast.get_docstring(TREES[path]), name_of(path)
+    command = f"test.py {name} --checkpoint FOLDER" if name.startswith("recognition/") else f"train.py {name}"
+    assert f"COMMAND   python tools/{command}" in text.splitlines()
     assert re.search(r"^COST      \S", text, re.M) and re.search(r"^EXPECTED  \S", text, re.M)
 
 

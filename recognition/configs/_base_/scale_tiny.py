@@ -1,0 +1,1 @@
+"""Scale "tiny": the embedded scenes at 64 pixels, 256 of them held out."""

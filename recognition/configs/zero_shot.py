@@ -1,0 +1,23 @@
+"""Zero-shot classification: shape, colour and material of the largest solid of each held-out scene.
+
+COMMAND   python tools/test.py recognition/configs/zero_shot.py --checkpoint FOLDER
+COST      half a minute of one core, of which most makes the labels on first use
+EXPECTED  an encoder of image-text pretraining is above the printed chance; one without a text tower is refused
+"""
+
+task = "zero_shot"
+data = dict(name="scenes", kind="attributes", root="data/scenes", labels="attributes/test.json", split="test")
+questions = dict(
+    shape=dict(
+        classes=("sphere", "cube", "cylinder", "cone", "torus", "capsule"),
+        templates=("a {}", "the {}", "photo of a {}", "a photo of a {}."),
+    ),
+    colour=dict(
+        classes=("red", "orange", "yellow", "green", "cyan", "blue", "purple", "white"),
+        templates=("{}", "{} thing", "the {} one on the floor", "a photo of a {} object."),
+    ),
+    material=dict(
+        classes=("matte", "shiny", "metal"),
+        templates=("{}", "{} object", "a photo of a {} object."),
+    ),
+)

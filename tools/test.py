@@ -1,0 +1,64 @@
+"""Test a checkpoint on an image-level task, without training: zero-shot classification or retrieval.
+
+    python tools/test.py recognition/configs/zero_shot.py --checkpoint runs/tiny/pretrain/clip/seed0/checkpoint
+    python tools/test.py recognition/configs/retrieval.py --checkpoint FOLDER --data path/to/overlay.py
+
+Prints each measure with its 95 % bootstrap interval over images and what guessing gives. It leaves no record.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import compat  # noqa: E402, F401, I001
+from engine.config import merge_scale, read  # noqa: E402
+from engine.errors import UserError, tell  # noqa: E402
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", help="a config file of recognition/configs")
+    parser.add_argument("--checkpoint", required=True, help="folder of a checkpoint with a text tower")
+    parser.add_argument("--scale", default="tiny", help="overlay beside the config (default: %(default)s)")
+    parser.add_argument("--data", help="a file with data = dict(...) and what else replaces the config's own values")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Parse, test, print."""
+    args = parse_arguments()
+    cfg = read(Path(args.config))
+    if cfg.get("task") not in ("zero_shot", "retrieval"):
+        raise UserError(f"{args.config} is no config of recognition/configs: use python tools/train.py for it")
+    merge_scale(cfg, Path(args.config), args.scale)
+    cfg.scale = args.scale
+    for key, value in (read(Path(args.data)) if args.data else {}).items():
+        cfg[key] = value  # replaced, not merged: another data set's questions have nothing to do with these
+    # the heavy imports, after the arguments are known to be good
+    from recognition.evaluation import retrieval, zero_shot
+    from recognition.towers import Towers
+    from scenes.attributes import ensure_attributes
+    from tools.run import ensure_data
+
+    towers = Towers(args.checkpoint)  # before the data: nobody should wait for scenes to learn that it is missing
+    ensure_data(cfg)
+    if cfg.data.name == "scenes" and cfg.task == "zero_shot":
+        ensure_attributes(cfg.data.root, cfg.data.split)
+    print(f"{cfg.task} {towers.meta['method']}  scale {cfg.scale}  data {cfg.data.name}", flush=True)
+    if cfg.task == "zero_shot":
+        measures = zero_shot(cfg.data, cfg.questions, towers)
+    else:
+        measures = retrieval(cfg.data, cfg.captions, towers)
+    print(*measures, sep="\n")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(tell(error))
