@@ -42,10 +42,15 @@ def matches(state: Mapping[str, Tensor]) -> bool:
     return {"encoder", "alignment_encoder", "regresser"} <= heads or {"encoder", "teacher", "pretext_neck"} <= heads
 
 
-def convert(state: Mapping[str, Tensor]) -> Converted:
-    """Convert CAE's keys. UserError for a width without a published head count, KeyError for a missing key."""
+def convert(state: Mapping[str, Tensor], heads: int | None = None) -> Converted:
+    """Convert CAE's keys. UserError for a width without a published head count, KeyError for a missing key.
+
+    Args:
+        state: The file.
+        heads: Attention heads; None: as published for the file's width.
+    """
     names, dropped = sort_keys(state, "encoder.", DROP)
-    return cae_encoder(state, names, dropped, PUBLISHED)
+    return cae_encoder(state, names, dropped, PUBLISHED, heads)
 
 
 def cae_encoder(
@@ -53,6 +58,7 @@ def cae_encoder(
     names: Mapping[str, str],
     dropped: dict[str, str],
     published: Mapping[int, tuple[str, int]],
+    heads: int | None,
 ) -> Converted:
     """Fill timm's plain ViT from CAE's encoder.
 
@@ -61,19 +67,21 @@ def cae_encoder(
         names: CAE's name within its encoder -> source key.
         dropped: Source key -> reason.
         published: Width -> (timm name, heads).
+        heads: Attention heads; None: those of `published`.
 
     Raises:
-        UserError: a width that is not in `published`, or positions of no square grid.
+        UserError: a width that is not in `published` while `heads` is None, or positions of no square grid.
     """
     kwargs, size = sizes(state, names, position_side(state[names["pos_embed"]]))
     width = kwargs["embed_dim"]
-    if width not in published:
+    if heads is None and width not in published:
         known = ", ".join(map(str, published))
         raise UserError(
             f"CAE was published in this layout with width {known}, and no shape tells how many heads one of width "
-            f"{width} has; use a published file"
+            f"{width} has; state it with --options heads=12 or what it was trained with"
         )
-    name, kwargs["num_heads"] = published[width]
+    name, usual = published.get(width, PUBLISHED[768])
+    kwargs["num_heads"] = usual if heads is None else heads
     filled, renamed = {}, {}
     for cae, key in names.items():
         stem, _, last = cae.rpartition(".")

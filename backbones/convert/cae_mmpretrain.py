@@ -33,11 +33,17 @@ def matches(state: Mapping[str, Tensor]) -> bool:
     return "backbone.layers.0.attn.q_bias" in state and any(key.startswith("neck.regressors.") for key in state)
 
 
-def convert(state: Mapping[str, Tensor]) -> Converted:
-    """Convert mmpretrain's keys. UserError for a width without a published head count, KeyError for a missing key."""
+def convert(state: Mapping[str, Tensor], heads: int | None = None) -> Converted:
+    """Convert mmpretrain's keys. UserError for a width without a published head count, KeyError for a missing key.
+
+    Args:
+        state: The file.
+        heads: Attention heads; None: as published, which is ViT-B alone.
+    """
     names, dropped = sort_keys(state, "backbone.", DROP)
     names = {cae_name(name): key for name, key in names.items()}
-    return cae_encoder(state, names, dropped, {768: PUBLISHED[768]})  # its narrow ViTs would have other head counts
+    only = {768: PUBLISHED[768]}  # OpenMMLab's narrow ViTs have other head counts than CAE's
+    return cae_encoder(state, names, dropped, only, heads)
 
 
 def cae_name(name: str) -> str:

@@ -201,9 +201,7 @@ def test_every_tensor_of_the_encoder_matters(name):
     state, _, heads = published(name)
     x = images(state, 2, 3)
     whole = reference(state, x, heads)
-    for key, value in state.items():
-        if key.endswith("index") or key.startswith("fc_norm"):
-            continue
+    for key, value in ((k, v) for k, v in state.items() if not k.endswith("index") and not k.startswith("fc_norm")):
         lost = {**state, key: torch.ones_like(value) if "gamma" in key else torch.zeros_like(value)}
         assert (reference(lost, x, heads) - whole).abs().max() > 1e-2, key
 
@@ -290,6 +288,8 @@ def test_what_shapes_cannot_tell_is_refused(tmp_path):
     state |= extra("regresser.norm.weight", "mask_token")
     with pytest.raises(UserError, match="no shape tells how many heads one of width 48 has"):
         convert(tmp_path, {"model": state})
+    stated = encoder_of(convert_source(tmp_path / "file.pth", heads=3))
+    close(stated.forward_features(images(narrow, 3, 3)).detach(), reference(narrow, images(narrow, 3, 3), 3))
     _, content, _ = published("cae")
     content["model"]["encoder.pos_embed"] = torch.zeros(1, 9, 192)
     with pytest.raises(UserError, match="is no square grid behind a class entry"):
