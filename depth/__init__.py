@@ -1,5 +1,5 @@
-"""Monocular depth by the NYUv2 protocol: head, loss, metric, data set and configs. Importing it registers them."""
+"""Monocular depth by the NYUv2 protocol: head, loss, metric, data, schedule, configs. Importing it registers them."""
 
-from depth import dataset, head, metric
+from depth import augment, dataset, head, metric, schedule
 
-__all__ = ["dataset", "head", "metric"]
+__all__ = ["augment", "dataset", "head", "metric", "schedule"]
