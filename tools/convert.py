@@ -24,20 +24,21 @@ from mmengine.config import DictAction  # noqa: E402
 from backbones.checkpoint import save_checkpoint  # noqa: E402
 from backbones.convert import convert_source  # noqa: E402
 from backbones.convert.export import to_safetensors, to_timm  # noqa: E402
+from backbones.convert.to_open_clip import to_open_clip  # noqa: E402
 from backbones.encoder import build_encoder  # noqa: E402
 from backbones.ledger import fill  # noqa: E402
 from engine import files  # noqa: E402
 from engine.errors import UserError, tell  # noqa: E402
 from engine.provenance import code_version  # noqa: E402
 
-TARGETS = {"timm": to_timm, "safetensors": to_safetensors}
+TARGETS = {"timm": to_timm, "open_clip": to_open_clip, "safetensors": to_safetensors}
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", help="a published file; with --to, a checkpoint folder")
-    parser.add_argument("out", help="the checkpoint folder to write; with --to, the file")
+    parser.add_argument("out", help="the checkpoint folder to write; with --to, the file, or open_clip's folder")
     parser.add_argument("--format", default="auto", help="layout of the file (default auto: recognised by its keys)")
     parser.add_argument("--options", nargs="+", action=DictAction, default={}, metavar="KEY=VALUE",
                         help="what the file does not tell: heads=12 quick_gelu=true model=NAME")  # fmt: skip
