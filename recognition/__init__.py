@@ -1,1 +1,1 @@
-"""Image-level tasks of a pretrained encoder: zero-shot classification and retrieval."""
+"""Image-level tasks of a pretrained encoder: zero-shot classification, retrieval and k-nearest neighbours."""

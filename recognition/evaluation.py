@@ -12,8 +12,9 @@ from torch import Tensor
 from engine.errors import UserError
 from recognition.data import CaptionedImages, attribute_images, folder_images
 from recognition.intervals import interval, resamples, weighted_share
+from recognition.knn import classify
 from recognition.retrieval import both_directions
-from recognition.towers import Towers, read_image
+from recognition.towers import Features, Towers, read_image
 from recognition.zero_shot import class_embeddings, hits, mean_per_class, top_classes
 
 PUBLISHED = {"imagenet80": open_clip.OPENAI_IMAGENET_TEMPLATES, "imagenet7": open_clip.SIMPLE_IMAGENET_TEMPLATES}
@@ -123,6 +124,32 @@ def retrieval(data: Mapping[str, Any], captions: str, towers: Towers) -> list[Me
         chance = min(1, k / len(images))
         found.append(share(f"text to image R@{k}", to_image < k, torch.tensor(owner), weights, chance))
     return found
+
+
+def nearest_neighbours(data: Mapping[str, Any], neighbours: int, features: Features) -> list[Measure]:
+    """k-NN accuracy of frozen features.
+
+    Args:
+        data: kind "image_folder", with train and test, each a folder with a folder per class.
+        neighbours: how many vote.
+        features: of the checkpoint.
+
+    Raises:
+        UserError: folders that cannot be read, or whose classes differ.
+    """
+    if data["kind"] != "image_folder":
+        raise UserError(f"k-NN needs data of kind 'image_folder', not {data['kind']!r}")
+    (train, names), (test, others) = folder_images(data["train"]), folder_images(data["test"])
+    if names != others:
+        raise UserError(f"{data['train']} and {data['test']} have other class folders: make them the same")
+    labels, truth = (torch.tensor([number for _, number in listed]) for listed in (train, test))
+    known, asked = (features.embed_images(read_image(path) for path, _ in listed) for listed in (train, test))
+    hit, weights = classify(known, labels, asked, neighbours) == truth, resamples(len(truth))
+    value, bounds = float(mean_per_class(hit, truth)), interval(lambda w: mean_per_class(hit, truth, w), weights)
+    return [
+        share(f"{neighbours}-NN top-1", hit, torch.arange(len(truth)), weights, 1 / len(names)),
+        percent(f"{neighbours}-NN mean per class", value, bounds, 1 / len(names)),
+    ]
 
 
 def share(name: str, hit: Tensor, image: Tensor, weights: Tensor, chance: float) -> Measure:

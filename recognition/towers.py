@@ -4,15 +4,19 @@ An image is resized on its short side and cut in the centre, as open_clip does f
 and normalised by the checkpoint's own mean and std. All embeddings have unit length.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torchvision.transforms.v2.functional import InterpolationMode, center_crop, resize
 
+from backbones import load_encoder
 from engine.errors import UserError
+from pretrain.base import ImagePreprocessor
 from pretrain.reinforce import Teacher
 from pretrain.samples import CorruptSample, decode_image
 from pretrain.text import tokenize
@@ -39,14 +43,7 @@ class Towers:
     @torch.inference_mode()
     def embed_images(self, images: Iterable[np.ndarray]) -> Tensor:
         """RGB images, uint8 [H, W, 3] of any size -> embeddings [N, width] of unit length, float32 in main memory."""
-        found, waiting = [], []
-        for image in images:
-            waiting.append(to_square(image, self.size))
-            if len(waiting) == self.batch:
-                found.append(self.model.embed_images(torch.stack(waiting).to(self.device)).cpu())
-                waiting = []
-        if waiting:
-            found.append(self.model.embed_images(torch.stack(waiting).to(self.device)).cpu())
+        found = [self.model.embed_images(part.to(self.device)).cpu() for part in squares(images, self.size, self.batch)]
         return torch.cat(found) if found else torch.empty(0, self.width)
 
     @torch.inference_mode()
@@ -62,6 +59,41 @@ class Towers:
         rows = torch.from_numpy(np.stack([tokenize(text, context) for text in place]))  # [distinct, context]
         found = torch.cat([self.model.embed_texts(part.to(self.device)).cpu() for part in rows.split(self.batch)])
         return found[torch.tensor([place[text] for text in texts])]
+
+
+class Features:
+    """The encoder alone of any checkpoint folder: its pooled features, as a probe sees them.
+
+    Args:
+        folder: a checkpoint of any method. batch: images in one forward pass.
+
+    Attributes: meta, the checkpoint's `checkpoint.json`; size, pixels per side of an image.
+
+    Raises:
+        UserError: no checkpoint, or a damaged one.
+    """
+
+    def __init__(self, folder: str | Path, batch: int = 128) -> None:
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        encoder, self.meta, _ = load_encoder(folder)
+        image = self.meta["image"]
+        self.encoder = encoder.to(self.device).eval().requires_grad_(False)
+        self.preprocessor = ImagePreprocessor(image["mean"], image["std"]).to(self.device)
+        self.size, self.batch = image["size"], batch
+
+    @torch.inference_mode()
+    def embed_images(self, images: Iterable[np.ndarray]) -> Tensor:
+        """RGB images, uint8 [H, W, 3] of any size, at least one -> features [N, D] of unit length in main memory."""
+        parts = squares(images, self.size, self.batch)
+        found = [self.encoder(self.preprocessor.normalise(part.to(self.device))).float().cpu() for part in parts]
+        return F.normalize(torch.cat(found), dim=-1)
+
+
+def squares(images: Iterable[np.ndarray], size: int, batch: int) -> Iterator[Tensor]:
+    """RGB images, uint8 [H, W, 3] -> uint8 [up to batch, 3, size, size]."""
+    images = iter(images)
+    while part := [to_square(image, size) for image in islice(images, batch)]:
+        yield torch.stack(part)
 
 
 def to_square(image: np.ndarray, size: int) -> Tensor:

@@ -1,8 +1,8 @@
 """Retrieval between the held-out scenes and their aligned captions, in both directions.
 
 COMMAND   python tools/test.py recognition/configs/retrieval.py --checkpoint FOLDER
-COST      seconds of one core
-EXPECTED  an encoder of image-text pretraining is above the printed chance; one without a text tower is refused
+COST      half a minute of one core
+EXPECTED  encoders of image-text pretraining are far above the printed chance; one without a text tower is refused
 """
 
 task = "retrieval"

@@ -1,8 +1,9 @@
 """Zero-shot classification: shape, colour and material of the largest solid of each held-out scene.
 
 COMMAND   python tools/test.py recognition/configs/zero_shot.py --checkpoint FOLDER
-COST      half a minute of one core, of which most makes the labels on first use
-EXPECTED  an encoder of image-text pretraining is above the printed chance; one without a text tower is refused
+COST      half a minute of one core
+EXPECTED  encoders of image-text pretraining name the colour far above the printed chance; shape and material stay near
+          it at scale "study"; an encoder without a text tower is refused
 """
 
 task = "zero_shot"
