@@ -50,7 +50,10 @@ class Teacher(nn.Module):
         text = self.meta["text"]
         self.text = TextTower(embed_dim=text["embed_dim"], vocabulary=text["vocabulary"], **text["kwargs"])
         self.text.load_state_dict({k.removeprefix("text."): v for k, v in state.items() if k.startswith("text.")})
-        self.projection = nn.Parameter(state["image_projection.weight"])
+        weight, bias = state["image_projection.weight"], "image_projection.bias" in state
+        self.projection = nn.Linear(weight.shape[1], weight.shape[0], bias=bias)
+        start = "image_projection."
+        self.projection.load_state_dict({k.removeprefix(start): v for k, v in state.items() if k.startswith(start)})
         image = self.meta["image"]
         self.size, self.width = image["size"], text["embed_dim"]
         self.preprocessor = ImagePreprocessor(image["mean"], image["std"])
@@ -58,7 +61,7 @@ class Teacher(nn.Module):
 
     def embed_images(self, images: Tensor) -> Tensor:
         """uint8 [B, 3, size, size] -> normalised embeddings [B, width]."""
-        return F.normalize(F.linear(self.encoder(self.preprocessor.normalise(images)), self.projection), dim=-1)
+        return F.normalize(self.projection(self.encoder(self.preprocessor.normalise(images))), dim=-1)
 
     def embed_texts(self, tokens: Tensor) -> Tensor:
         """CLIP ids [B, T] -> normalised embeddings [B, width]."""
