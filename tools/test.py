@@ -46,6 +46,11 @@ def main() -> None:
     for key in ("name", "kind", "root", *NEEDS[cfg.task]):
         if cfg.get("data", {}).get(key) is None:
             raise UserError(f"the data section of {args.data or args.config} has no {key!r}: {cfg.task} needs it")
+    if cfg.data.kind == "attributes" and cfg.task == "zero_shot" and cfg.data.get("labels") is None:
+        raise UserError(f"the data section of {args.data or args.config} has no 'labels': kind 'attributes' needs it")
+    for name, asked in cfg.get("questions", {}).items():
+        if asked.get("templates") is None:
+            raise UserError(f"question {name!r} has no templates: give it a list of prompts or a published list")
     # the heavy imports, after the arguments are known to be good
     from recognition.evaluation import nearest_neighbours, retrieval, zero_shot
     from recognition.towers import Features, Towers
