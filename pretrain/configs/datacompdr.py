@@ -10,7 +10,7 @@ method = "datacompdr"
 captions = "noisy+enriched"  # both in each step
 model = dict(
     type="DataCompDR",
-    text=dict(context=128),  # see clip_enriched.py
+    text=dict(context=128),  # see _base_/vecap_recipe.py
     clip_weight=1.0,
     distill_weight=0.0,
     teacher_widths=None,
