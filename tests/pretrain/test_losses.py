@@ -5,10 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from pretrain.losses import clamp_logit_scale, contrastive_losses, new_logit_scale
+from tests.pretrain.processes import on_two_processes
 
 
 def by_loops(image, text, scale):
@@ -47,43 +46,18 @@ def test_temperature_starts_at_clips_value_and_is_clamped():
     assert float(scale) == 0
 
 
-def features_and_weight():
+def step(rows):
     generator = torch.Generator().manual_seed(1)
-    return torch.randn(8, 6, generator=generator), torch.randn(8, 6, generator=generator), torch.eye(6) * 1.5
-
-
-def one_process():
-    image, text, weight = features_and_weight()
-    weight.requires_grad_(True)
+    image, text = torch.randn(8, 6, generator=generator), torch.randn(8, 6, generator=generator)
+    weight = (torch.eye(6) * 1.5).requires_grad_(True)
     scale = new_logit_scale()
-    loss = sum(contrastive_losses(image @ weight, text @ weight.tanh(), scale))
+    loss = sum(contrastive_losses(image[rows] @ weight, text[rows] @ weight.tanh(), scale))
     loss.backward()
-    return loss.detach(), weight.grad, scale.grad
-
-
-def worker(rank, port, folder):
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    image, text, weight = features_and_weight()
-    weight.requires_grad_(True)
-    scale = new_logit_scale()
-    mine = slice(4 * rank, 4 * rank + 4)
-    loss = sum(contrastive_losses(image[mine] @ weight, text[mine] @ weight.tanh(), scale))
-    loss.backward()
-    results = [loss.detach(), weight.grad, scale.grad]
-    for value in results:  # what data-parallel training does with gradients
-        dist.all_reduce(value)
-        value /= 2
-    if rank == 0:
-        torch.save(results, f"{folder}/results.pt")
-    dist.destroy_process_group()
+    return {"loss": loss.detach(), "weight": weight.grad, "scale": scale.grad}
 
 
 def test_two_processes_equal_one(tmp_path):
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    mp.start_processes(worker, args=(port, str(tmp_path)), nprocs=2, start_method="fork")
-    for found, expected in zip(torch.load(tmp_path / "results.pt"), one_process(), strict=True):
-        torch.testing.assert_close(found, expected)
+    results, expected = on_two_processes(step, 8, tmp_path), step(slice(0, 8))
+    assert results.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(results[name], value, msg=name)

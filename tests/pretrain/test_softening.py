@@ -1,17 +1,15 @@
 """Softened labels and the loss against them, by float64 loops; the schedule's boundaries; two processes."""
 
 import math
-import socket
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from engine.errors import UserError
 from pretrain.losses import contrastive_losses, new_logit_scale
 from pretrain.softening import soft_labels, softened_losses, softening_at
+from tests.pretrain.processes import on_two_processes
 
 KINDS = ("hard", "uniform", "importance")
 ALPHA = 0.2
@@ -118,23 +116,11 @@ def shared(rows, kind):
     return [loss.detach(), weight.grad, scale.grad]
 
 
-def worker(rank, port, folder):
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    results = {kind: shared(slice(4 * rank, 4 * rank + 4), kind) for kind in KINDS}
-    for value in (value for values in results.values() for value in values):  # as data-parallel training does
-        dist.all_reduce(value)
-        value /= 2
-    if rank == 0:
-        torch.save(results, f"{folder}/results.pt")
-    dist.destroy_process_group()
-
-
 def test_two_processes_equal_one(tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    mp.start_processes(worker, args=(port, str(tmp_path)), nprocs=2, start_method="fork")
-    results = torch.load(tmp_path / "results.pt", weights_only=True)
-    for kind in KINDS:
-        for found, expected in zip(results[kind], shared(slice(0, 8), kind), strict=True):
-            torch.testing.assert_close(found, expected, msg=kind)
+    def step(rows):
+        return {f"{kind} {k}": value for kind in KINDS for k, value in enumerate(shared(rows, kind))}
+
+    results, expected = on_two_processes(step, 8, tmp_path), step(slice(0, 8))
+    assert results.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(results[name], value, msg=name)
