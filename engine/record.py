@@ -1,4 +1,4 @@
-"""From a finished fine-tuning run to its result record."""
+"""From a finished run to its result record."""
 
 import math
 from typing import Any
@@ -95,7 +95,9 @@ def result_record(
 
 
 def settings(cfg: Config) -> dict[str, Any]:
-    """The choices of this fine-tuning that a reader compares."""
+    """The choices of this fine-tuning that a reader compares; null where nothing is trained."""
+    if "optim_wrapper" not in cfg:
+        return dict.fromkeys(("lr", "layer_decay", "iterations", "batch_size", "train_images"))
     return {
         "lr": cfg.optim_wrapper.optimizer.lr,
         "layer_decay": cfg.optim_wrapper.paramwise_cfg.layer_decay,
@@ -139,7 +141,8 @@ def identity(cfg: Config, meta: dict, command: str) -> dict[str, Any]:
 
 def budget(meta: dict) -> dict[str, Any]:
     """What pretraining saw; for a second stage also the stages before it, which are part of what its encoder cost."""
-    own = {"pretrain_updates": meta["updates"], "pretrain_samples": meta["samples_seen"]}
+    own = {"pretrain_updates": meta["updates"], "pretrain_samples": meta["samples_seen"],
+           "pretrain_data": {key: meta["data"][key] for key in ("name", "samples")}}  # fmt: skip
     stages, parent = [], meta["parent"]
     while parent is not None:
         stages.append({"method": parent["method"], "samples": parent["samples_seen"], "wall_s": parent["wall_s"]})

@@ -1,7 +1,7 @@
 """The result record `result.json`: its one writer, its one strict reader and the scan of a runs folder.
 
-The format is written down in `result_schema.json` (version 1). A record is immutable: a run writes it once, as its last
-act, and everything a report shows is computed from records alone.
+The format is written down in `result_schema.json`; `migrations.py` brings records of older versions up to it. A record
+is immutable: a run writes it once, as its last act, and everything a report shows is computed from records alone.
 """
 
 import fnmatch
@@ -19,9 +19,9 @@ import jsonschema
 
 from engine.errors import UserError
 from engine.files import write_json
+from reports.migrations import VERSION, migrate
 
 SCHEMA = "densebench/result"
-VERSION = 1
 FILE_NAME = "result.json"
 
 
@@ -64,6 +64,8 @@ def write_record(folder: str | Path, record: dict[str, Any]) -> Path:
         text = json.dumps(record, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise UserError(f"{path}: the record cannot be written as JSON ({error}); nothing was written.") from None
+    if record.get("version") != VERSION:
+        raise UserError(f"{path}: records are written as version {VERSION}, not {record.get('version')!r}.")
     _check(json.loads(text), str(path))
     for sample in record["samples"]:
         for name in sample.values():
@@ -74,7 +76,7 @@ def write_record(folder: str | Path, record: dict[str, Any]) -> Path:
 
 
 def read_record(path: str | Path) -> dict[str, Any]:
-    """Return the record in the file `path`.
+    """Return the record in the file `path`, brought to the current version.
 
     Raises `UserError` with one sentence for a file that is missing, truncated, no JSON, of another schema or version,
     or at odds with the schema, including NaN, infinity and a key given twice.
@@ -91,8 +93,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{path}: truncated or not JSON (line {error.lineno}: {error.msg}).") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a valid record ({_one_line(error)}).") from None
-    _check(record, str(path))
-    return record
+    return _check(record, str(path))
 
 
 def scan(root: str | Path) -> tuple[list[Record], list[Unused]]:
@@ -170,28 +171,34 @@ def _contradiction(first: Record, other: Record) -> str | None:
     return None
 
 
-def _check(record: Any, where: str) -> None:
-    """Raise `UserError` naming the first thing in `record` that breaks the schema; `where` opens the sentence."""
+def _check(record: Any, where: str) -> dict[str, Any]:
+    """Return `record` in the current version.
+
+    Raises `UserError` naming the first thing in it that breaks the schema; `where` opens the sentence.
+    """
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         found = record.get("schema") if isinstance(record, dict) else type(record).__name__
         raise UserError(f"{where}: not a result record (its schema is {found!r}, not {SCHEMA!r}).")
-    if record.get("version") != VERSION or isinstance(record["version"], bool):
-        raise UserError(f"{where}: version {record.get('version')!r} of the record format; this reader knows "
-                        f"version {VERSION} only.")
+    record = migrate(record, where)
     # The shallowest error of an unconditional rule first: it names the cause, others are often its consequences.
     errors = sorted(_validator().iter_errors(record), key=lambda e: list(map(str, e.path)))
     error = min(errors, key=lambda e: (len(e.path), e.schema_path[0] == "allOf"), default=None)
     if error is not None:
         place = ".".join(map(str, error.absolute_path)) or "the record"
         raise UserError(f"{where}: {place} breaks the record schema: {_one_line(error.message)}.")
-    _check_primary(record, where)
+    _check_metrics(record, where)
+    return record
 
 
-def _check_primary(record: dict[str, Any], where: str) -> None:
-    """A finished record names exactly one primary metric; JSON Schema cannot count that."""
+def _check_metrics(record: dict[str, Any], where: str) -> None:
+    """What JSON Schema cannot say: a finished record has one primary metric, and an interval has two ordered ends."""
     primary = [name for name, metric in record["metrics"].items() if metric["primary"]]
     if record["status"] == "ok" and len(primary) != 1:
         raise UserError(f"{where}: {len(primary)} primary metrics ({', '.join(primary) or 'none'}); name exactly one.")
+    for name, metric in record["metrics"].items():
+        if ("low" in metric) != ("high" in metric) or metric.get("low", 0) > metric.get("high", 0):
+            raise UserError(f"{where}: the interval of {name} needs low and high, low not above high; it has "
+                            f"{metric.get('low')} and {metric.get('high')}.")
 
 
 def _finite(text: str) -> float:

@@ -31,6 +31,7 @@ def meta_of(method="mae", captions=None):
     return {
         "method": method, "captions": captions, "encoder": {"name": "vit_tiny_patch16_224", "kwargs": {"depth": 4}},
         "sha256": {"encoder.safetensors": "ab" * 32}, "updates": 1500, "samples_seen": 96000, "parent": None,
+        "data": {"name": "scenes", "samples": 64000},
         "cost": {"wall_s": 200.5, "samples_per_s": 480.0, "peak_memory_mib": 700.0, "hardware": None},
     }  # fmt: skip
 
@@ -81,7 +82,8 @@ def test_a_whole_record_passes_the_strict_writer(task, tmp_path):
     assert record["protocol"] == f"scenes-{task.replace('_', '-')}-tiny-v1" and record["seed"] == 2
     assert (record["method_name"], record["captions"], record["reference_kind"]) == ("MaskCLIP", "noisy", None)
     assert record["checkpoint"] == {"sha256": "ab" * 32, "encoder": meta_of()["encoder"]}
-    assert record["budget"] == {"pretrain_updates": 1500, "pretrain_samples": 96000}
+    assert record["budget"] == {"pretrain_updates": 1500, "pretrain_samples": 96000,
+                                "pretrain_data": {"name": "scenes", "samples": 64000}}  # fmt: skip
     assert record["config_hash"] == cfg.config_hash and len(record["samples"]) == 1
     assert record["settings"] == {"lr": cfg.optim_wrapper.optimizer.lr, "layer_decay": 0.65, "train_images": 128,
                                   "iterations": cfg.train_cfg.max_iters, "batch_size": 8}  # fmt: skip

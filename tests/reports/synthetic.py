@@ -38,7 +38,7 @@ def record(task="upernet", method="maskclip", seed=0, **changes):
               for lr in grid["lr"] for decay in grid["layer_decay"]]
     floor = method == "random"
     result = {
-        "schema": "densebench/result", "version": 1, "status": "ok", "error": None, "task": task,
+        "schema": "densebench/result", "version": 2, "status": "ok", "error": None, "task": task,
         "protocol": f"scenes-{task}-tiny-v1", "dataset": "scenes", "split": "test", "scale": "tiny", "role": "final",
         "method": method, "method_name": name, "captions": captions, "reference": kind is not None,
         "reference_kind": kind, "head": HEADS[task], "seed": seed,

@@ -7,6 +7,7 @@ import pytest
 from synthetic import failed, metric, record
 
 from engine.errors import UserError
+from reports.migrations import STEPS, VERSION
 from reports.records import read_record, scan, write_record
 
 
@@ -54,8 +55,8 @@ BROKEN = [
     ({"metrics": {"mIoU": metric(1, "%", primary=True), "aAcc": metric(1, "%", primary=True)}}, "2 primary"),
     ({"samples": [{"image": "../a.png", "truth": "b.png", "prediction": "c.png"}]}, "samples"),
     ({"samples": [{"image": "/a.png", "truth": "b.png", "prediction": "c.png"}]}, "samples"),
-    ({"task": "retrieval"}, "task"), ({"method": "../mae"}, "method"), ({"version": 2}, "version 2"),
-    ({"version": True}, "version True"), ({"schema": "densebench/checkpoint"}, "densebench/checkpoint"),
+    ({"task": "poetry"}, "task"), ({"method": "../mae"}, "method"), ({"version": 3}, "version"),
+    ({"version": True}, "version"), ({"schema": "densebench/checkpoint"}, "densebench/checkpoint"),
 ]
 
 
@@ -69,6 +70,48 @@ def test_reader_and_writer_refuse_in_one_line(tmp_path, changes, word):
     for caught in (written, read):
         message = str(caught.value)
         assert word in message and "result.json" in message and "\n" not in message
+
+
+@pytest.mark.parametrize(("task", "names", "word"), [
+    ("zero_shot", ("top1", "colour_top1"), None), ("zero_shot", ("mean_per_class",), None),
+    ("zero_shot", ("colour_top1",), "metrics"), ("knn", ("top1", "mean_per_class"), None), ("knn", ("mIoU",), "top1"),
+    ("linear_probe", ("top1",), None), ("attentive_probe", ("top1",), None), ("finetune", ("top1",), None),
+    ("retrieval", ("image_to_text_R1", "text_to_image_R1", "text_to_image_R10"), None),
+    ("retrieval", ("image_to_text_R1",), "text_to_image_R1"), ("cascade_mask_rcnn", ("box_AP", "mask_AP"), None),
+    ("cascade_mask_rcnn", ("box_AP",), "mask_AP"),
+])
+def test_tasks_of_version_2(tmp_path, task, names, word):
+    interval = {"low": 0.5, "high": 2, "chance": 0.1}
+    metrics = {name: metric(1, "%", primary=name == names[0]) | interval for name in names}
+    entry = record() | {"task": task, "metrics": metrics, "settings": dict.fromkeys(record()["settings"])}
+    if word is None:
+        assert read_record(write_record(tmp_path, entry)) == entry
+        metrics[names[0]]["direction"] = "down"
+        word = "direction"
+    with pytest.raises(UserError, match=word):
+        write_record(tmp_path / "refused", entry)
+
+
+@pytest.mark.parametrize("ends", [{"low": 1.0}, {"high": 1.0}, {"low": 2.0, "high": 1.0}, {"low": "1", "high": 2}])
+def test_an_interval_has_two_ordered_ends(tmp_path, ends):
+    with pytest.raises(UserError, match="low"):
+        write_record(tmp_path, record(metrics={"mIoU": metric(1.5, "%", primary=True) | ends}))
+
+
+def test_version_1_is_migrated_on_read_and_never_written(tmp_path):
+    old = record(version=1)
+    path = raw(tmp_path / "old", json.dumps(old))
+    before = path.read_bytes()
+    assert read_record(path) == record() and path.read_bytes() == before
+    with pytest.raises(UserError, match="written as version 2"):
+        write_record(tmp_path / "new", old)
+    broken = raw(tmp_path / "broken", json.dumps(old | {"seed": -1}))
+    with pytest.raises(UserError, match="seed"):
+        read_record(broken)
+
+
+def test_every_version_but_the_current_one_has_a_step():
+    assert sorted(STEPS) == list(range(1, VERSION))
 
 
 def test_every_key_is_required(tmp_path):

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from backbones import build_encoder, save_checkpoint
 from engine.config import load_config
 from engine.files import sha256
-from reports.records import write_record
+from reports.records import VERSION, write_record
 from tools import schedule
 from tools.grid import Cell
 from tools.schedule import import_everything
@@ -141,7 +141,7 @@ def elsewhere(tmp_path) -> Path:
     """A working directory with the tools and configs, but without the runs and data of this checkout."""
     folder = tmp_path / "elsewhere"
     folder.mkdir()
-    for room in ("engine", "tools", "pretrain", "seg_configs", "det_configs", "depth"):
+    for room in ("engine", "tools", "pretrain", "recognition", "seg_configs", "det_configs", "depth"):
         (folder / room).symlink_to(ROOT / room)
     return folder
 
@@ -164,7 +164,7 @@ def leave_outcome(cell: Cell, value: float | None = 1.0) -> None:
     metrics = {name: {"value": value, "unit": "", "direction": direction, "primary": True},
                "aAcc": {"value": -100 * (value or 0), "unit": "", "direction": "up", "primary": False}}  # fmt: skip
     write_record(cell.folder, {
-        "schema": "densebench/result", "version": 1, "task": cell.task, "protocol": "p", "dataset": "d",
+        "schema": "densebench/result", "version": VERSION, "task": cell.task, "protocol": "p", "dataset": "d",
         "status": "failed" if value is None else "ok", "error": "why" if value is None else None,
         "metrics": {} if value is None else metrics, "split": "val" if cell.point else "test", "scale": cell.scale,
         "role": "trial" if cell.point else "final", "method": cell.method, "method_name": cell.method, "captions": None,
