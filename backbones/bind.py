@@ -37,7 +37,9 @@ def bind_encoder(
     * `feature_stride` of a depth head where None: the stride of the map that its `in_index` chooses.
     * `strides` of rpn_head's anchor generator where None: one per output of the neck; `featmap_strides` of the RoI
       extractors where None: the adapter's four.
-    * `mean` and `std` of data_preprocessor where None: the checkpoint's, times 255. Other stated numbers are refused.
+    * `mean` and `std` of data_preprocessor where None: the checkpoint's, times 255. Other stated numbers are refused,
+      unless `cfg.image_constants` is "recipe": then a published recipe's own numbers stand in their place.
+    * `cfg.refused_encoders` {"plain" or "hierarchical": what to do instead}: encoders that a recipe is not for.
 
     Args:
         cfg: Configuration of a task.
@@ -51,12 +53,19 @@ def bind_encoder(
         The checkpoint's meta data.
 
     Raises:
-        UserError: a missing or refused checkpoint, another adapter or other image constants stated in `cfg`.
+        UserError: a missing or refused checkpoint, an encoder that the recipe refuses, another adapter or other image
+            constants stated in `cfg`.
     """
     if not checkpoint_exists(checkpoint):
         raise UserError(missing_checkpoint_message(checkpoint, method, scale, seed))
     meta = read_checkpoint(checkpoint)
     facts = encoder_facts(**meta["encoder"])
+    kind = "plain" if facts.plain else "hierarchical"
+    if kind in cfg.get("refused_encoders", {}):
+        raise UserError(
+            f"{checkpoint} holds a {kind} encoder ({meta['encoder']['name']}), which this recipe is not for: "
+            f"{cfg.refused_encoders[kind]}"
+        )
     model = cfg.model
     _bind_backbone(model, str(checkpoint), facts, drop_path_rate)
     channels, strides = _levels(facts, model.backbone.get("pyramid", True))
@@ -132,6 +141,8 @@ def _bind_image_constants(cfg: Config, meta: dict[str, Any]) -> None:
             stated = preprocessor.get(key)
             if stated is None:
                 preprocessor[key] = wanted
+            elif cfg.get("image_constants") == "recipe":
+                continue
             elif len(stated) != 3 or not all(
                 math.isclose(a, b, abs_tol=0.01) for a, b in zip(stated, wanted, strict=True)
             ):

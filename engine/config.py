@@ -1,10 +1,10 @@
 """From a config file and the command line to the whole configuration of one run.
 
 Layers, each over the one before: `engine/runtime.py`; the config file with its bases; the scale overlay
-`<room>/_base_/scale_<scale>.py`, where a room has several heads that of the head, `<room>/_base_/<task>_<scale>.py`,
-and its row of the table `by_method`; the config's own `at_scale[<scale>]`; the data overlay; `--cfg-options`. Then the
-values that follow from others are filled in: seeds, folders, schedule ends, data folders. The result is dumped
-whole into the run's folder.
+`<room>/_base_/scale_<scale>.py` (paper-cae: `scale_paper_cae.py`), where a room has several heads that of the head,
+`<room>/_base_/<task>_<scale>.py`, and its row of the table `by_method`; the config's own `at_scale[<scale>]`; the data
+overlay; `--cfg-options`. Then the values that follow from others are filled in: seeds, folders, schedule ends, data
+folders. The result is dumped whole into the run's folder.
 """
 
 import difflib
@@ -59,6 +59,7 @@ def load_config(
     path = Path(path)
     cfg = read(RUNTIME)
     cfg.merge_from_dict(read(path).to_dict())
+    scale = scale.replace("_", "-")
     merge_scale(cfg, path, scale)
     if data is not None:
         overlay = read(Path(data)).to_dict()
@@ -66,11 +67,7 @@ def load_config(
             raise UserError(f"{data} has no `data = dict(...)` section: see README, 'Your own data'")
         cfg.data = overlay.pop("data")
         cfg.merge_from_dict(overlay)
-    if options:
-        try:
-            cfg.merge_from_dict(options)
-        except (TypeError, KeyError, IndexError) as error:
-            raise UserError(f"--cfg-options does not fit {path}: {error}") from error
+    merge_options(cfg, options, path)
     if cfg.state_interval % cfg.progress_interval:
         raise UserError(
             f"state_interval {cfg.state_interval} is no multiple of progress_interval {cfg.progress_interval}: choose "
@@ -78,21 +75,15 @@ def load_config(
         )
     cfg.scale, cfg.seed, cfg.launcher, cfg.resume = scale, seed, launcher, resume
     cfg.setdefault("role", "final")
-    embedded = cfg.data.name == "scenes"
-    if work_dir is None:
-        # The folder is named after data that an overlay brought; a scale's own data need no name.
-        place = scale if embedded or data is None else f"{scale}-{cfg.data.name}"
-        departures = {"options": options, "amp": amp, "checkpoint": checkpoint}
-        # A run that departs from the method's own settings must not be taken for the study's cell.
-        own = f"-{digest(departures)[:8]}" if any(departures.values()) else ""
-        work_dir = f"runs/{place}/{cfg.task}/{cfg.method}/seed{seed}{own}"
-    cfg.work_dir = str(work_dir)
+    cfg.work_dir = str(work_dir or run_folder(cfg, data, {"options": options, "amp": amp, "checkpoint": checkpoint}))
     cfg.run_name = f"{cfg.task} {cfg.method} seed {seed}"
     # The encoder to fine-tune; in pretraining, the parent of a second stage.
     source = cfg.get("parent") if cfg.task == "pretrain" else cfg.method
     if source or checkpoint:
         cfg.checkpoint_of_method = checkpoint is None
-        cfg.checkpoint = checkpoint or f"runs/{scale}/pretrain/{source}/seed{seed}/checkpoint"
+        # A second form of a published protocol fine-tunes the same encoders as the first.
+        pretrained = cfg.get("pretrain_scale", scale)
+        cfg.checkpoint = checkpoint or f"runs/{pretrained}/pretrain/{source}/seed{seed}/checkpoint"
     if cfg.task != "pretrain":
         cfg.protocol = f"{cfg.data.name}-{cfg.task.replace('_', '-')}-{scale}-v1"
     cfg.optim_wrapper.type = "SteadyOptimWrapper"
@@ -122,22 +113,41 @@ def read(path: Path) -> Config:
 def merge_scale(cfg: Config, path: Path, scale: str) -> None:
     """Merge the overlays of `scale`, the method's row of the table `by_method` that they may hold, then what the config
     itself says for that scale: a dict, or why it has none."""
-    overlay = path.parent / "_base_" / f"scale_{scale}.py"
-    if not overlay.is_file():
-        known = sorted(p.stem.removeprefix("scale_") for p in overlay.parent.glob("scale_*.py"))
+    room, suffix = path.parent / "_base_", scale.replace("-", "_")
+    at_scale = cfg.pop("at_scale", {})
+    if not (room / f"scale_{suffix}.py").is_file():
+        known = sorted(p.stem.removeprefix("scale_").replace("_", "-") for p in room.glob("scale_*.py"))
         raise UserError(f"{path} has no scale {scale!r}: choose one of {', '.join(known) or '(none)'}")
-    cfg.merge_from_dict(read(overlay).to_dict())
-    of_head = overlay.with_name(f"{cfg.get('task')}_{scale}.py")
+    if isinstance(at_scale.get(scale), str):
+        raise UserError(f"{path} has no scale {scale!r}: {at_scale[scale]}")
+    cfg.merge_from_dict(read(room / f"scale_{suffix}.py").to_dict())
+    of_head = room / f"{cfg.get('task')}_{suffix}.py"
     if of_head.is_file():
         cfg.merge_from_dict(read(of_head).to_dict())
     by_method = cfg.pop("by_method", {})
     if cfg.get("method") in by_method:
         cfg.merge_from_dict(by_method[cfg.method].to_dict())
-    at_scale = cfg.pop("at_scale", {})
-    if isinstance(at_scale.get(scale), str):
-        raise UserError(f"{path} has no scale {scale!r}: {at_scale[scale]}")
     if scale in at_scale:
         cfg.merge_from_dict(at_scale[scale].to_dict())
+
+
+def merge_options(cfg: Config, options: dict[str, Any] | None, path: Path) -> None:
+    """Merge the dotted keys of `--cfg-options`."""
+    try:
+        cfg.merge_from_dict(options or {})
+    except (TypeError, KeyError, IndexError) as error:
+        raise UserError(f"--cfg-options does not fit {path}: {error}") from error
+
+
+def run_folder(cfg: Config, data: str | None, departures: dict[str, Any]) -> str:
+    """The run's folder below runs/: named after data that an overlay brought; a scale's own data need no name.
+
+    A run that departs from the method's own settings must not be taken for the study's cell: its name gets a hash of
+    the departures, where there are any.
+    """
+    place = cfg.scale if cfg.data.name == "scenes" or data is None else f"{cfg.scale}-{cfg.data.name}"
+    own = f"-{digest(departures)[:8]}" if any(departures.values()) else ""
+    return f"runs/{place}/{cfg.task}/{cfg.method}/seed{cfg.seed}{own}"
 
 
 def share_batch(cfg: Config) -> None:

@@ -1,4 +1,4 @@
-"""Mask R-CNN at scale "paper": whole configs, the schedule's steps, and a training step of the full heads."""
+"""Detection at the paper scales: whole configs, the published numbers, and a step of each recipe on COCO's layout."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.dataset import pseudo_collate
-from mmengine.registry import DATASETS, PARAM_SCHEDULERS, DefaultScope
+from mmengine.registry import DATASETS, OPTIM_WRAPPER_CONSTRUCTORS, PARAM_SCHEDULERS, DefaultScope
 from PIL import Image
 
 from backbones import bind_encoder, build_encoder, save_checkpoint
@@ -17,67 +17,207 @@ from engine.errors import UserError
 from tests.backbones.conftest import meta_of
 
 METHODS = sorted(path.stem for path in Path("pretrain/configs").glob("*.py"))
-SMALL = {"name": "vit_base_patch16_224", "kwargs": {"embed_dim": 24, "num_heads": 2}}
+SMALL = {"name": "vit_base_patch16_224", "kwargs": {"embed_dim": 24, "num_heads": 2}}  # all of ViT-B's twelve blocks
+LIGHT = {"name": "resnet10t", "kwargs": {}}
+BATCH = {"paper": 16, "paper-cae": 32, "paper-mobile": 16}
+EPOCH = {16: 7330, 32: 3665}  # iterations: 117 266 images by batches of 16 and 32, rounded up
+FORMS = {  # scale -> rate, weight decay, layer decay, drop-path, epochs after which the rate falls
+    "paper": (1e-4, 0.05, 0.75, 0.2, (8, 11)),
+    "paper-cae": (3e-4, 0.05, 0.75, 0.2, (9, 11)),
+    "paper-mobile": (2e-4, 1e-4, 1.0, 0.0, (8, 11)),
+}
+
+
+def whole(scale, method="mae", **options):
+    return load_config(f"det_configs/mask_rcnn_{method}.py", scale=scale, options=options)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_config_loads(method):
-    cfg = load_config(f"det_configs/mask_rcnn_{method}.py", scale="paper")
+    cfg = whole("paper", method)
     assert cfg.protocol == "coco-mask-rcnn-paper-v1"
     assert cfg.checkpoint == f"runs/paper/pretrain/{method}/seed0/checkpoint"
-    assert cfg.train_dataloader.batch_size == 16 and cfg.train_cfg.max_iters == 12 * 7330
     heads = cfg.model.roi_head
     assert heads.bbox_head.num_classes == heads.mask_head.num_classes == len(set(cfg.data.classes)) == 80
     assert cfg.test_evaluator.ann_file == "data/coco/annotations/instances_val2017.json"
     assert cfg.train_dataloader.dataset.dataset.data_prefix.img == "train2017"
 
 
-def test_the_rate_warms_up_and_steps_after_epochs_8_and_11():
-    cfg = load_config("det_configs/mask_rcnn_mae.py", scale="paper")
-    rate = cfg.optim_wrapper.optimizer.lr
-    optimizer = torch.optim.AdamW(torch.nn.Linear(2, 2).parameters(), lr=rate)
+@pytest.mark.parametrize("scale", FORMS)
+def test_the_numbers_of_each_form(scale):
+    cfg = whole(scale)
+    batch, (rate, decay, layers, drop, _) = BATCH[scale], FORMS[scale]
+    assert cfg.protocol == f"coco-mask-rcnn-{scale}-v1", "each form has a protocol id of its own"
+    assert cfg.work_dir == f"runs/{scale}/mask_rcnn/mae/seed0"
+    assert cfg.checkpoint == "runs/paper/pretrain/mae/seed0/checkpoint", "all forms fine-tune the same encoders"
+    assert cfg.train_dataloader.batch_size == batch and cfg.train_cfg.max_iters == 12 * EPOCH[batch]
+    assert EPOCH[batch] == -(-117_266 // batch)
+    assert cfg.optim_wrapper.optimizer.lr == rate and cfg.optim_wrapper.optimizer.weight_decay == decay
+    assert cfg.optim_wrapper.paramwise_cfg.layer_decay == layers and cfg.optim_wrapper.clip_grad is None
+    assert cfg.drop_path_rate == drop and cfg.sync_bn == "torch" and "by_method" not in cfg
+    test = next(t for t in cfg.test_dataloader.dataset.pipeline if t.type == "Resize")
+    assert test.scale == (1333, 800)
+    head = cfg.model.roi_head.bbox_head
+    assert (head.fc_out_channels, head.num_classes, head.roi_feat_size) == (1024, 80, 7)
+    if scale == "paper-cae":
+        assert head.type == "Shared4Conv1FCBBoxHead" and head.conv_out_channels == 256 and head.norm_cfg.type == "BN"
+        assert head.reg_decoded_bbox and head.loss_bbox == dict(type="GIoULoss", loss_weight=10.0)
+        choice = next(t for t in cfg.train_dataloader.dataset.dataset.pipeline if t.type == "RandomChoice")
+        (plain,), (first, crop, second) = choice.transforms
+        sizes = [(s, 1333) for s in (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)]
+        assert plain.scales == second.scales == sizes and first.scales == [(400, 1333), (500, 1333), (600, 1333)]
+        assert crop.crop_type == "absolute_range" and crop.crop_size == (384, 600)
+    else:
+        assert head.type == "Shared2FCBBoxHead" and head.loss_bbox.type == "L1Loss"
+        train = next(t for t in cfg.train_dataloader.dataset.dataset.pipeline if t.type == "Resize")
+        assert train.scale == (1333, 800)
+
+
+@pytest.mark.parametrize("name", ["paper-cae", "paper_cae"])
+def test_a_form_is_found_by_its_name_with_either_dash(name):
+    assert whole(name).scale == "paper-cae"
+    with pytest.raises(UserError, match="choose one of paper, paper-cae, paper-mobile, study, tiny"):
+        whole("paper-coe")
+
+
+def rates_at(cfg, wanted):
+    """The learning rates of chosen iterations. Beyond the warm-up only milestones change the rate: it jumps there."""
+    optimizer = torch.optim.AdamW(torch.nn.Linear(2, 2).parameters(), lr=cfg.optim_wrapper.optimizer.lr)
     schedulers = [PARAM_SCHEDULERS.build(s, default_args={"optimizer": optimizer}) for s in cfg.param_scheduler]
-    expected = {0: 1e-3, 250: 1e-3 + 0.999 / 2, 500: 1, 8 * 7330 - 1: 1, 8 * 7330: 0.1, 11 * 7330: 0.01}
-    for it in range(max(expected) + 1):
-        if it in expected:
-            assert optimizer.param_groups[0]["lr"] == pytest.approx(rate * expected[it]), it
-        for scheduler in schedulers:
-            scheduler.step()
+    found, it = {}, 0
+    for target in sorted(wanted):
+        if target > 600:
+            it = target - 1
+            for scheduler in schedulers:
+                scheduler.last_step = it
+        while it < target:
+            for scheduler in schedulers:
+                scheduler.step()
+            it += 1
+        found[target] = optimizer.param_groups[0]["lr"] / cfg.optim_wrapper.optimizer.lr
+    return found
 
 
-def test_a_step_of_the_full_heads(tmp_path):
+@pytest.mark.parametrize("scale", FORMS)
+def test_the_rate_warms_up_and_steps_after_its_epochs(scale):
+    cfg = whole(scale)
+    first, second = (epochs * EPOCH[BATCH[scale]] for epochs in FORMS[scale][-1])
+    assert cfg.param_scheduler[1].milestones == [first, second] and cfg.param_scheduler[0].end == 501
+    expected = {0: 1e-3, 250: 1e-3 + 0.999 / 2, 500: 1, 550: 1, first - 1: 1, first: 0.1, second - 1: 0.1, second: 0.01}
+    assert rates_at(cfg, expected) == pytest.approx(expected)
+
+
+@pytest.fixture
+def coco(tmp_path):
+    """Two training images and one validation image in COCO's layout."""
     rng = np.random.default_rng(0)
-    cfg = load_config("det_configs/mask_rcnn_mae.py", scale="paper", checkpoint=str(tmp_path / "encoder"),
-                      options={"data.root": str(tmp_path), "model.train_cfg.rpn_proposal.max_per_img": 50})  # fmt: skip
-    (tmp_path / "annotations").mkdir()
-    (tmp_path / "train2017").mkdir()
-    Image.fromarray(rng.integers(0, 256, (96, 128, 3), dtype=np.uint8)).save(tmp_path / "train2017/1.jpg")
-    corners = [10, 10, 70, 10, 70, 60, 10, 60]
-    content = {
-        "images": [dict(id=1, file_name="1.jpg", height=96, width=128)],
-        "categories": [dict(id=k + 1, name=name) for k, name in enumerate(cfg.data.classes)],
-        "annotations": [dict(id=1, image_id=1, category_id=18, bbox=[10, 10, 60, 50], area=3000, iscrowd=0,
-                             segmentation=[corners])],
-    }  # fmt: skip
-    (tmp_path / "annotations/instances_train2017.json").write_text(json.dumps(content))
-    save_checkpoint(tmp_path / "encoder", build_encoder(**SMALL), meta_of(SMALL))
-    bind_encoder(cfg, tmp_path / "encoder", cfg.drop_path_rate)
-    settings = cfg.train_dataloader.dataset.dataset
-    assert next(t for t in settings.pipeline if t.type == "Resize").scale == (1333, 800)
-    next(t for t in settings.pipeline if t.type == "Resize").scale = (128, 96)
+    classes = whole("paper").data.classes
+    (tmp_path / "coco/annotations").mkdir(parents=True)
+    for split, count in (("train2017", 2), ("val2017", 1)):
+        (tmp_path / "coco" / split).mkdir()
+        content = {"categories": [dict(id=k + 1, name=name) for k, name in enumerate(classes)],
+                   "images": [], "annotations": []}  # fmt: skip
+        for k in range(1, count + 1):
+            Image.fromarray(rng.integers(0, 256, (96, 128, 3), dtype=np.uint8)).save(tmp_path / f"coco/{split}/{k}.jpg")
+            content["images"].append(dict(id=k, file_name=f"{k}.jpg", height=96, width=128))
+            content["annotations"].append(
+                dict(id=k, image_id=k, category_id=18, bbox=[10, 10, 60, 50], area=3000, iscrowd=0,
+                     segmentation=[[10, 10, 70, 10, 70, 60, 10, 60]])
+            )  # fmt: skip
+        (tmp_path / f"coco/annotations/instances_{split}.json").write_text(json.dumps(content))
+    return tmp_path / "coco"
+
+
+def shrink(node, factor):
+    """Divide every size of image by `factor`, wherever it stands in a pipeline."""
+    for step in node:
+        if isinstance(step, list):
+            shrink(step, factor)
+            continue
+        shrink(step.get("transforms", []), factor)
+        for key in {"scale", "crop_size"} & set(step):
+            step[key] = tuple(side // factor for side in step[key])
+        if "scales" in step:
+            step.scales = [tuple(side // factor for side in scale) for scale in step.scales]
+
+
+def built(config, scale, encoder, folder, root):
+    """Configuration and model of the whole recipe, with images an eighth as large and few proposals."""
+    torch.manual_seed(0)
+    save_checkpoint(folder, build_encoder(**encoder), meta_of(encoder))
+    cfg = load_config(config, scale=scale, checkpoint=str(folder), options={"data.root": str(root)})
+    bind_encoder(cfg, folder, cfg.drop_path_rate)
+    for loader in (cfg.train_dataloader.dataset.dataset, cfg.test_dataloader.dataset):
+        shrink(loader.pipeline, 8)
+    settings = cfg.model.train_cfg
+    for stage in settings.rcnn if isinstance(settings.rcnn, list) else [settings.rcnn]:
+        assert stage.sampler.num == 512
+        stage.sampler.num = 16
+    settings.rpn_proposal.max_per_img = cfg.model.test_cfg.rpn.max_per_img = 30
+    cfg.model.test_cfg.rcnn.score_thr = 0.0
     with DefaultScope.overwrite_default_scope("mmdet"):
         model = MODELS.build(cfg.model)
-        train = DATASETS.build(cfg.train_dataloader.dataset)
-    batch = model.data_preprocessor(pseudo_collate([train[0]]), True)
+        model.init_weights()
+        data = [DATASETS.build(loader.dataset) for loader in (cfg.train_dataloader, cfg.test_dataloader)]
+    return cfg, model, *data
+
+
+def step_and_test(model, train, test):
+    """A training step on every training image, and the instances found on the first test image."""
+    batch = model.data_preprocessor(pseudo_collate([train[k] for k in range(len(train))]), True)
     losses = model(**batch, mode="loss")
     total = sum(sum(v) if isinstance(v, list) else v for k, v in losses.items() if "loss" in k)
     total.backward()
-    assert total.isfinite() and {"loss_rpn_cls", "loss_bbox", "loss_mask"} <= set(losses)
+    assert total.isfinite()
+    assert not [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    model.eval()
+    (out,) = model.test_step(pseudo_collate([test[0]]))
+    assert out.pred_instances.masks.shape[1:] == out.ori_shape == (96, 128)
+    assert 0 < len(out.pred_instances) <= 100 and int(out.pred_instances.labels.max()) < 80
+    return set(losses)
+
+
+def groups_of(cfg, model):
+    """Parameter id -> (share of the full rate, weight decay)."""
+    wrapper = {k: v for k, v in cfg.optim_wrapper.items() if k not in ("constructor", "paramwise_cfg")}
+    recipe = dict(type=cfg.optim_wrapper.constructor, optim_wrapper_cfg=wrapper)
+    made = OPTIM_WRAPPER_CONSTRUCTORS.build({**recipe, "paramwise_cfg": cfg.optim_wrapper.paramwise_cfg})(model)
+    return {id(p): (g["lr"] / cfg.optim_wrapper.optimizer.lr, g["weight_decay"])
+            for g in made.optimizer.param_groups for p in g["params"]}  # fmt: skip
+
+
+@pytest.mark.parametrize("scale, encoder", [("paper", SMALL), ("paper-cae", SMALL), ("paper-mobile", LIGHT)])
+def test_a_step_and_a_test_image(scale, encoder, tmp_path, coco):
+    cfg, model, train, test = built("det_configs/mask_rcnn_mae.py", scale, encoder, tmp_path / "encoder", coco)
+    drops = {m.drop_prob for m in model.backbone.modules() if type(m).__name__ == "DropPath"}
+    assert max(drops, default=0.0) == pytest.approx(FORMS[scale][3])
+    assert {"loss_rpn_cls", "loss_bbox", "loss_mask"} <= step_and_test(model, train, test)
     assert model.rpn_head.anchor_generator.base_sizes == [4, 8, 16, 32, 64]
     assert model.roi_head.mask_head.num_convs == 4
+    assert len(getattr(model.roi_head.bbox_head, "shared_convs", ())) == (4 if scale == "paper-cae" else 0)
+    _, decay, layers, _, _ = FORMS[scale]
+    of = groups_of(cfg, model)
+    assert of[id(model.roi_head.bbox_head.fc_cls.weight)] == (1.0, decay)
+    assert of[id(model.roi_head.bbox_head.fc_cls.bias)] == (1.0, 0.0)
+    if scale == "paper-mobile":
+        assert {share for share, _ in of.values()} == {1.0}, "every stage trains at the full rate"
+    else:
+        patches = model.backbone.encoder.patch_embed.proj.weight
+        assert of[id(patches)] == (pytest.approx(layers**13), decay)
+        assert of[id(model.backbone.encoder.blocks[11].mlp.fc1.weight)] == (pytest.approx(layers), decay)
+
+
+@pytest.mark.parametrize(
+    "scale, encoder, hint",
+    [("paper", LIGHT, "--scale paper-mobile"), ("paper-mobile", SMALL, "--scale paper or --scale paper-cae")],
+)
+def test_the_other_kind_of_encoder_is_sent_to_its_own_recipe(scale, encoder, hint, tmp_path):
+    save_checkpoint(tmp_path / "encoder", build_encoder(**encoder), meta_of(encoder))
+    with pytest.raises(UserError, match=f"encoder .{encoder['name']}., which this recipe is not for: use {hint}"):
+        bind_encoder(whole(scale), tmp_path / "encoder")
 
 
 def test_missing_data_is_one_sentence(tmp_path):
-    cfg = load_config("det_configs/mask_rcnn_mae.py", scale="paper", options={"data.root": str(tmp_path)})
+    cfg = whole("paper", **{"data.root": str(tmp_path)})
     with DefaultScope.overwrite_default_scope("mmdet"), pytest.raises(UserError, match="there is no annotation file"):
         DATASETS.build(cfg.train_dataloader.dataset)
