@@ -109,10 +109,10 @@ def nyuv2(tmp_path):
     return tmp_path / "nyu"
 
 
-def bound(encoder, folder, **options):
+def bound(encoder, folder, scale="paper", **options):
     save_checkpoint(folder, build_encoder(**encoder), meta_of(encoder))
     options = {"model.decode_head.embed_dim": 4, **options}
-    cfg = load_config("depth/configs/mae.py", scale="paper", checkpoint=str(folder), options=options)
+    cfg = load_config("depth/configs/mae.py", scale=scale, checkpoint=str(folder), options=options)
     bind_encoder(cfg, folder, cfg.drop_path_rate)
     with DefaultScope.overwrite_default_scope("mmseg"):
         torch.manual_seed(0)
@@ -159,6 +159,32 @@ def test_a_step_and_a_test_image(nyuv2, tmp_path):
     by_hand = depth_errors(expected[0, 0, 45:471, 41:601].numpy().ravel(), truth.ravel())
     assert found["rmse"] == pytest.approx(by_hand["rmse"], rel=1e-5)
     assert found["rmse_pooled"] == pytest.approx(by_hand["rmse"], rel=1e-5)
+
+
+def test_the_published_form_only_scales_images_to_one(nyuv2, tmp_path):
+    """Scale paper-raw: a protocol id of its own, the same recipe, and inputs in [0, 1] whatever the encoder knew."""
+    plain, raw = (load_config("depth/configs/mae.py", scale=scale) for scale in ("paper", "paper-raw"))
+    assert raw.protocol == "nyuv2-depth-paper-raw-v1" and raw.checkpoint == plain.checkpoint
+    assert raw.work_dir == "runs/paper-raw/depth/mae/seed0"
+    differs = {key for key in {*plain, *raw} if plain.get(key) != raw.get(key)}
+    assert differs == {"image_constants", "model", "pretrain_scale", "protocol", "scale", "work_dir", "config_hash"}
+    raw.model.data_preprocessor.update(mean=None, std=None)
+    assert raw.model == plain.model
+
+    cfg, model = bound(SMALL, tmp_path / "encoder", scale="paper-raw", **{"data.root": str(nyuv2)})
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        test, train = (DATASETS.build(loader.dataset) for loader in (cfg.test_dataloader, cfg.train_dataloader))
+    image = torch.from_numpy(np.array(Image.open(nyuv2 / "images/test/room/0.jpg"))).permute(2, 0, 1)  # RGB
+    found = model.data_preprocessor(pseudo_collate([test[0]]), False)["inputs"]
+    torch.testing.assert_close(found[0], image / 255, atol=2.5 / 255, rtol=0)  # two decoders of JPEG
+    _, own = bound(SMALL, tmp_path / "own", **{"data.root": str(nyuv2)})
+    known = own.data_preprocessor(pseudo_collate([test[0]]), False)["inputs"]
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in ([0.5, 0.4, 0.3], [0.2, 0.25, 0.3]))
+    torch.testing.assert_close(known[0], (found[0] - mean) / std)
+    batch = model.data_preprocessor(pseudo_collate([train[0], train[1]]), True)
+    loss = model(**batch, mode="loss")["decode.loss_silog"]
+    loss.backward()
+    assert loss.isfinite()
 
 
 def test_missing_data_is_one_sentence(tmp_path):
