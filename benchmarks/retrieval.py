@@ -1,0 +1,83 @@
+"""Retrieval at a size that no matrix of similarities fits: time and memory beside a plain blocked product.
+
+COMMAND   python benchmarks/retrieval.py
+COST      a quarter of an hour on two cores (100,000 images and texts, 512 dimensions, both directions)
+EXPECTED  peak memory below 2 GiB, of which the embeddings take 0.4; time near that of the plain product
+
+Both work on the same random unit vectors, each in a process of its own. The plain one multiplies blocks of the same
+size and asks torch for the ten nearest, which says less: no rank beyond the tenth, and ties in no stated order.
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import compat  # noqa: E402, F401, I001
+import torch  # noqa: E402
+from torch import Tensor  # noqa: E402
+
+from recognition.retrieval import BYTES, MEMORY, both_directions  # noqa: E402
+
+NEAREST = 10
+
+
+def embeddings(items: int, width: int) -> tuple[Tensor, Tensor]:
+    """Unit vectors [N, E] of images, and of texts that lean towards their images."""
+    generator = torch.Generator().manual_seed(0)
+    images, texts = (torch.randn(items, width, generator=generator) for _ in range(2))
+    texts.add_(images, alpha=0.15)
+    return images.div_(images.norm(dim=1, keepdim=True)), texts.div_(texts.norm(dim=1, keepdim=True))
+
+
+def ours(images: Tensor, texts: Tensor) -> float:
+    """R@10 from image to text by the suite."""
+    to_text, _ = both_directions(images, texts, range(len(images)))
+    return float((to_text < NEAREST).float().mean())
+
+
+def plain(images: Tensor, texts: Tensor) -> float:
+    """R@10 from image to text by torch's product and topk, in blocks; the other direction is computed too."""
+    step = max(1, MEMORY // (BYTES * len(texts)))
+    shares = []
+    for queries, gallery in ((images, texts), (texts, images)):
+        nearest = [(block @ gallery.T).topk(NEAREST, dim=1).indices for block in queries.split(step)]
+        hit = torch.cat(nearest) == torch.arange(len(queries))[:, None]
+        shares.append(float(hit.any(dim=1).float().mean()))
+    return shares[0]
+
+
+WAYS = {"suite": ours, "plain": plain}
+
+
+def main() -> None:
+    """Run each way in a process of its own and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--items", type=int, default=100_000, help="images, and as many texts (default %(default)s)")
+    parser.add_argument("--width", type=int, default=512, help="dimensions of an embedding (default %(default)s)")
+    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)  # what the parent asks its child to run
+    args = parser.parse_args()
+    if args.way:
+        images, texts = embeddings(args.items, args.width)
+        start = time.perf_counter()
+        share = WAYS[args.way](images, texts)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # Linux counts KiB
+        print(f"{time.perf_counter() - start:.1f} {peak:.2f} {100 * share:.2f}")
+        return
+    print(f"{args.items:,} images x {args.items:,} texts, {args.width} dimensions, {torch.get_num_threads()} threads\n")
+    print("| way | seconds | ratio | peak memory, GiB | R@10, % |\n|---|---:|---:|---:|---:|")
+    first = None
+    for way in WAYS:
+        command = [sys.executable, __file__, "--items", str(args.items), "--width", str(args.width), "--way", way]
+        print(f"{way} ...", file=sys.stderr, flush=True)
+        seconds, peak, share = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+        first = first or float(seconds)
+        print(f"| {way} | {seconds} | {float(seconds) / first:.2f} | {peak} | {share} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
