@@ -8,12 +8,13 @@ import pytest
 import torch
 from open_clip.model import CustomTextCLIP
 from safetensors.torch import save_file
+from torch.nn import functional
 from torch.testing import assert_close
 
 from backbones import load_encoder, load_text_state
 from backbones.convert import convert_source, formats
 from engine.errors import UserError
-from tests.backbones.clip_models import HEADS, TEXT, VISION, converted_from, model_of, same, sentences
+from tests.backbones.clip_models import HEADS, TEXT, VISION, converted_from, features, model_of, same, sentences
 from tools.convert import main as convert_main
 
 
@@ -47,6 +48,32 @@ def test_open_clip_at_the_root(quick_gelu):
     for differs in ("encoder", "text"):  # the wrong activation is seen in either tower
         with pytest.raises(AssertionError, match="not close"):
             same(model, dataclasses.replace(right, **{differs: getattr(wrong, differs)}))
+
+
+@torch.no_grad()
+def test_another_size_resizes_positions_by_the_one_policy():
+    """A 6 x 4 grid from one of 4 x 4: bicubic with antialiasing, the class token's position as it is."""
+    model = model_of()
+    converted = converted_from(model.state_dict(), "open_clip", quick_gelu=True, **HEADS)
+    image, tokens = torch.randn(2, 3, 48, 32), sentences()
+    table = model.visual.positional_embedding  # [1 + 16, C]
+    grid = table[1:].T.reshape(1, -1, 4, 4)
+    grid = functional.interpolate(grid, (6, 4), mode="bicubic", antialias=True, align_corners=False)  # [1, C, 6, 4]
+    model.visual.positional_embedding = torch.nn.Parameter(torch.cat([table[:1], grid.flatten(2)[0].T]))
+    assert_close(features(converted, image, tokens)[0], model.encode_image(image), atol=1e-5, rtol=1e-5)
+
+
+def test_every_tensor_of_the_towers_matters():
+    """So that the comparison above would fail if ln_pre, positions, a bias or a projection were lost."""
+    model = model_of()
+    converted = converted_from(model.state_dict(), "open_clip", quick_gelu=True, **HEADS)
+    for part in ("state", "text_state"):
+        tensors = getattr(converted, part)
+        for key, value in tensors.items():
+            # a norm that was never filled; anything else not there at all
+            lost = torch.ones_like(value) if "norm" in key and key.endswith("weight") else torch.zeros_like(value)
+            with pytest.raises(AssertionError, match="not close|not equal"):
+                same(model, dataclasses.replace(converted, **{part: {**tensors, key: lost}}))
 
 
 def test_open_clip_with_a_text_module_that_sees_everything():
