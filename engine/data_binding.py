@@ -24,6 +24,8 @@ from mmengine.config import Config, ConfigDict
 from engine.errors import UserError
 
 SPLITS = dict(train="train", val="val", test="test")
+DETECTION = ("mask_rcnn", "cascade_mask_rcnn")
+CLASSIFICATION = ("finetune", "linear_probe", "attentive_probe")
 
 
 def bind_data(cfg: Config) -> None:
@@ -37,7 +39,8 @@ def bind_data(cfg: Config) -> None:
         "upernet": {"seg": bind_segmentation},
         "semantic_fpn": {"seg": bind_segmentation},
         "depth": {"depth": bind_depth},
-        "mask_rcnn": {"coco": bind_detection},
+        **dict.fromkeys(DETECTION, {"coco": bind_detection}),
+        **dict.fromkeys(CLASSIFICATION, {"image_folder": bind_classification}),
         "pretrain": {"image_text": bind_pretraining, "image_folder": bind_pretraining, "dense": bind_pretraining},
     }
     if cfg.get("task") not in tasks:
@@ -130,10 +133,18 @@ def bind_pretraining(cfg: Config, data: ConfigDict) -> None:
         cfg.train_dataloader.dataset.captions = cfg.captions
 
 
+def bind_classification(cfg: Config, data: ConfigDict) -> None:
+    """A folder with a folder per class for each split: train, test, and val where there is one; see `loaders`."""
+    val = data.get("val", require(data, "test"))
+    cfg.train_dataloader.dataset.root = require(data, "train")
+    cfg.val_dataloader.dataset.root = val
+    cfg.test_dataloader.dataset.root = val if cfg.role == "trial" else data.test
+
+
 def bind_size(cfg: Config, data: ConfigDict) -> None:
     """Give every transform whose size is None the data set's (height, width); `scale` counts (width, height)."""
     height, width = require(data, "size")
-    if cfg.task != "mask_rcnn":
+    if cfg.task not in DETECTION:
         cfg.model.data_preprocessor.size = (height, width)
     for _, loader in loaders(cfg):
         for transform in loader.dataset.pipeline:

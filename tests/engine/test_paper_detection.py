@@ -1,24 +1,17 @@
 """Detection at the paper scales: whole configs, the published numbers, and a step of each recipe on COCO's layout."""
 
-import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from mmdet.registry import MODELS
-from mmengine.dataset import pseudo_collate
-from mmengine.registry import DATASETS, OPTIM_WRAPPER_CONSTRUCTORS, PARAM_SCHEDULERS, DefaultScope
-from PIL import Image
+from mmengine.registry import DATASETS, DefaultScope
 
 from backbones import bind_encoder, build_encoder, save_checkpoint
 from engine.config import load_config
 from engine.errors import UserError
 from tests.backbones.conftest import meta_of
+from tests.engine.detection_recipes import LIGHT, SMALL, built, groups_of, rates_at, step_and_test, write_coco
 
 METHODS = sorted(path.stem for path in Path("pretrain/configs").glob("*.py"))
-SMALL = {"name": "vit_base_patch16_224", "kwargs": {"embed_dim": 24, "num_heads": 2}}  # all of ViT-B's twelve blocks
-LIGHT = {"name": "resnet10t", "kwargs": {}}
 BATCH = {"paper": 16, "paper-cae": 32, "paper-mobile": 16}
 EPOCH = {16: 7330, 32: 3665}  # iterations: 117 266 images by batches of 16 and 32, rounded up
 FORMS = {  # scale -> rate, weight decay, layer decay, drop-path, epochs after which the rate falls
@@ -80,24 +73,6 @@ def test_a_form_is_found_by_its_name_with_either_dash(name):
         whole("paper-coe")
 
 
-def rates_at(cfg, wanted):
-    """The learning rates of chosen iterations. Beyond the warm-up only milestones change the rate: it jumps there."""
-    optimizer = torch.optim.AdamW(torch.nn.Linear(2, 2).parameters(), lr=cfg.optim_wrapper.optimizer.lr)
-    schedulers = [PARAM_SCHEDULERS.build(s, default_args={"optimizer": optimizer}) for s in cfg.param_scheduler]
-    found, it = {}, 0
-    for target in sorted(wanted):
-        if target > 600:
-            it = target - 1
-            for scheduler in schedulers:
-                scheduler.last_step = it
-        while it < target:
-            for scheduler in schedulers:
-                scheduler.step()
-            it += 1
-        found[target] = optimizer.param_groups[0]["lr"] / cfg.optim_wrapper.optimizer.lr
-    return found
-
-
 @pytest.mark.parametrize("scale", FORMS)
 def test_the_rate_warms_up_and_steps_after_its_epochs(scale):
     cfg = whole(scale)
@@ -107,87 +82,9 @@ def test_the_rate_warms_up_and_steps_after_its_epochs(scale):
     assert rates_at(cfg, expected) == pytest.approx(expected)
 
 
-@pytest.fixture
-def coco(tmp_path):
-    """Two training images and one validation image in COCO's layout."""
-    rng = np.random.default_rng(0)
-    classes = whole("paper").data.classes
-    (tmp_path / "coco/annotations").mkdir(parents=True)
-    for split, count in (("train2017", 2), ("val2017", 1)):
-        (tmp_path / "coco" / split).mkdir()
-        content = {"categories": [dict(id=k + 1, name=name) for k, name in enumerate(classes)],
-                   "images": [], "annotations": []}  # fmt: skip
-        for k in range(1, count + 1):
-            Image.fromarray(rng.integers(0, 256, (96, 128, 3), dtype=np.uint8)).save(tmp_path / f"coco/{split}/{k}.jpg")
-            content["images"].append(dict(id=k, file_name=f"{k}.jpg", height=96, width=128))
-            content["annotations"].append(
-                dict(id=k, image_id=k, category_id=18, bbox=[10, 10, 60, 50], area=3000, iscrowd=0,
-                     segmentation=[[10, 10, 70, 10, 70, 60, 10, 60]])
-            )  # fmt: skip
-        (tmp_path / f"coco/annotations/instances_{split}.json").write_text(json.dumps(content))
-    return tmp_path / "coco"
-
-
-def shrink(node, factor):
-    """Divide every size of image by `factor`, wherever it stands in a pipeline."""
-    for step in node:
-        if isinstance(step, list):
-            shrink(step, factor)
-            continue
-        shrink(step.get("transforms", []), factor)
-        for key in {"scale", "crop_size"} & set(step):
-            step[key] = tuple(side // factor for side in step[key])
-        if "scales" in step:
-            step.scales = [tuple(side // factor for side in scale) for scale in step.scales]
-
-
-def built(config, scale, encoder, folder, root):
-    """Configuration and model of the whole recipe, with images an eighth as large and few proposals."""
-    torch.manual_seed(0)
-    save_checkpoint(folder, build_encoder(**encoder), meta_of(encoder))
-    cfg = load_config(config, scale=scale, checkpoint=str(folder), options={"data.root": str(root)})
-    bind_encoder(cfg, folder, cfg.drop_path_rate)
-    for loader in (cfg.train_dataloader.dataset.dataset, cfg.test_dataloader.dataset):
-        shrink(loader.pipeline, 8)
-    settings = cfg.model.train_cfg
-    for stage in settings.rcnn if isinstance(settings.rcnn, list) else [settings.rcnn]:
-        assert stage.sampler.num == 512
-        stage.sampler.num = 16
-    settings.rpn_proposal.max_per_img = cfg.model.test_cfg.rpn.max_per_img = 30
-    cfg.model.test_cfg.rcnn.score_thr = 0.0
-    with DefaultScope.overwrite_default_scope("mmdet"):
-        model = MODELS.build(cfg.model)
-        model.init_weights()
-        data = [DATASETS.build(loader.dataset) for loader in (cfg.train_dataloader, cfg.test_dataloader)]
-    return cfg, model, *data
-
-
-def step_and_test(model, train, test):
-    """A training step on every training image, and the instances found on the first test image."""
-    batch = model.data_preprocessor(pseudo_collate([train[k] for k in range(len(train))]), True)
-    losses = model(**batch, mode="loss")
-    total = sum(sum(v) if isinstance(v, list) else v for k, v in losses.items() if "loss" in k)
-    total.backward()
-    assert total.isfinite()
-    assert not [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
-    model.eval()
-    (out,) = model.test_step(pseudo_collate([test[0]]))
-    assert out.pred_instances.masks.shape[1:] == out.ori_shape == (96, 128)
-    assert 0 < len(out.pred_instances) <= 100 and int(out.pred_instances.labels.max()) < 80
-    return set(losses)
-
-
-def groups_of(cfg, model):
-    """Parameter id -> (share of the full rate, weight decay)."""
-    wrapper = {k: v for k, v in cfg.optim_wrapper.items() if k not in ("constructor", "paramwise_cfg")}
-    recipe = dict(type=cfg.optim_wrapper.constructor, optim_wrapper_cfg=wrapper)
-    made = OPTIM_WRAPPER_CONSTRUCTORS.build({**recipe, "paramwise_cfg": cfg.optim_wrapper.paramwise_cfg})(model)
-    return {id(p): (g["lr"] / cfg.optim_wrapper.optimizer.lr, g["weight_decay"])
-            for g in made.optimizer.param_groups for p in g["params"]}  # fmt: skip
-
-
 @pytest.mark.parametrize("scale, encoder", [("paper", SMALL), ("paper-cae", SMALL), ("paper-mobile", LIGHT)])
-def test_a_step_and_a_test_image(scale, encoder, tmp_path, coco):
+def test_a_step_and_a_test_image(scale, encoder, tmp_path):
+    coco = write_coco(tmp_path / "coco")
     cfg, model, train, test = built("det_configs/mask_rcnn_mae.py", scale, encoder, tmp_path / "encoder", coco)
     drops = {m.drop_prob for m in model.backbone.modules() if type(m).__name__ == "DropPath"}
     assert max(drops, default=0.0) == pytest.approx(FORMS[scale][3])

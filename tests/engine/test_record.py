@@ -23,6 +23,7 @@ CONFIGS = {
     "upernet": ("seg_configs/upernet_{}.py", {"mIoU": 41.25, "mAcc": 50.0, "aAcc": 80.0}),
     "semantic_fpn": ("seg_configs/semantic_fpn_{}.py", {"mIoU": 41.25, "mAcc": 50.0, "aAcc": 80.0}),
     "mask_rcnn": ("det_configs/mask_rcnn_{}.py", {"coco/bbox_mAP": 0.123, "coco/segm_mAP": 0.1}),
+    "cascade_mask_rcnn": ("det_configs/cascade_mask_rcnn_{}.py", {"coco/bbox_mAP": 0.123, "coco/segm_mAP": 0.1}),
     "depth": ("depth/configs/{}.py", dict.fromkeys(("rmse", "abs_rel", "log10", "silog", "d1", "rmse_pooled"), 0.5)),
 }
 
