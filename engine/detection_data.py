@@ -1,7 +1,7 @@
 """COCO-format detection data with checks that name the fault."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,13 @@ def check_categories(path: Path, categories: Sequence[dict], classes: Sequence[s
 
 
 def check_annotations(path: Path, content: dict[str, Any]) -> None:
-    """Refuse an annotation without box or mask, given twice, or of a category or an image that the file lacks."""
+    """Refuse the first of `annotation_faults`."""
+    for _, sentence in annotation_faults(path, content):
+        raise UserError(sentence)
+
+
+def annotation_faults(path: Path, content: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """(what, sentence) of each annotation without box or mask, given twice, or of a category or image not listed."""
     categories = {category["id"] for category in content["categories"]}
     images = {image["id"] for image in content["images"]}
     seen = set()
@@ -78,15 +84,16 @@ def check_annotations(path: Path, content: dict[str, Any]) -> None:
         lacking = [key for key in NEEDED if annotation.get(key) in (None, [])]
         if lacking:
             name = annotation.get("id", f"number {place}")
-            raise UserError(f"{path}: annotation {name} has no {' and no '.join(lacking)}: complete or remove it")
+            sentence = f"{path}: annotation {name} has no {' and no '.join(lacking)}: complete or remove it"
+            yield "annotation that is not whole", sentence
+            continue
         name = f"{path}: annotation {annotation['id']}"
         if annotation["id"] in seen:
-            raise UserError(f"{name} occurs twice: give every annotation an id of its own")
+            yield "annotation given twice", f"{name} occurs twice: give every annotation an id of its own"
         seen.add(annotation["id"])
         if annotation["category_id"] not in categories:
-            raise UserError(
-                f"{name} has category id {annotation['category_id']}, known are {sorted(categories)}: correct it or "
-                "add the category"
-            )
+            sentence = f"{name} has category id {annotation['category_id']}, known are {sorted(categories)}: correct it"
+            yield "annotation of an unknown category", f"{sentence} or add the category"
         if annotation["image_id"] not in images:
-            raise UserError(f"{name} is of image id {annotation['image_id']}, which the file does not list: remove it")
+            sentence = f"{name} is of image id {annotation['image_id']}, which the file does not list: remove it"
+            yield "annotation of an unknown image", sentence

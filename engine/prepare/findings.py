@@ -1,0 +1,96 @@
+"""What a check found: counts, problems that forbid training, notes that do not; one screen of text."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+from tqdm import tqdm
+
+BATCH = 1024  # items that the threads are given at once: a data set may have millions
+FIRST = 3  # of each kind of problem, so many are named
+SUBSET = "count other than the published one"
+
+
+@dataclass
+class Findings:
+    """Filled by the checks of one data set.
+
+    Attributes:
+        problems, notes: what is wrong, in the singular ("label map of another size than its image") -> where, one
+            sentence for each case. A problem forbids training; a note does not.
+        lines: (heading, text) of the summary.
+        counts: split -> what -> number.
+        published: what `counts` should be by the data set's publisher, where there is one.
+        subset: whether other counts than those were accepted.
+        sample: files of which checksums are kept.
+    """
+
+    allow_subset: bool = False
+    problems: dict[str, list[str]] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)
+    lines: list[tuple[str, str]] = field(default_factory=list)
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    published: dict[str, dict[str, int]] = field(default_factory=dict)
+    subset: bool = False
+    sample: list[str] = field(default_factory=list)
+
+    def problem(self, what: str, where: str) -> None:
+        """Something that forbids training."""
+        self.problems.setdefault(what, []).append(where)
+
+    def note(self, what: str, where: str) -> None:
+        """Something to know that does not forbid training."""
+        self.notes.setdefault(what, []).append(where)
+
+    def count(self, split: str, what: str, number: int, published: int | None = None, hint: str = "") -> None:
+        """State how many there are; another number than the published one is a problem unless subsets are allowed.
+
+        Args:
+            split, what: of what ("train", "images").
+            number: found. published: by the publisher.
+            hint: what may explain a difference.
+        """
+        self.counts.setdefault(split, {})[what] = number
+        if published is None:
+            return
+        self.published.setdefault(split, {})[what] = published
+        if number == published:
+            return
+        sentence = f"{split} has {number:,} {what}, published are {published:,}{'; ' + hint if hint else ''}"
+        if self.allow_subset:
+            self.subset = True
+            self.note(SUBSET, sentence)
+        else:
+            self.problem(SUBSET, f"{sentence}; complete the data, or accept them as they are with --allow-subset")
+
+    def take_sample(self, paths: Sequence[str], most: int = 4) -> None:
+        """Keep checksums of a few files, spread evenly from the first to the last."""
+        last, most = len(paths) - 1, min(most, len(paths))
+        self.sample += [paths[last * k // max(1, most - 1)] for k in range(most)]
+
+    def text(self) -> str:
+        """The summary: headings, counts, notes, problems."""
+        counts = [(split, ", ".join(f"{number:,} {what}" for what, number in found.items()))
+                  for split, found in self.counts.items()]  # fmt: skip
+        lines = [f"  {heading:<11} {text}" for heading, text in [*counts, *self.lines]]
+        for label, found in (("note", self.notes), ("PROBLEM", self.problems)):
+            for what, where in found.items():
+                lines.append(f"  {label:<11} {what}: {len(where):,}")
+                lines += [f"  {'':<11}   {sentence}" for sentence in where[:FIRST]]
+                lines += [f"  {'':<11}   ..."] * (len(where) > FIRST)
+        return "\n".join(lines)
+
+    def brief(self, found: dict[str, list[str]]) -> list[dict[str, Any]]:
+        """Problems or notes for the manifest: what, how many, the first of them."""
+        return [{"what": what, "count": len(where), "first": where[:FIRST]} for what, where in found.items()]
+
+
+def each(function: Callable, items: Sequence, what: str, unit: str = "file") -> Iterator[Any]:
+    """`function` of each item, in order, by several threads, with a bar; decoding an image leaves the interpreter."""
+    parts = (items[k : k + BATCH] for k in range(0, len(items), BATCH))
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        results = chain.from_iterable(pool.map(function, part) for part in parts)
+        yield from tqdm(results, desc=what, total=len(items), unit=unit, disable=len(items) < 200, leave=False)

@@ -1,0 +1,64 @@
+"""Check a data set that you have, put it where the configs read it, and say what is missing.
+
+    python tools/prepare.py ade20k PATH/TO/ADEChallengeData2016
+    python tools/prepare.py mmseg-folder PATH/TO/MINE --classes names.txt --out data/mine
+    python tools/prepare.py KIND --help
+
+Nothing is downloaded and the source is never changed: the prepared folder holds links, converted files and
+prepared.json. A second run finds the work done; an interrupted one is simply repeated. docs/data.md has the details.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import compat  # noqa: E402, F401, I001
+from engine.errors import UserError, tell  # noqa: E402
+from engine.prepare import options  # noqa: E402
+
+# kind -> module, function in it, what SOURCE is, options
+KINDS = {
+    "coco": ("engine.prepare.coco", "coco", "COCO 2017: train2017, val2017, annotations", (options.SUBSET,)),
+    "ade20k": ("engine.prepare.segmentation", "ade20k", "ADEChallengeData2016, as released", (options.SUBSET,)),
+    "camvid": ("engine.prepare.segmentation", "camvid", "CamVid of the SegNet tutorial", (options.SUBSET,)),
+    "coco-format": ("engine.prepare.coco", "coco_format", "your own images with COCO files",
+                    (options.ANNOTATIONS, options.IMAGES, options.SPLITS, options.SIZE)),
+    "mmseg-folder": ("engine.prepare.segmentation", "mmseg_folder", "your own images and label maps",
+                     (options.CLASSES, options.IGNORE, options.ZERO, *options.TREES)),
+}  # fmt: skip
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
+    for kind, (_, _, what, flags) in KINDS.items():
+        one = kinds.add_parser(kind, help=what, description=f"Check and prepare {what}.")
+        one.add_argument("source", metavar="SOURCE", help=f"the folder that holds {what}")
+        one.add_argument("--out", metavar="FOLDER", help="where to put the prepared data (default: data/ and the name)")
+        for names, details in flags:
+            one.add_argument(*names, **details)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Parse, prepare."""
+    values = vars(parse_arguments())
+    kind, source, out = (values.pop(key) for key in ("kind", "source", "out"))
+    from engine.prepare.job import prepare  # the heavy imports, after the arguments are known to be good
+
+    module, function, _, _ = KINDS[kind]
+    prepare(kind, getattr(importlib.import_module(module), function), source, out, values)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(tell(error))
