@@ -29,7 +29,8 @@ class Towers:
         folder: a checkpoint of a method that matches images with texts.
         batch: images or texts in one forward pass.
 
-    Attributes: meta, the checkpoint's `checkpoint.json`; size, pixels per side of an image; width, of the embeddings.
+    Attributes: model, both towers; meta, the checkpoint's `checkpoint.json`; size, pixels per side of an image; width,
+    of the embeddings.
 
     Raises:
         UserError: no checkpoint, a damaged one, or one without a text tower.
@@ -67,7 +68,7 @@ class Features:
     Args:
         folder: a checkpoint of any method. batch: images in one forward pass.
 
-    Attributes: meta, the checkpoint's `checkpoint.json`; size, pixels per side of an image.
+    Attributes: model, the encoder; meta, the checkpoint's `checkpoint.json`; size, pixels per side of an image.
 
     Raises:
         UserError: no checkpoint, or a damaged one.
@@ -77,7 +78,7 @@ class Features:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         encoder, self.meta, _ = load_encoder(folder)
         image = self.meta["image"]
-        self.encoder = encoder.to(self.device).eval().requires_grad_(False)
+        self.model = encoder.to(self.device).eval().requires_grad_(False)
         self.preprocessor = ImagePreprocessor(image["mean"], image["std"]).to(self.device)
         self.size, self.batch = image["size"], batch
 
@@ -85,7 +86,7 @@ class Features:
     def embed_images(self, images: Iterable[np.ndarray]) -> Tensor:
         """RGB images, uint8 [H, W, 3] of any size, at least one -> features [N, D] of unit length in main memory."""
         parts = squares(images, self.size, self.batch)
-        found = [self.encoder(self.preprocessor.normalise(part.to(self.device))).float().cpu() for part in parts]
+        found = [self.model(self.preprocessor.normalise(part.to(self.device))).float().cpu() for part in parts]
         return F.normalize(torch.cat(found), dim=-1)
 
 
@@ -96,11 +97,11 @@ def squares(images: Iterable[np.ndarray], size: int, batch: int) -> Iterator[Ten
         yield torch.stack(part)
 
 
-def to_square(image: np.ndarray, size: int) -> Tensor:
-    """RGB image, uint8 [H, W, 3] -> uint8 [3, size, size]: short side to `size`, then the centre."""
-    tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
-    if min(tensor.shape[1:]) != size:
-        tensor = resize(tensor, [size], InterpolationMode.BICUBIC, antialias=True)
+def to_square(image: np.ndarray, size: int, short: int | None = None) -> Tensor:
+    """RGB image, uint8 [H, W, 3] -> uint8 [3, size, size]: short side to `short` (default `size`), then the centre."""
+    tensor, short = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1), short or size
+    if min(tensor.shape[1:]) != short:
+        tensor = resize(tensor, [short], InterpolationMode.BICUBIC, antialias=True)
     return center_crop(tensor, [size, size]).contiguous()
 
 

@@ -10,30 +10,39 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.errors import UserError
+from recognition.naming import ClassName
 
 
 def class_embeddings(
-    embed_texts: Callable[[list[str]], Tensor], names: Sequence[str], templates: Sequence[str | Callable[[str], str]]
+    embed_texts: Callable[[list[str]], Tensor],
+    names: Sequence[ClassName],
+    templates: Sequence[str | Callable[[str], str]],
 ) -> Tensor:
     """Class names and templates -> class embeddings [C, E] of unit length.
 
     Args:
         embed_texts: texts -> embeddings [N, E] of unit length.
-        names: the classes.
+        names: the classes; one of several names is the mean over the prompts of all of them (facebookresearch/SLIP).
         templates: strings with one {} for the name, or functions of the name (open_clip's published lists).
 
     Raises:
-        UserError: no class, no template, a name given twice, or a template without a place for the name.
+        UserError: no class, no template, or a template without a place for the name.
     """
     if not names or not templates:
         raise UserError("zero-shot classification needs at least one class name and one template: give both")
-    if repeated := [name for k, name in enumerate(names) if name in names[:k]]:
-        raise UserError(f"the class name {repeated[0]!r} is given twice: name each class by words of its own")
+    asked = prompts(names, templates)
+    embeddings = embed_texts([prompt for of_class in asked for prompt in of_class])
+    means = [part.mean(dim=0) for part in embeddings.split([len(of_class) for of_class in asked])]
+    return F.normalize(torch.stack(means), dim=-1)
+
+
+def prompts(names: Sequence[ClassName], templates: Sequence[str | Callable[[str], str]]) -> list[list[str]]:
+    """The prompts of each class; see `class_embeddings`. UserError names a template without a place for the name."""
     if plain := [template for template in templates if isinstance(template, str) and "{}" not in template]:
         raise UserError(f"the template {plain[0]!r} has no {{}} where the class name goes: add it")
-    prompts = [template.format(name) if isinstance(template, str) else template(name)
-               for name in names for template in templates]  # fmt: skip
-    return F.normalize(embed_texts(prompts).unflatten(0, (len(names), len(templates))).mean(dim=1), dim=-1)
+    return [[template.format(name) if isinstance(template, str) else template(name)
+             for name in ([one] if isinstance(one, str) else one) for template in templates]
+            for one in names]  # fmt: skip
 
 
 def top_classes(images: Tensor, classes: Tensor, count: int) -> Tensor:

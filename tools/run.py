@@ -1,5 +1,9 @@
-"""One run from a whole configuration: data, encoder, training, test, record. `train.py` and `study.py` call it."""
+"""One run from a whole configuration: data, encoder, training, test, record.
 
+`train.py`, `test.py` and `study.py` call it.
+"""
+
+import time
 from pathlib import Path
 
 from mmengine.config import Config
@@ -11,6 +15,7 @@ from safetensors.torch import save_file
 import backbones
 import engine.parts  # noqa: F401  registers loops, samplers and hooks
 from engine.config import hashed_content
+from engine.data_binding import CLASSIFICATION
 from engine.distributed import set_up_processes
 from engine.errors import UserError
 from engine.files import atomic_path, write_json
@@ -31,7 +36,7 @@ def prepare(cfg: Config) -> dict | None:
         ensure_data(cfg)
         pretrain.complete(cfg)
         return None
-    method = dict(method=cfg.method, scale=cfg.scale, seed=cfg.seed)
+    method = dict(method=cfg.method, scale=cfg.get("pretrain_scale", cfg.scale), seed=cfg.seed)
     meta = backbones.bind_encoder(cfg, cfg.checkpoint, drop_path_rate=cfg.get("drop_path_rate"), **method)
     if cfg.checkpoint_of_method and meta["method"] != cfg.method:
         raise UserError(
@@ -39,6 +44,10 @@ def prepare(cfg: Config) -> dict | None:
             "folder with --checkpoint"
         )
     ensure_data(cfg)  # after the checkpoint: nobody should wait for the scenes to learn that it is missing
+    if cfg.task in CLASSIFICATION:
+        from recognition.classifier import complete
+
+        complete(cfg, meta)
     return meta
 
 
@@ -87,6 +96,31 @@ def run(cfg: Config, command: str) -> dict | None:
             return None
         save_weights(runner, folder)
         return evaluate(cfg, runner, meta, command)
+
+
+def run_test(cfg: Config, command: str) -> dict:
+    """Test a checkpoint on an image-level task and write the record; returns it.
+
+    Args:
+        cfg: from `recognition.config.load_test`.
+        command: the command line that repeats the test, for the record.
+    """
+    from recognition.record import evaluation_record
+    from recognition.tasks import TASKS
+    from scenes.attributes import ensure_attributes
+
+    check_unfinished(Path(cfg.work_dir))
+    task = TASKS[cfg.task]
+    part = task.part(cfg.checkpoint)  # before the data: nobody should wait for scenes to learn that it is missing
+    ensure_data(cfg)
+    if cfg.data.name == "scenes" and cfg.task == "zero_shot":
+        ensure_attributes(cfg.data.root, cfg.data.split)
+    open_run(cfg, flatten(hashed_content(cfg)), command)
+    started = time.perf_counter()
+    outcome = task.test(cfg, part)
+    record = evaluation_record(cfg, part, outcome, time.perf_counter() - started, command)
+    write_record(cfg.work_dir, record)
+    return record
 
 
 def save_weights(runner: Runner, folder: Path) -> None:

@@ -7,6 +7,8 @@ EXPECTED  encoders of image-text pretraining name the colour far above the print
 """
 
 task = "zero_shot"
+head = "zero-shot"
+primary = "top1"
 data = dict(name="scenes", kind="attributes", root="data/scenes", labels="attributes/test.json", split="test")
 questions = dict(
     shape=dict(
@@ -20,5 +22,12 @@ questions = dict(
     material=dict(
         classes=("matte", "shiny", "metal"),
         templates=("{}", "{} object", "a photo of a {} object."),
+    ),
+)
+at_scale = dict(
+    study=dict(data=dict(root="data/scenes-study")),
+    paper=dict(
+        data=dict(_delete_=True, name="imagenet", kind="image_folder", root="data/imagenet/val"),
+        questions=dict(_delete_=True, object=dict(classes="imagenet", templates="imagenet80")),
     ),
 )

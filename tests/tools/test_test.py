@@ -1,17 +1,22 @@
 """tools/test.py as a person starts it."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from mmengine.registry import MODELS
 
 import pretrain  # noqa: F401  registers methods
 from backbones import save_checkpoint
+from engine.errors import UserError
+from reports.records import read_record
 from scenes.attributes import ensure_attributes
 from tests.pretrain.samples import ENCODER, TEXT
+from tools import test as entry
 
 ROOT = Path(__file__).resolve().parents[2]
 META = {
@@ -31,14 +36,19 @@ def checkpoint(folder, method, **arguments):
     return str(folder)
 
 
-def start(*words):
-    """(exit status, standard output, standard error) of one start."""
-    command = [sys.executable, "tools/test.py", *map(str, words)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    return done.returncode, done.stdout, done.stderr
+@pytest.fixture
+def start(monkeypatch, capsys):
+    """`start("recognition/configs/...", "--checkpoint", ...)`: what one start prints; its refusal is raised."""
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["tools/test.py", *map(str, words)])
+        entry.main()
+        return capsys.readouterr().out
+
+    return call
 
 
-def test_measures_of_a_data_overlay(tmp_path, scenes_root):
+def test_measures_of_a_data_overlay(tmp_path, scenes_root, start):
     ensure_attributes(scenes_root, "test")
     overlay = tmp_path / "mine.py"
     overlay.write_text(
@@ -46,20 +56,33 @@ def test_measures_of_a_data_overlay(tmp_path, scenes_root):
         'questions = dict(solid=dict(templates="imagenet7"))\n'
     )
     folder = checkpoint(tmp_path / "clip", "CLIP", text={**TEXT, "vocabulary": ["a</w>", "cube</w>"]})
-    status, out, err = start("recognition/configs/zero_shot.py", "--checkpoint", folder, "--data", overlay)
-    assert status == 0, err
-    head, *measures = out.splitlines()
-    assert head == "zero_shot clip  scale tiny  data mine"
-    assert [line.split("  ")[0] for line in measures] == ["solid top-1", "solid mean per class", "solid top-5"]
+    run = tmp_path / "run"
+    words = ("recognition/configs/zero_shot.py", "--checkpoint", folder, "--data", overlay, "--work-dir", run)
+    head, *measures, last = start(*words).splitlines()
+    assert head == f"zero_shot clip  scale tiny  data mine  -> {run}" and last == f"record: {run}/result.json"
+    record = read_record(run / "result.json")
+    assert [*record["metrics"]] == [line.split()[0] for line in measures] == ["top1", "mean_per_class", "top5"]
+    assert (record["protocol"], record["dataset"]) == ("mine-zero-shot-imagenet7-tiny-v1", "mine")
+    assert record["command"].startswith("python tools/test.py recognition/configs/zero_shot.py --checkpoint ")
+    begun = json.loads((run / "run.json").read_text())
+    assert begun["config_hash"] == record["config_hash"] and begun["config"]["data.name"] == "mine"
+    written = (run / "result.json").stat().st_mtime_ns
+    with pytest.raises(UserError, match="already holds a finished result"):
+        start(*words)
+    assert (run / "result.json").stat().st_mtime_ns == written
 
 
 def test_no_text_tower_is_one_line(tmp_path):
-    folder = checkpoint(tmp_path / "mae", "MAE")
-    status, out, err = start("recognition/configs/retrieval.py", "--checkpoint", folder)
-    assert status == 2 and out == ""
-    assert err.strip() == f"error: checkpoint {folder} (mae) has no text tower; use one of a contrastive method"
+    """As a person starts it."""
+    folder, run = checkpoint(tmp_path / "mae", "MAE"), tmp_path / "run"
+    words = ("recognition/configs/retrieval.py", "--checkpoint", folder, "--work-dir", str(run))
+    command, environment = [sys.executable, "tools/test.py", *words], {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert done.returncode == 2
+    assert done.stderr.strip() == f"error: checkpoint {folder} (mae) has no text tower; use one of a contrastive method"
+    assert not run.exists()
 
 
-def test_configs_of_other_rooms_are_refused(tmp_path):
-    status, _, err = start("depth/configs/mae.py", "--checkpoint", tmp_path)
-    assert status == 2 and "use python tools/train.py for it" in err
+def test_configs_of_other_rooms_are_refused(tmp_path, start):
+    with pytest.raises(UserError, match="use python tools/train.py for it"):
+        start("depth/configs/mae.py", "--checkpoint", tmp_path)

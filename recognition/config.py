@@ -1,0 +1,87 @@
+"""The whole configuration of one image-level test: config file, scale, data overlay, options, and what follows.
+
+A data overlay's keys replace those of the config: another data set's questions have nothing to do with these.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from backbones import read_checkpoint
+from engine.config import config_hash, merge_options, merge_scale, read, run_folder
+from engine.errors import UserError
+
+# what a data section states beside name, kind and root, by task
+NEEDS = {"zero_shot": (), "retrieval": ("pattern",), "knn": ("train", "test")}
+
+
+def load_test(
+    path: str | Path,
+    checkpoint: str,
+    scale: str = "tiny",
+    seed: int = 0,
+    data: str | None = None,
+    work_dir: str | None = None,
+    options: dict[str, Any] | None = None,
+) -> Config:
+    """Return the whole configuration of one test.
+
+    Args:
+        path: a config file of `recognition/configs`.
+        checkpoint: the checkpoint folder to test.
+        scale: name of a scale overlay beside the config.
+        seed: of the training of a probe; in a test that draws nothing it only names the run.
+        data: a data overlay file.
+        work_dir: the run's folder instead of `runs/<scale>/<task>/<method>/seed<seed>`.
+        options: dotted keys and values of `--cfg-options`.
+
+    Raises:
+        UserError: a file that is absent or cannot be read, a scale that the config does not have, options that do not
+            fit it, a data section that lacks what the task needs, or no checkpoint.
+    """
+    path = Path(path)
+    cfg = read(path)
+    if cfg.get("task") not in NEEDS:
+        raise UserError(f"{path} is no config of recognition/configs: use python tools/train.py for it")
+    merge_scale(cfg, path, scale)
+    for key, value in (read(Path(data)) if data else {}).items():
+        cfg[key] = value
+    merge_options(cfg, options, path)
+    check(cfg, data or path)
+    method = read_checkpoint(checkpoint)["method"]
+    cfg.scale, cfg.seed, cfg.method, cfg.checkpoint = scale, seed, method, str(checkpoint)
+    cfg.role, cfg.resume = "final", False
+    cfg.head = cfg.head.format_map(cfg)
+    variant = slug(cfg.get("prefix", "")) or published_templates(cfg)
+    cfg.protocol = "-".join(filter(None, (cfg.data.name, cfg.task.replace("_", "-"), variant, scale, "v1")))
+    own = Path(run_folder(cfg, data, {})).parents[2] / "pretrain" / method / f"seed{seed}" / "checkpoint"
+    departures = {"options": options, "checkpoint": None if own.resolve() == Path(checkpoint).resolve() else checkpoint}
+    cfg.work_dir = str(work_dir or run_folder(cfg, data, departures))
+    cfg.config_hash = config_hash(cfg)
+    return cfg
+
+
+def check(cfg: Config, source: str | Path) -> None:
+    """Raise UserError where the data section or the questions lack what the task needs; `source` states them."""
+    for key in ("name", "kind", "root", *NEEDS[cfg.task]):
+        if cfg.get("data", {}).get(key) is None:
+            raise UserError(f"the data section of {source} has no {key!r}: {cfg.task} needs it")
+    listed = {"attributes": "labels", "image_list": "list"}.get(cfg.data.kind)
+    if listed and cfg.task == "zero_shot" and cfg.data.get(listed) is None:
+        raise UserError(f"the data section of {source} has no {listed!r}: kind {cfg.data.kind!r} needs it")
+    for name, asked in cfg.get("questions", {}).items():
+        if asked.get("templates") is None:
+            raise UserError(f"question {name!r} has no templates: give it a list of prompts or a published list")
+
+
+def published_templates(cfg: Config) -> str:
+    """The name of the published list of prompts that a question asks with, where it is one: part of the protocol."""
+    named = {asked.templates for asked in cfg.get("questions", {}).values() if isinstance(asked.templates, str)}
+    return slug("-".join(sorted(named)))
+
+
+def slug(text: str) -> str:
+    """Text as part of an identifier: lower-case letters and digits, joined by hyphens."""
+    return "-".join(re.findall(r"[a-z0-9]+", text.lower()))

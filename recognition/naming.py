@@ -1,0 +1,82 @@
+"""From the folders of a test set to the names that its classes are asked for by.
+
+A question without class names asks for the folders' own names, "_" and "/" read as spaces. One that states them finds
+each class by the folder of its name, or by an alias that the question gives for the folder, whatever their case,
+spaces, hyphens and underscores.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import open_clip
+from timm.data import ImageNetInfo
+
+from engine.errors import UserError
+
+NAMED = 5  # folders or classes written out in a refusal; the rest is counted
+ClassName = str | Sequence[str]  # a class may have several names, which are averaged like templates
+
+
+def class_words(folders: Sequence[str], asked: Mapping[str, Any], place: str) -> list[ClassName]:
+    """The name, or names, of the class in each folder.
+
+    Args:
+        folders: their names, or paths below the set's.
+        asked: the question. Its `classes` are names, or "imagenet" for those of ImageNet-1K, whose folders are WordNet
+            ids; `aliases` gives the class of folders that are called otherwise, {folder: class}; `count` is how many
+            classes a set has whose names are the folders'. All are optional.
+        place: of the folders, for messages.
+
+    Raises:
+        UserError: folders and classes that do not match one to one, or a name that stands for two classes.
+    """
+    classes = asked.get("classes")
+    if classes is None:
+        if asked.get("count", len(folders)) != len(folders):
+            raise UserError(f"{place} holds {len(folders)} class folders, not {asked['count']}: complete the test set")
+        return distinct([re.sub("[_/]", " ", folder) for folder in folders])
+    if classes == "imagenet":
+        # as published: two of the names stand for two classes each
+        keys, classes = ImageNetInfo().label_names(), open_clip.IMAGENET_CLASSNAMES
+    elif isinstance(classes, str):
+        raise UserError(f"unknown classes {classes!r}: give a list of names, or 'imagenet'")
+    else:
+        keys = [first(name) for name in distinct(classes)]
+    number = {key(name): k for k, name in enumerate(keys)}
+    for folder, name in asked.get("aliases", {}).items():
+        if key(name) not in number:
+            raise UserError(f"alias {folder!r} stands for {name!r}, which is none of the classes: correct it")
+        number[key(folder)] = number[key(name)]
+    found = [number.get(key(folder)) for folder in folders]
+    if strange := [folder for folder, k in zip(folders, found, strict=True) if k is None]:
+        raise UserError(f"{place}: {some(strange)} stands for no class of the set: name folders as the set does")
+    if lacking := [name for k, name in enumerate(keys) if k not in found]:
+        raise UserError(f"{place} has no folder for {some(lacking)}: complete the test set")
+    if len(found) > len(keys):
+        twice = [folder for folder, k in zip(folders, found, strict=True) if found.count(k) > 1]
+        raise UserError(f"{place}: {some(twice)} stand for one class: join them")
+    return [classes[k] for k in found]
+
+
+def distinct(names: Sequence[ClassName]) -> Sequence[ClassName]:
+    """The names, if no two are the same."""
+    if repeated := [name for k, name in enumerate(names) if name in names[:k]]:
+        raise UserError(f"the class name {repeated[0]!r} is given twice: name each class by words of its own")
+    return names
+
+
+def first(name: ClassName) -> str:
+    """The first name of a class."""
+    return name if isinstance(name, str) else name[0]
+
+
+def key(name: str) -> str:
+    """What of a name counts when folders are compared with classes: lower-case letters and digits."""
+    return "".join(re.findall(r"[a-z0-9]+", name.lower()))
+
+
+def some(names: Sequence[str]) -> str:
+    """Up to NAMED names, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(map(repr, names[:NAMED])) + more
