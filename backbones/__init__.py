@@ -1,6 +1,6 @@
 """What an encoder is: built by timm name, stored, loaded, resized, shown to OpenMMLab as a pyramid, decayed by layer.
 
-Importing this package registers `ViTPyramid`, `HierarchicalPyramid` (MODELS) and `LayerDecayConstructor`
+Importing this package registers `ViTPyramid`, `HierarchicalPyramid`, `PooledEncoder` (MODELS), `LayerDecayConstructor`
 (OPTIM_WRAPPER_CONSTRUCTORS) in mmengine's root registries, where mmdet's and mmseg's registries find them by name.
 """
 
@@ -26,6 +26,7 @@ from backbones.encoder import (
 from backbones.hierarchical import HierarchicalPyramid
 from backbones.layer_decay import LayerDecayConstructor, layer_decay_groups
 from backbones.ledger import Ledger, Rules, fill, read_ledger
+from backbones.pooled import PooledEncoder, all_tokens
 from backbones.positions import resize_positions
 from backbones.vit_pyramid import ViTPyramid
 
@@ -34,8 +35,10 @@ __all__ = [
     "HierarchicalPyramid",
     "LayerDecayConstructor",
     "Ledger",
+    "PooledEncoder",
     "Rules",
     "ViTPyramid",
+    "all_tokens",
     "bind_encoder",
     "build_encoder",
     "checkpoint_exists",

@@ -13,6 +13,7 @@ from backbones.pyramid import kind_of
 from backbones.vit_pyramid import default_levels
 from engine.errors import UserError
 
+POOLED = "PooledEncoder"  # serves both kinds of encoders, and is no pyramid
 HEAD_CHANNELS = 512
 """Width of UperNet's head on hierarchical encoders (Swin's and mmseg's own configs)."""
 
@@ -89,7 +90,7 @@ def _levels(facts: EncoderFacts, pyramid: bool) -> tuple[list[int], list[int | f
 
 def _bind_backbone(model: ConfigDict, checkpoint: str, facts: EncoderFacts, drop_path_rate: float | None) -> None:
     stated = dict(model.get("backbone") or {})
-    kind = kind_of(facts)
+    kind = POOLED if stated.get("type") == POOLED else kind_of(facts)
     if stated.get("type", kind) != kind:
         raise UserError(f"model.backbone.type is {stated['type']}, but {checkpoint} needs {kind}; leave the type out")
     if not facts.plain:

@@ -8,6 +8,13 @@ from backbones.pyramid import EncoderPyramid, crop_to_input, pad_to_multiple
 from engine.errors import UserError
 
 
+def stage_groups(adapter: EncoderPyramid) -> tuple[dict[str, int], int]:
+    """Layer-decay groups of an adapter of any timm encoder, as `EncoderPyramid.layer_ids` returns them: timm's own fine
+    groups (stem first, then block by block) and one more for what follows the encoder."""
+    inner = group_parameters(adapter.encoder, adapter.encoder.group_matcher(coarse=False), reverse=True)
+    return {f"encoder.{name}": group for name, group in inner.items()}, max(inner.values()) + 1
+
+
 @MODELS.register_module()
 class HierarchicalPyramid(EncoderPyramid):
     """The last four stages' maps as they are, with no norm and no added layer.
@@ -43,6 +50,5 @@ class HierarchicalPyramid(EncoderPyramid):
         return tuple(crop_to_input(m, height, width, stride) for m, stride in zip(maps, self.out_strides, strict=True))
 
     def layer_ids(self) -> tuple[dict[str, int], int]:
-        """timm's own fine groups (stem first, then block by block) and one more for what follows the encoder."""
-        inner = group_parameters(self.encoder, self.encoder.group_matcher(coarse=False), reverse=True)
-        return {f"encoder.{name}": group for name, group in inner.items()}, max(inner.values()) + 1
+        """timm's groups, see `stage_groups`."""
+        return stage_groups(self)

@@ -47,6 +47,25 @@ def rescale(width: int, level: Fraction, norm_cfg: dict[str, Any]) -> nn.Module:
 
 
 @MODELS.register_module()
+def block_groups(adapter: EncoderPyramid) -> tuple[dict[str, int], int]:
+    """Layer-decay groups of an adapter of a plain ViT, as `EncoderPyramid.layer_ids` returns them.
+
+    BEiT's: 0 patch embedding, tokens and positions; 1..L blocks; L+1 final norm and what the adapter adds. A relative
+    position bias table of a block is in the block's group, a shared one in 0.
+    """
+    last = len(adapter.encoder.blocks) + 1
+    ids = {}
+    for name, _ in adapter.named_parameters():
+        inner = name.removeprefix("encoder.")
+        if name == inner:
+            ids[name] = last
+        elif inner.startswith("blocks."):
+            ids[name] = int(inner.split(".")[1]) + 1
+        else:
+            ids[name] = 0 if inner.startswith(GROUP_0) else last
+    return ids, last
+
+
 class ViTPyramid(EncoderPyramid):
     """Taps of a plain ViT, brought to four strides by deconvolutions and pooling (`default_levels`, `rescale`).
 
@@ -113,18 +132,5 @@ class ViTPyramid(EncoderPyramid):
         return tuple(crop_to_input(m, height, width, stride) for m, stride in zip(maps, self.strides, strict=True))
 
     def layer_ids(self) -> tuple[dict[str, int], int]:
-        """BEiT's groups: 0 patch embedding, tokens and positions; 1..L blocks; L+1 final norm and deconvolutions.
-
-        A relative position bias table of a block is in the block's group, a shared one in 0.
-        """
-        last = len(self.encoder.blocks) + 1
-        ids = {}
-        for name, _ in self.named_parameters():
-            inner = name.removeprefix("encoder.")
-            if name == inner:
-                ids[name] = last
-            elif inner.startswith("blocks."):
-                ids[name] = int(inner.split(".")[1]) + 1
-            else:
-                ids[name] = 0 if inner.startswith(GROUP_0) else last
-        return ids, last
+        """BEiT's groups, see `block_groups`."""
+        return block_groups(self)

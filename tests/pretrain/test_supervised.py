@@ -44,12 +44,12 @@ def test_the_loss_of_mixed_labels_by_hand(recipe, monkeypatch):
     model, (images, labels) = build(**recipe), batch()
     seen = {}
 
-    def remember(pixels, targets, mix=model.mix):
+    def remember(pixels, targets, mix=model.classification.mix):
         seen["pixels"], seen["targets"] = mix(pixels, targets)
         return seen["pixels"], seen["targets"]
 
     if recipe:
-        monkeypatch.setattr(model, "mix", remember)
+        monkeypatch.setattr(model.classification, "mix", remember)
     seed_everywhere(3)
     loss = model(inputs={"image": images.clone(), "label": labels})["loss_class"]
     pixels = seen.get("pixels", images)
@@ -75,7 +75,7 @@ def test_either_mixing_is_drawn_and_the_seed_decides():
         drawn = []
         for _ in range(2):
             seed_everywhere(seed)
-            drawn.append(model.mix(images.clone(), labels))
+            drawn.append(model.classification.mix(images.clone(), labels))
         assert all(torch.equal(a, b) for a, b in zip(*drawn, strict=True))
         pasted = float((drawn[0][0] == images).float().mean())
         kinds.add("cutmix" if pasted > 0 else "mixup")

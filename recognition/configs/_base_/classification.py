@@ -1,0 +1,35 @@
+"""Image classification by mmengine's runner: what fine-tuning and the probes of scale "paper" share.
+
+What is None is filled when the run is set up: the encoder and its normalisation from the checkpoint, folders, classes
+and image size from the data.
+"""
+
+_base_ = ["../../../engine/finetuning.py"]
+custom_imports = dict(imports=["engine.parts", "backbones", "recognition.parts"], allow_failed_imports=False)
+
+model = dict(
+    type="ImageClassifier",
+    data_preprocessor=dict(type="ImgDataPreprocessor", mean=None, std=None),
+    backbone=dict(type="PooledEncoder", pool="own"),
+    num_classes=None,
+)
+train_dataloader = dict(
+    batch_size=64,
+    num_workers=0,
+    collate_fn=dict(type="default_collate"),
+    dataset=dict(type="LabelledFolder", root=None, size=None),
+)
+val_dataloader = dict(
+    batch_size=64,
+    num_workers=0,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    collate_fn=dict(type="default_collate"),
+    dataset=dict(type="LabelledFolder", root=None, size=None),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type="Accuracy")
+test_evaluator = dict(type="Accuracy")
+metrics = dict(
+    top1=dict(source="top1", factor=100, unit="%", direction="up", primary=True),
+    mean_per_class=dict(source="mean_per_class", factor=100, unit="%", direction="up"),
+)

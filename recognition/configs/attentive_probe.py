@@ -1,0 +1,29 @@
+"""Attentive probe: one learnable query that attends to all tokens once, then BatchNorm and a linear layer (CAE).
+
+COMMAND   python tools/test.py recognition/configs/attentive_probe.py --checkpoint FOLDER
+COST      half a minute of one core, most of it for the tokens of 8192 training images; at scale "paper" the encoder
+          sees 90 x 1.28 M augmented images (docs/protocols.md, "Probes"), by tools/train.py in place of tools/test.py
+EXPECTED  at least the linear probe's for encoders whose class token was not trained (MAE, BEiT). At scale "paper",
+          top-1 on ImageNet-1K: MAE ViT-B of 1600 epochs 74.2, ViT-L 78.8; CAE ViT-B of 300, 800, 1600 epochs 74.0,
+          75.9, 77.2 (all CAE's README)
+"""
+
+task = "attentive_probe"
+head = "attentive probe"
+primary = "top1"
+data = dict(
+    name="scenes", kind="image_folder", root="data/scenes", train="data/scenes/imagefolder/pretrain",
+    test="data/scenes/imagefolder/test",
+)  # fmt: skip
+recipe = dict(kind="attentive", optimizer="sgd", lr=0.4, batch=1024, epochs=30, warm_up=3)
+at_scale = dict(
+    tiny=dict(probe=recipe),
+    study=dict(
+        probe=recipe,
+        data=dict(
+            root="data/scenes-study", train="data/scenes-study/imagefolder/pretrain",
+            test="data/scenes-study/imagefolder/test",
+        ),
+    ),
+)  # fmt: skip
+del recipe

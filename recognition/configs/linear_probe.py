@@ -1,0 +1,29 @@
+"""Linear probe: BatchNorm without affine parameters and a linear layer on the encoder's own pooled feature.
+
+COMMAND   python tools/test.py recognition/configs/linear_probe.py --checkpoint FOLDER
+COST      half a minute of one core, most of it for the features of 8192 training images; at scale "paper" the encoder
+          sees 90 x 1.28 M augmented images (docs/protocols.md, "Probes"), by tools/train.py in place of tools/test.py
+EXPECTED  shapes far above the printed chance for any checkpoint; the random encoder's is the value to compare with.
+          At scale "paper", top-1 on ImageNet-1K: MAE ViT-B of 1600 epochs 67.8, ViT-L 76.0 (MAE's FINETUNE.md); CAE
+          ViT-B of 300, 800, 1600 epochs 64.5, 68.9, 70.3 (CAE's README)
+"""
+
+task = "linear_probe"
+head = "linear probe"
+primary = "top1"
+data = dict(
+    name="scenes", kind="image_folder", root="data/scenes", train="data/scenes/imagefolder/pretrain",
+    test="data/scenes/imagefolder/test",
+)  # fmt: skip
+recipe = dict(kind="linear", optimizer="lars", lr=6.4, batch=1024, epochs=90, warm_up=10)
+at_scale = dict(
+    tiny=dict(probe=recipe),
+    study=dict(
+        probe=recipe,
+        data=dict(
+            root="data/scenes-study", train="data/scenes-study/imagefolder/pretrain",
+            test="data/scenes-study/imagefolder/test",
+        ),
+    ),
+)  # fmt: skip
+del recipe
