@@ -10,7 +10,8 @@ from engine.errors import UserError
 from engine.panels import panel_files
 from engine.provenance import code_version, hardware, peak_memory_mib, versions
 from engine.resume import bare, resume_hook
-from reports.records import SCHEMA, VERSION
+from reports.migrations import VERSION
+from reports.schema import SCHEMA
 
 NAMES = {
     "random": "random initialisation",
@@ -58,6 +59,9 @@ def pick_metrics(declared: dict[str, dict], measured: dict[str, float], place: s
             "direction": spec["direction"],
             "primary": spec.get("primary", False),
         }
+        for bound in ("low", "high", "chance"):  # where the evaluator gives them
+            if f"{spec['source']}_{bound}" in measured:
+                metrics[name][bound] = round(measured[f"{spec['source']}_{bound}"] * spec.get("factor", 1), 6)
     return metrics
 
 
@@ -100,7 +104,7 @@ def settings(cfg: Config) -> dict[str, Any]:
         return dict.fromkeys(("lr", "layer_decay", "iterations", "batch_size", "train_images"))
     return {
         "lr": cfg.optim_wrapper.optimizer.lr,
-        "layer_decay": cfg.optim_wrapper.paramwise_cfg.layer_decay,
+        "layer_decay": cfg.optim_wrapper.get("paramwise_cfg", {}).get("layer_decay"),
         "iterations": cfg.train_cfg.max_iters,
         "batch_size": cfg.train_dataloader.batch_size,
         "train_images": None,

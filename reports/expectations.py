@@ -12,7 +12,7 @@ from reports.tables import number
 
 SEGMENTATION = ("upernet", "semantic_fpn")
 SEGMENTATION_AND_DEPTH = (*SEGMENTATION, "depth")
-DETECTION = ("mask_rcnn",)
+DETECTION = ("mask_rcnn", "cascade_mask_rcnn")
 ALL_TASKS = (*DETECTION, *SEGMENTATION_AND_DEPTH)
 
 

@@ -1,11 +1,11 @@
 """The result record `result.json`: its one writer, its one strict reader and the scan of a runs folder.
 
-The format is written down in `result_schema.json`; `migrations.py` brings records of older versions up to it. A record
-is immutable: a run writes it once, as its last act, and everything a report shows is computed from records alone.
+The format is written down in `result_schema.json` and checked by `schema.py`; `migrations.py` brings older versions up
+to it. A record is immutable: a run writes it once, as its last act, and everything a report shows is computed from
+records alone.
 """
 
 import fnmatch
-import functools
 import json
 import math
 import os
@@ -15,13 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-
 from engine.errors import UserError
 from engine.files import write_json
-from reports.migrations import VERSION, migrate
+from reports.migrations import VERSION
+from reports.schema import check, one_line
 
-SCHEMA = "densebench/result"
 FILE_NAME = "result.json"
 
 
@@ -45,12 +43,6 @@ class Unused:
     reason: str
 
 
-@functools.cache
-def _validator() -> jsonschema.Draft202012Validator:
-    schema = json.loads((Path(__file__).parent / "result_schema.json").read_text())
-    return jsonschema.Draft202012Validator(schema)
-
-
 def write_record(folder: str | Path, record: dict[str, Any]) -> Path:
     """Check `record` against the schema and write it to `folder/result.json` atomically; return that path.
 
@@ -66,7 +58,7 @@ def write_record(folder: str | Path, record: dict[str, Any]) -> Path:
         raise UserError(f"{path}: the record cannot be written as JSON ({error}); nothing was written.") from None
     if record.get("version") != VERSION:
         raise UserError(f"{path}: records are written as version {VERSION}, not {record.get('version')!r}.")
-    _check(json.loads(text), str(path))
+    check(json.loads(text), str(path))
     for sample in record["samples"]:
         for name in sample.values():
             if not (path.parent / name).is_file():
@@ -81,19 +73,19 @@ def read_record(path: str | Path) -> dict[str, Any]:
     Raises `UserError` with one sentence for a file that is missing, truncated, no JSON, of another schema or version,
     or at odds with the schema, including NaN, infinity and a key given twice.
     """
-    path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        with open(path, encoding="utf-8") as handle:
+            text = handle.read()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({_one_line(error)}).") from None
+        raise UserError(f"{path}: cannot be read ({one_line(error)}).") from None
     try:
         record = json.loads(text, parse_constant=_finite, parse_float=_finite,
                             object_pairs_hook=_no_duplicate_keys)
     except json.JSONDecodeError as error:
         raise UserError(f"{path}: truncated or not JSON (line {error.lineno}: {error.msg}).") from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not a valid record ({_one_line(error)}).") from None
-    return _check(record, str(path))
+        raise UserError(f"{path}: not a valid record ({one_line(error)}).") from None
+    return check(record, str(path))
 
 
 def scan(root: str | Path) -> tuple[list[Record], list[Unused]]:
@@ -109,22 +101,23 @@ def scan(root: str | Path) -> tuple[list[Record], list[Unused]]:
     records: list[Record] = []
     unused: list[Unused] = []
 
-    def unreadable(error: OSError) -> None:
-        path = Path(error.filename).relative_to(root).as_posix()
-        unused.append(Unused(path, f"folder cannot be read ({error.strerror})"))
+    def below(path: str) -> str:
+        return os.path.relpath(path, root).replace(os.sep, "/")
 
-    for folder, subfolders, names in os.walk(root, onerror=unreadable):
+    def unreadable(error: OSError) -> None:
+        unused.append(Unused(below(error.filename), f"folder cannot be read ({error.strerror})"))
+
+    for folder, subfolders, names in os.walk(root, onerror=unreadable):  # text, not Path: a study has many files
         subfolders.sort()
         for name in sorted(names):
-            path = Path(folder) / name
-            relative = path.relative_to(root).as_posix()
-            if fnmatch.fnmatch(name, f".{FILE_NAME}.*.tmp"):
-                unused.append(Unused(relative, "left by a write that was interrupted"))
-            elif name == FILE_NAME:
+            if name == FILE_NAME:
+                path = os.path.join(folder, name)
                 try:
-                    records.append(Record(relative, path.parent, read_record(path)))
+                    records.append(Record(below(path), Path(folder), read_record(path)))
                 except UserError as error:
-                    unused.append(Unused(relative, str(error).removeprefix(f"{path}: ")))
+                    unused.append(Unused(below(path), str(error).removeprefix(f"{path}: ")))
+            elif fnmatch.fnmatch(name, f".{FILE_NAME}.*.tmp"):
+                unused.append(Unused(below(os.path.join(folder, name)), "left by a write that was interrupted"))
     records, repeated = _without_repeats(records)
     return sorted(records, key=lambda r: r.path), sorted(unused + repeated, key=lambda u: u.path)
 
@@ -171,36 +164,6 @@ def _contradiction(first: Record, other: Record) -> str | None:
     return None
 
 
-def _check(record: Any, where: str) -> dict[str, Any]:
-    """Return `record` in the current version.
-
-    Raises `UserError` naming the first thing in it that breaks the schema; `where` opens the sentence.
-    """
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        found = record.get("schema") if isinstance(record, dict) else type(record).__name__
-        raise UserError(f"{where}: not a result record (its schema is {found!r}, not {SCHEMA!r}).")
-    record = migrate(record, where)
-    # The shallowest error of an unconditional rule first: it names the cause, others are often its consequences.
-    errors = sorted(_validator().iter_errors(record), key=lambda e: list(map(str, e.path)))
-    error = min(errors, key=lambda e: (len(e.path), e.schema_path[0] == "allOf"), default=None)
-    if error is not None:
-        place = ".".join(map(str, error.absolute_path)) or "the record"
-        raise UserError(f"{where}: {place} breaks the record schema: {_one_line(error.message)}.")
-    _check_metrics(record, where)
-    return record
-
-
-def _check_metrics(record: dict[str, Any], where: str) -> None:
-    """What JSON Schema cannot say: a finished record has one primary metric, and an interval has two ordered ends."""
-    primary = [name for name, metric in record["metrics"].items() if metric["primary"]]
-    if record["status"] == "ok" and len(primary) != 1:
-        raise UserError(f"{where}: {len(primary)} primary metrics ({', '.join(primary) or 'none'}); name exactly one.")
-    for name, metric in record["metrics"].items():
-        if ("low" in metric) != ("high" in metric) or metric.get("low", 0) > metric.get("high", 0):
-            raise UserError(f"{where}: the interval of {name} needs low and high, low not above high; it has "
-                            f"{metric.get('low')} and {metric.get('high')}.")
-
-
 def _finite(text: str) -> float:
     """Parse a JSON number; NaN, Infinity and what overflows to infinity raise ValueError."""
     value = float(text)
@@ -215,8 +178,3 @@ def _no_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
         raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} occurs twice")
     return result
-
-
-def _one_line(message: object) -> str:
-    text = " ".join(str(message).split())
-    return text if len(text) <= 200 else text[:197] + "..."

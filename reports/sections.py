@@ -17,7 +17,8 @@ METHOD_ORDER = (
     "random", "supervised", "clip", "clip_rewritten", "clip_enriched", "clip_mixed", "clip_aligned", "datacompdr",
     "slip", "declip", "lightclip", "maskclip", "moco_v3", "dino", "mae", "beit", "cae", "fd", "wsp", "oracle",
 )  # fmt: skip
-TASK_NAMES = {"mask_rcnn": "Mask R-CNN", "upernet": "UperNet", "semantic_fpn": "SemanticFPN", "depth": "Depth"}
+TASK_NAMES = {"mask_rcnn": "Mask R-CNN", "cascade_mask_rcnn": "Cascade Mask R-CNN", "upernet": "UperNet",
+              "semantic_fpn": "SemanticFPN", "depth": "Depth"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Column:
 COLUMNS = (
     Column("mask_rcnn", "box_AP", "box AP", "box AP", "up"),
     Column("mask_rcnn", "mask_AP", "mask AP", "mask AP", "up"),
+    Column("cascade_mask_rcnn", "box_AP", "box AP Cascade", "box AP", "up"),
+    Column("cascade_mask_rcnn", "mask_AP", "mask AP Cascade", "mask AP", "up"),
     Column("upernet", "mIoU", "mIoU UperNet", "mIoU", "up"),
     Column("semantic_fpn", "mIoU", "mIoU SemanticFPN", "mIoU", "up"),
     Column("depth", "rmse", "depth RMSE", "RMSE", "down"),
@@ -69,10 +72,13 @@ class Section:
     trials: int
     rows: list[Row] = field(init=False)
     columns: list[Column] = field(init=False)
+    cells: dict[tuple[Row, str], list[Record]] = field(init=False)  # (row, task) -> records by seed
 
     def __post_init__(self) -> None:
-        rows = {row_of(record): None for record in self.records}
-        self.rows = sorted(rows, key=_row_order)
+        self.cells = defaultdict(list)
+        for record in sorted(self.records, key=lambda r: r["seed"]):
+            self.cells[row_of(record), record["task"]].append(record)
+        self.rows = sorted({row for row, _ in self.cells}, key=_row_order)
         finished = {(r["task"], name) for r in self.records for name in r["metrics"]}
         failed = {r["task"] for r in self.records} - {task for task, _ in finished}
         self.columns = [c for c in COLUMNS if (c.task, c.metric) in finished or c.task in failed]
@@ -107,8 +113,7 @@ class Section:
 
     def of(self, row: Row, task: str) -> list[Record]:
         """The records of one row and task, by seed."""
-        found = [r for r in self.records if r["task"] == task and row_of(r) == row]
-        return sorted(found, key=lambda r: r["seed"])
+        return self.cells.get((row, task), [])
 
     def values(self, row: Row | None, column: Column) -> dict[int, float]:
         """{seed: value} of the finished runs of one cell; empty where there is none."""

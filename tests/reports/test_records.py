@@ -4,11 +4,13 @@ import json
 import math
 
 import pytest
+from fastjsonschema import JsonSchemaValueException
 from synthetic import failed, metric, record
 
 from engine.errors import UserError
 from reports.migrations import STEPS, VERSION
 from reports.records import read_record, scan, write_record
+from reports.schema import compiled, validator
 
 
 def raw(folder, text):
@@ -108,6 +110,43 @@ def test_version_1_is_migrated_on_read_and_never_written(tmp_path):
     broken = raw(tmp_path / "broken", json.dumps(old | {"seed": -1}))
     with pytest.raises(UserError, match="seed"):
         read_record(broken)
+
+
+def places(value, path=()):
+    """Every path in a record, its containers included."""
+    yield path
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in pairs:
+        yield from places(inner, (*path, key))
+
+
+def test_the_compiled_check_passes_nothing_that_jsonschema_refuses():
+    """Every value of two records replaced by odd ones, and every key left out."""
+    retrieval = {name: metric(1, "%", primary=name == "image_to_text_R1") | {"low": 0.5, "high": 2}
+                 for name in ("image_to_text_R1", "text_to_image_R1")}
+    sample = dict.fromkeys(("image", "truth", "prediction"), "a.png")
+    entries = [record(samples=[sample], selection=record()["selection"] | {"trials": []}, versions={}),
+               record() | {"task": "retrieval", "metrics": retrieval, "selection": None, "versions": {}}]
+    refused, allowed = 0, 0
+    for entry in entries:
+        for path in list(places(entry))[1:]:
+            for odd in (None, True, -1, "../up", [], {}, ...):
+                changed = json.loads(json.dumps(entry))
+                inner = changed
+                for key in path[:-1]:
+                    inner = inner[key]
+                if odd is ...:
+                    del inner[path[-1]]
+                else:
+                    inner[path[-1]] = odd
+                try:
+                    compiled()(changed)
+                except JsonSchemaValueException:
+                    refused += 1
+                    continue
+                allowed += 1
+                assert validator().is_valid(changed), (path, odd)
+    assert refused > 500 and allowed > 50
 
 
 def test_every_version_but_the_current_one_has_a_step():

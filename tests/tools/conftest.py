@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from backbones import build_encoder, save_checkpoint
 from engine.config import load_config
 from engine.files import sha256
-from reports.records import VERSION, write_record
+from reports.migrations import VERSION
+from reports.records import write_record
 from tools import schedule
 from tools.grid import Cell
 from tools.schedule import import_everything
