@@ -30,7 +30,8 @@ def bind_encoder(
     """Bind the encoder of a checkpoint to `cfg` in place.
 
     * `model.backbone`: type and checkpoint are set; arguments already stated there (taps, final_norm, norm_cfg,
-      drop_path_rate) are kept; pyramid=False is dropped for a hierarchical encoder, whose last map is its last stage.
+      drop_path_rate) are kept; pyramid=False is dropped for a hierarchical encoder, whose last map is its last stage,
+      and so is relative_bias, which belongs to absolute positions.
     * `in_channels` of neck, decode_head and auxiliary_head where None: from the adapter, or from the neck for heads
       behind one, chosen by the head's `in_index`.
     * `channels` of decode_head where None: the width of a plain ViT, as UperNet is published on it (768 for B, 1024 for
@@ -95,6 +96,7 @@ def _bind_backbone(model: ConfigDict, checkpoint: str, facts: EncoderFacts, drop
         raise UserError(f"model.backbone.type is {stated['type']}, but {checkpoint} needs {kind}; leave the type out")
     if not facts.plain:
         stated.pop("pyramid", None)
+        stated.pop("relative_bias", None)
     if drop_path_rate is not None:
         stated["drop_path_rate"] = drop_path_rate
     model.backbone = ConfigDict({**stated, "type": kind, "checkpoint": checkpoint})

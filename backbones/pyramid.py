@@ -14,10 +14,11 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional
 
+from backbones.added_bias import add_relative_bias
 from backbones.checkpoint import load_encoder
 from backbones.encoder import EncoderFacts, describe_encoder
 from backbones.ledger import Ledger
-from backbones.relative_positions import unshare_tables
+from backbones.relative_positions import TABLE, unshare_tables
 
 
 class EncoderPyramid(BaseModule):
@@ -34,17 +35,27 @@ class EncoderPyramid(BaseModule):
     out_channels: list[int]
     out_strides: list[int]
 
-    def __init__(self, checkpoint: str, drop_path_rate: float, unshare: bool = False) -> None:
+    def __init__(
+        self,
+        checkpoint: str,
+        drop_path_rate: float,
+        unshare: bool = False,
+        relative_bias: tuple[int, int] | None = None,
+    ) -> None:
         super().__init__()
         self.checkpoint = str(checkpoint)
-        self.drop_path_rate, self.unshare = drop_path_rate, unshare
+        self.drop_path_rate, self.unshare, self.relative_bias = drop_path_rate, unshare, relative_bias
         self.encoder, self.meta, self.ledger = self._load()
         self.facts = describe_encoder(self.encoder)
 
     def _load(self) -> tuple[nn.Module, dict[str, Any], Ledger]:
         # None stands for timm's own default, so that encoders without stochastic depth can be built too.
         encoder, meta, ledger = load_encoder(self.checkpoint, drop_path_rate=self.drop_path_rate or None)
-        return encoder, meta, unshare_tables(encoder, ledger) if self.unshare else ledger
+        if self.unshare:
+            ledger = unshare_tables(encoder, ledger)
+        if self.relative_bias is not None:
+            ledger = add_relative_bias(encoder, ledger, self.relative_bias)
+        return encoder, meta, ledger
 
     def _prune(self, encoder: nn.Module) -> None:
         """Remove what no map depends on."""
@@ -72,6 +83,7 @@ class EncoderPyramid(BaseModule):
         """Names within this module of parameters that take no weight decay though they are not 1-D (positions...)."""
         listed = self.encoder.no_weight_decay() if hasattr(self.encoder, "no_weight_decay") else set()
         names = {name for name, _ in self.encoder.named_parameters()}
+        listed = {*listed, TABLE}  # timm says so of its own tables too
         return {f"encoder.{name}" for name in names if any(name == n or name.endswith(f".{n}") for n in listed)}
 
 

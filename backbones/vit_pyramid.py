@@ -10,6 +10,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from backbones.pyramid import EncoderPyramid, crop_to_input, pad_to_multiple
+from backbones.relative_positions import At
 from engine.errors import UserError
 
 GROUP_0 = ("patch_embed.", "cls_token", "reg_token", "dist_token", "pos_embed", "norm_pre.", "rel_pos_bias.")
@@ -46,7 +47,6 @@ def rescale(width: int, level: Fraction, norm_cfg: dict[str, Any]) -> nn.Module:
     return nn.Identity() if level == 1 else nn.MaxPool2d(int(level), int(level), ceil_mode=True)
 
 
-@MODELS.register_module()
 def block_groups(adapter: EncoderPyramid) -> tuple[dict[str, int], int]:
     """Layer-decay groups of an adapter of a plain ViT, as `EncoderPyramid.layer_ids` returns them.
 
@@ -66,6 +66,7 @@ def block_groups(adapter: EncoderPyramid) -> tuple[dict[str, int], int]:
     return ids, last
 
 
+@MODELS.register_module()
 class ViTPyramid(EncoderPyramid):
     """Taps of a plain ViT, brought to four strides by deconvolutions and pooling (`default_levels`, `rescale`).
 
@@ -82,9 +83,13 @@ class ViTPyramid(EncoderPyramid):
             runs.
         unshare: Give every block its own copy of a relative position bias table that all share (BEiT, FD), as their
             published fine-tuning does; False trains the one table on.
+        relative_bias: (height, width) in pixels of the fine-tuning images: every block gets a relative position bias
+            that starts from zero at their grid, beside the absolute positions (MAE's, dBOT's and CAE's segmentation;
+            backbones/added_bias.py). None adds nothing.
 
     Raises:
-        UserError: as `load_encoder`; a hierarchical encoder; one of fixed input size; taps that it does not have.
+        UserError: as `load_encoder` and `add_relative_bias`; a hierarchical encoder; one of fixed input size; taps that
+            it does not have.
     """
 
     def __init__(
@@ -96,8 +101,9 @@ class ViTPyramid(EncoderPyramid):
         final_norm: bool = False,
         norm_cfg: dict[str, Any] | None = None,
         unshare: bool = True,
+        relative_bias: tuple[int, int] | None = None,
     ) -> None:
-        super().__init__(checkpoint, drop_path_rate, unshare)
+        super().__init__(checkpoint, drop_path_rate, unshare, relative_bias)
         name = self.meta["encoder"]["name"]
         if not self.facts.plain:
             raise UserError(f"ViTPyramid: {name} in {checkpoint} is no plain ViT; use HierarchicalPyramid")
@@ -124,8 +130,12 @@ class ViTPyramid(EncoderPyramid):
         """Map images [B, 3, H, W] of any size to four maps [B, d, ceil(H/s), ceil(W/s)], s in `out_strides`."""
         height, width = x.shape[-2:]
         blocks = sorted(set(self.taps))
+        x = pad_to_multiple(x, self.patch)
+        # timm hands its mask on to every block's attention, and the added bias needs to know the grid there.
+        cells = tuple(side // self.patch for side in x.shape[-2:])
+        grid = {} if self.relative_bias is None else {"attn_mask": At(cells, None)}
         found = self.encoder.forward_intermediates(
-            pad_to_multiple(x, self.patch), indices=blocks, norm=self.final_norm, intermediates_only=True
+            x, indices=blocks, norm=self.final_norm, intermediates_only=True, **grid
         )  # one [B, d, ceil(H/p), ceil(W/p)] a block
         taps = dict(zip(blocks, found, strict=True))
         maps = [rescale(taps[block]) for rescale, block in zip(self.rescale, self.taps, strict=True)]

@@ -1,8 +1,8 @@
 """Mask R-CNN on the encoder of FD, features distilled from CLIP.
 
 COMMAND   python tools/train.py det_configs/mask_rcnn_fd.py
-COST      docs/study.md, "Cost"
-EXPECTED  docs/study.md, "Main table"
+COST      docs/study.md, "Cost"; of the paper scales docs/protocols.md, "COST"
+EXPECTED  docs/study.md, "Main table"; of the paper scales docs/protocols.md, "Mask R-CNN 1x"
 """
 
 _base_ = ["./_base_/mask_rcnn.py"]

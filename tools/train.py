@@ -29,7 +29,8 @@ def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="a config file of pretrain/configs, seg_configs, det_configs or depth/configs")
-    parser.add_argument("--scale", default="tiny", help="overlay beside the config: tiny (default), study, ...")
+    parser.add_argument("--scale", default="tiny", help="overlay beside the config: tiny (default), study, paper (the"
+                        " published recipe), of COCO and NYUv2 further forms of it: docs/protocols.md")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, data, augmentation, masks (default 0)")
     parser.add_argument("--checkpoint", help="checkpoint folder to fine-tune (default: the method's own, of this seed);"
                         " in pretraining, to start or learn from (default: the parent's)")  # fmt: skip

@@ -71,6 +71,8 @@ def test_rates_of_the_families(method, rate, norm):
     assert cfg.optim_wrapper.optimizer.lr == rate and cfg.optim_wrapper.optimizer.weight_decay == 0.05
     assert cfg.optim_wrapper.paramwise_cfg.layer_decay == 0.65 and cfg.drop_path_rate == 0.1
     assert cfg.model.backbone.get("final_norm", False) == norm
+    added = (512, 512) if method in ("mae", "cae") else None  # relative position bias from zero, at the crop's grid
+    assert cfg.model.backbone.get("relative_bias") == added
 
 
 @pytest.mark.parametrize("name, width", [("vit_base_patch16_224", 768), ("vit_large_patch16_224", 1024),
@@ -84,6 +86,7 @@ def test_the_head_is_as_wide_as_a_plain_vit(name, width, tmp_path, monkeypatch):
     bind_encoder(cfg, tmp_path, cfg.drop_path_rate)
     head, auxiliary = cfg.model.decode_head, cfg.model.auxiliary_head
     assert head.channels == width and (auxiliary.channels, auxiliary.in_index) == (256, 2)
+    assert ("relative_bias" in cfg.model.backbone) == name.startswith("vit")
     if name.startswith("vit"):
         assert head.in_channels == [width] * 4 and auxiliary.in_channels == width
 
@@ -148,6 +151,8 @@ def test_a_step_and_a_test_image(head, encoder, ade20k, tmp_path):
         cfg.model.decode_head.channels = cfg.model.auxiliary_head.channels = 8
         cfg.model.test_cfg.update(crop_size=(64, 64), stride=(42, 42))
     model, train, test, evaluator = build(cfg)
+    if head == "upernet":
+        assert model.backbone.encoder.blocks[11].attn.relative_position_bias_table.shape == (63 * 63 + 3, 2)
     drops = {m.drop_prob for m in model.backbone.modules() if type(m).__name__ == "DropPath"}
     assert not drops or max(drops) == pytest.approx(0.1 if head == "upernet" else 0.0)
     samples = [train[k] for k in range(4)]
@@ -187,6 +192,8 @@ def test_layer_decay_from_the_patches_to_the_head(tmp_path):
     assert scale[id(encoder.pos_embed)] == pytest.approx(0.65**13) and decay[id(encoder.pos_embed)] == 0
     for k in (0, 11):
         assert scale[id(encoder.blocks[k].attn.qkv.weight)] == pytest.approx(0.65 ** (12 - k))
+        table = encoder.blocks[k].attn.relative_position_bias_table
+        assert scale[id(table)] == pytest.approx(0.65 ** (12 - k)) and decay[id(table)] == 0
     outside = [
         *model.decode_head.parameters(),
         *model.auxiliary_head.parameters(),
