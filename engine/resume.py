@@ -52,33 +52,12 @@ class ResumeHook(Hook):
         """Load the newest valid state, if asked to."""
         self.folder = Path(runner.work_dir) / "state"
         self.started = time.perf_counter()
-        if self.resume and (state := self.newest()) is not None:
+        if self.resume and (state := newest_state(self.folder)) is not None:
             self.load(runner, state)
 
     def wall_seconds(self) -> float:
         """Seconds of training so far, those before an interruption included."""
         return self.wall_before + time.perf_counter() - self.started
-
-    def newest(self) -> dict | None:
-        """The newest state whose checksum holds, or None where no state was ever written."""
-        files = sorted(self.folder.glob("*.pt"), reverse=True)
-        for file in files:
-            manifest = file.with_suffix(".json")
-            try:
-                stated = json.loads(manifest.read_text())
-            except (OSError, json.JSONDecodeError):
-                stated = {"schema": SCHEMA, "version": VERSION}  # no checksum: treated as damaged below
-            if (stated.get("schema"), stated.get("version")) != (SCHEMA, VERSION):
-                raise UserError(
-                    f"{manifest} is {stated.get('schema')} version {stated.get('version')}, this code reads {SCHEMA} "
-                    f"{VERSION}: resume it with the code that wrote it, or start again without --resume"
-                )
-            if stated.get("sha256") == sha256(file):
-                return torch.load(file, map_location="cpu", weights_only=True)
-            print(f"warning: {file} is damaged (checksum differs); trying the state before it", flush=True)
-        if files:
-            raise UserError(f"no state in {self.folder} is whole: start again without --resume")
-        return None
 
     def load(self, runner: Runner, state: dict) -> None:
         """Put `state` into the runner."""
@@ -123,6 +102,32 @@ class ResumeHook(Hook):
         for old in sorted(self.folder.glob("*.pt"))[:-2]:
             old.unlink()
             old.with_suffix(".json").unlink(missing_ok=True)
+
+
+def newest_state(folder: Path) -> dict | None:
+    """The newest state in a run's `state/` whose checksum holds, or None where no state was ever written.
+
+    Raises:
+        UserError: states of another version, or none that is whole.
+    """
+    files = sorted(folder.glob("*.pt"), reverse=True)
+    for file in files:
+        manifest = file.with_suffix(".json")
+        try:
+            stated = json.loads(manifest.read_text())
+        except (OSError, json.JSONDecodeError):
+            stated = {"schema": SCHEMA, "version": VERSION}  # no checksum: treated as damaged below
+        if (stated.get("schema"), stated.get("version")) != (SCHEMA, VERSION):
+            raise UserError(
+                f"{manifest} is {stated.get('schema')} version {stated.get('version')}, this code reads {SCHEMA} "
+                f"{VERSION}: resume it with the code that wrote it, or start again without --resume"
+            )
+        if stated.get("sha256") == sha256(file):
+            return torch.load(file, map_location="cpu", weights_only=True)
+        print(f"warning: {file} is damaged (checksum differs); trying the state before it", flush=True)
+    if files:
+        raise UserError(f"no state in {folder} is whole: start again without --resume")
+    return None
 
 
 def resume_hook(runner: Runner) -> ResumeHook:

@@ -20,7 +20,7 @@ BELOW = {  # room -> rooms that it may import; a room is always below tools and 
     "pretrain": {"backbones", "engine"},
     "depth": {"backbones", "engine"},
     "recognition": {"backbones", "engine", "pretrain"},
-    "analysis": {"backbones", "engine", "pretrain"},
+    "analysis": {"backbones", "engine", "pretrain", "recognition", "reports"},
     "scenes": {"engine"},
     "reports": {"engine"},
     "tools": set(ROOMS),
@@ -141,6 +141,8 @@ def test_config_header(path):
     """A person who opens a config finds the command that runs it, and where cost and expected result are written."""
     text, name = ast.get_docstring(TREES[path]), name_of(path)
     command = f"test.py {name} --checkpoint FOLDER" if name.startswith("recognition/") else f"train.py {name}"
+    if path.stem == "finetune":  # which trains, whichever checkpoint it is given
+        command = f"train.py {name} --checkpoint FOLDER"
     assert f"COMMAND   python tools/{command}" in text.splitlines()
     assert re.search(r"^COST      \S", text, re.M) and re.search(r"^EXPECTED  \S", text, re.M)
 

@@ -1,0 +1,52 @@
+"""tools/analyse.py from its arguments to the two files, and its refusals."""
+
+from pathlib import Path
+
+import pytest
+
+from engine.errors import UserError
+from reports.analyses import read_analysis
+from tests.analysis.conftest import clip, mae, pictures  # noqa: F401  fixtures
+from tools.analyse import main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_from_arguments_to_files(mae, pictures, tmp_path, capsys):  # noqa: F811
+    words = ["attention_distance", "--checkpoint", str(mae), "--images", pictures[0], "--count", "2"]
+    main([*words, "--out", str(tmp_path / "a")])
+    lines = capsys.readouterr().out.splitlines()
+    found = read_analysis(tmp_path / "a/analysis.json")
+    assert lines[0] == "Mean attention distance: mae (tiny, seed 0)" == found["title"]
+    assert f"mean               {found['scalars']['mean']['value']:10.3f} px" in lines[1]
+    assert lines[-1] == f"result: {tmp_path}/a/analysis.json"
+    assert found["command"].startswith("python tools/analyse.py attention_distance --checkpoint")
+    assert found["settings"] == {"images": 2, "size": 32, "grid": [4, 4], "renormalise": False}
+    main([*words, "--out", str(tmp_path / "b")])
+    for name in ("figure.svg", "analysis.json"):
+        first, second = ((tmp_path / k / name).read_text() for k in "ab")
+        assert first.replace(f"{tmp_path}/a", "") == second.replace(f"{tmp_path}/b", "")
+    with pytest.raises(UserError, match="an analysis is already there; delete it to repeat it"):
+        main([*words, "--out", str(tmp_path / "a")])
+
+
+def test_beside_the_checkpoint_by_default(clip, pictures):  # noqa: F811
+    main(["attention_maps", "--checkpoint", str(clip[0]), "--images", pictures[0], "--count", "2"])
+    assert read_analysis(clip[0].parent / "analysis/attention_maps/analysis.json")["settings"]["masks"] is False
+
+
+def test_refusals_leave_nothing(mae, tmp_path):  # noqa: F811
+    with pytest.raises(UserError, match="does not exist; make it with"):
+        main(["attention_maps", "--checkpoint", str(tmp_path / "absent"), "--out", str(tmp_path / "out")])
+    with pytest.raises(UserError, match="there is no folder of images"):
+        main(["attention_maps", "--checkpoint", str(mae), "--images", "absent", "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_names_every_analysis(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    shown = capsys.readouterr().out
+    for path in (ROOT / "analysis").glob("*.py"):
+        if "\ndef run(" in path.read_text():
+            assert path.stem in shown

@@ -1,0 +1,62 @@
+"""Look into a checkpoint: where its encoder attends, what it finds, what it keeps, how fast it is.
+
+    python tools/analyse.py attention_distance --checkpoint runs/tiny/pretrain/mae/seed0/checkpoint
+    python tools/analyse.py similarity_maps --checkpoint runs/tiny/pretrain/clip/seed0/checkpoint --count 128
+    python tools/analyse.py attention_maps --checkpoint FOLDER --images my/photos --masks my/instances.json
+
+Each prints its numbers and leaves analysis.json and figure.svg in analysis/<name> beside the checkpoint, or in --out.
+The default images are the held-out scenes, made on first use. docs/analysis.md says what each shows.
+"""
+
+import dataclasses
+import importlib
+import os
+import shlex
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import compat  # noqa: E402, F401, I001
+from analysis.command import SCENES, parser  # noqa: E402
+from engine.errors import UserError, tell  # noqa: E402
+
+
+def main(arguments: list[str]) -> None:
+    """Parse, analyse, write, print."""
+    options = vars(parser(__doc__).parse_args(arguments))
+    name, out, of_scenes = options.pop("name"), options.pop("out"), options.pop("of_scenes", None)
+    # the heavy imports, after the arguments are known to be good
+    from backbones import read_checkpoint
+    from engine.provenance import code_version, hardware, versions
+    from reports.analyses import FIGURE, check_free, write_analysis
+    from scenes.export import ensure
+
+    checkpoints = options.get("checkpoint", [])
+    checkpoints = [checkpoints] if isinstance(checkpoints, str) else checkpoints
+    out = out or Path(checkpoints[0]).parent / "analysis" / name
+    check_free(out)
+    for folder in checkpoints:  # before the data: nobody should wait for scenes to learn that one is missing
+        read_checkpoint(folder)
+    if of_scenes and options["images"] is None:
+        ensure(SCENES)
+        options["images"] = f"{SCENES}/{of_scenes}"
+        if "masks" in options:
+            options["masks"] = f"{SCENES}/coco/instances_test.json"
+    finding = dataclasses.asdict(importlib.import_module(f"analysis.{name}").run(**options))
+    figure = finding.pop("figure")
+    command = shlex.join(["python", "tools/analyse.py", *arguments])
+    provenance = {"command": command, "code_version": code_version(), "versions": versions(), "hardware": hardware()}
+    path = write_analysis(out, {"name": name, **finding, **provenance}, figure)
+    print(finding["title"])
+    for scalar, found in finding["scalars"].items():
+        print(f"{scalar:<18} {found['value']:10.3f} {found['unit']:<6} {found['about']}")
+    print(f"figure: {path.with_name(FIGURE)}\nresult: {path}")
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        sys.exit(tell(error))
