@@ -25,11 +25,22 @@ from engine.prepare import options  # noqa: E402
 KINDS = {
     "coco": ("engine.prepare.coco", "coco", "COCO 2017: train2017, val2017, annotations", (options.SUBSET,)),
     "ade20k": ("engine.prepare.segmentation", "ade20k", "ADEChallengeData2016, as released", (options.SUBSET,)),
+    "nyuv2": ("depth.nyuv2", "nyuv2", "NYU Depth V2: GLPDepth's folders, or the labelled .mat file with splits.mat",
+              (options.LISTS, options.SUBSET)),
+    "imagenet": ("pretrain.imagenet", "imagenet", "ImageNet-1K: train/CLASS, val/CLASS or a flat val",
+                 (options.SUBSET,)),
+    "flickr30k": ("recognition.karpathy", "flickr30k", "Flickr30K's images and dataset_flickr30k.json",
+                  (options.KARPATHY, options.SUBSET)),
+    "coco-captions": ("recognition.karpathy", "coco_captions", "COCO's images and dataset_coco.json",
+                      (options.KARPATHY, options.SUBSET)),
     "camvid": ("engine.prepare.segmentation", "camvid", "CamVid of the SegNet tutorial", (options.SUBSET,)),
     "coco-format": ("engine.prepare.coco", "coco_format", "your own images with COCO files",
                     (options.ANNOTATIONS, options.IMAGES, options.SPLITS, options.SIZE)),
     "mmseg-folder": ("engine.prepare.segmentation", "mmseg_folder", "your own images and label maps",
                      (options.CLASSES, options.IGNORE, options.ZERO, *options.TREES)),
+    "depth-folder": ("depth.prepare", "depth_folder", "your own images and 16-bit depth maps",
+                     (*options.UNITS, *options.TREES)),
+    "image-text": ("pretrain.prepare", "image_text", "your own image-text pairs in tar shards", (options.PATTERN,)),
 }  # fmt: skip
 
 
