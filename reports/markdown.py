@@ -13,6 +13,10 @@ def render(report: Report) -> str:
              ""]
     for chapter in report.chapters:
         lines += _chapter(chapter)
+    if report.exhibits:
+        lines += ["## Analyses of checkpoints", "", "Their figures are in [index.html](index.html).", ""]
+    for exhibit in report.exhibits:
+        lines += table(exhibit.table)
     lines += ["## Published numbers (paper-reported, never mixed with ours)", "", report.published_note, ""]
     for published in report.published:
         lines += table(published)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from engine.errors import UserError
 from reports.costs import finetuning_cost, pretraining_cost, settings_table
+from reports.exhibits import Exhibit, exhibits
 from reports.expectations import findings, sentences
 from reports.figures import Chart, charts
 from reports.panels import Panel, panels
@@ -45,10 +46,11 @@ class Chapter:
 
 @dataclass
 class Report:
-    """The whole report: chapters in a fixed order, published numbers apart, and every file that was not used."""
+    """The whole report: chapters in a fixed order, analyses, published numbers apart, and every file not used."""
 
     title: str
     chapters: list[Chapter]
+    exhibits: list[Exhibit]
     published: list[Table]
     published_note: str
     unused: list[Unused]
@@ -59,7 +61,8 @@ def build(root: str | Path) -> Report:
     """Scan `root` and compute the report. Raises `UserError` if no final record is usable."""
     records, unused = scan(root)
     parts, odd = sections(records)
-    unused = unused + odd
+    looked_at, spoiled = exhibits(root)
+    unused = unused + odd + spoiled
     if not parts:
         why = f" ({len(unused)} not usable, the first {unused[0].path}: {unused[0].reason})" if unused else ""
         raise UserError(f"{root}: no final result record below this folder{why}; run `make demo` or name another one.")
@@ -69,7 +72,8 @@ def build(root: str | Path) -> Report:
         unused += lost
         chapters.append(_chapter(f"part{k}", section, pictures))
     counts = Counter(record["role"] for record in records)
-    return Report(TITLE, chapters, published_tables(), PUBLISHED_NOTE, sorted(unused, key=lambda u: u.path), counts)
+    unused.sort(key=lambda u: u.path)
+    return Report(TITLE, chapters, looked_at, published_tables(), PUBLISHED_NOTE, unused, counts)
 
 
 def _chapter(anchor: str, section: Section, pictures: list[Panel]) -> Chapter:

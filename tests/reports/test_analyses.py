@@ -1,11 +1,15 @@
 """The file of an analysis: written once, read strictly, found below a folder."""
 
+import base64
 import json
 
 import pytest
+from synthetic import tree
 
 from engine.errors import UserError
+from reports import html, markdown
 from reports.analyses import read_analysis, scan_analyses, write_analysis
+from reports.page import build
 
 CHECKPOINT = {"sha256": "a" * 64, "method": "mae", "captions": None, "seed": 0, "scale": "tiny",
               "encoder": {"name": "vit_tiny_patch16_224", "kwargs": {}}}  # fmt: skip
@@ -70,3 +74,44 @@ def test_scan_names_what_it_cannot_use(tmp_path):
     found, unused = scan_analyses(tmp_path)
     assert [analysis.path for analysis in found] == ["a/analysis.json", "b/analysis/one/analysis.json"]
     assert [(u.path, "truncated" in u.reason) for u in unused] == [("c/analysis.json", True)]
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """One record, and analyses of two checkpoints with the same settings, of one with others, and a damaged one."""
+    folder = tmp_path / "runs/tiny"
+    tree(tmp_path / "runs", methods=("random",), seeds=(0,), tasks=("upernet",), with_pictures=False)
+    clip = {**CHECKPOINT, "method": "clip", "captions": "noisy"}
+    study = {**CHECKPOINT, "scale": "study"}
+    write_analysis(folder / "a", DOCUMENT, "<svg>a</svg>")
+    write_analysis(folder / "b", {**DOCUMENT, "checkpoints": [clip]}, "<svg>b</svg>")
+    write_analysis(folder / "c", {**DOCUMENT, "settings": {"images": 9}, "title": "<b>"}, "<svg>c</svg>")
+    write_analysis(folder / "d", {**DOCUMENT, "checkpoints": [study]}, "<svg>d</svg>")
+    write_analysis(folder / "e", DOCUMENT, "<svg>e</svg>").write_text("{")
+    return tmp_path / "runs"
+
+
+def test_analyses_in_the_report(runs):
+    report = build(runs)
+    assert [len(exhibit.table.rows) for exhibit in report.exhibits] == [1, 2, 1]  # study, tiny twice: no scales mixed
+    both = report.exhibits[1]
+    assert both.table.caption == "Mean attention distance, scale tiny"
+    assert both.table.header == ["Checkpoint", "mean (px)", "File"]
+    assert [[cell.text for cell in row] for row in both.table.rows] == [
+        ["mae, seed 0", "20.500", "tiny/a/analysis.json"], ["clip, noisy captions, seed 0", "20.500",
+                                                            "tiny/b/analysis.json"]]  # fmt: skip
+    assert both.table.notes == ["mean: mean distance.", "Settings: images 2."]
+    assert [u.path for u in report.unused] == ["tiny/e/analysis.json"]
+    page = html.render(report)
+    assert page == html.render(build(runs)) and page.count('alt="One head."') == 4 and "<figcaption>&lt;b&gt;" in page
+    shown = [base64.b64decode(part.split('"')[0]) for part in page.split("data:image/svg+xml;base64,")[1:]]
+    assert shown == [b"<svg>d</svg>", b"<svg>a</svg>", b"<svg>b</svg>", b"<svg>c</svg>"]
+    text = markdown.render(report)
+    assert "### Mean attention distance, scale tiny" in text
+    assert "| mae, seed 0 | 20.500 | tiny/a/analysis.json |" in text
+
+
+def test_a_report_without_analyses_has_no_section(tmp_path):
+    tree(tmp_path, methods=("random",), seeds=(0,), tasks=("upernet",), with_pictures=False)
+    report = build(tmp_path)
+    assert "Analyses of checkpoints" not in html.render(report) + markdown.render(report)
