@@ -13,12 +13,26 @@ from reports.encoders import size
 from reports.records import Record, Unused
 from reports.stats import Headroom, Summary, headroom, summarise
 
-METHOD_ORDER = (
-    "random", "supervised", "clip", "clip_rewritten", "clip_enriched", "clip_mixed", "clip_aligned", "datacompdr",
-    "slip", "declip", "lightclip", "maskclip", "moco_v3", "dino", "mae", "beit", "cae", "fd", "wsp", "oracle",
-)  # fmt: skip
-TASK_NAMES = {"mask_rcnn": "Mask R-CNN", "cascade_mask_rcnn": "Cascade Mask R-CNN", "upernet": "UperNet",
-              "semantic_fpn": "SemanticFPN", "depth": "Depth"}  # fmt: skip
+FAMILIES = {  # rows of a table stand in this order, with a line between families
+    "references": ("random", "oracle"),
+    "labels": ("supervised",),
+    "captions": ("clip", "clip_resnet18", "clip_rewritten", "clip_enriched", "clip_mixed", "clip_aligned", "datacompdr",
+                 "slip", "declip", "lightclip", "lightclip_resnet18", "lightclip_mobilenetv2", "lightclip_swin_nano",
+                 "maskclip"),
+    "views": ("moco_v3", "dino"),
+    "masked images": ("mae", "beit", "cae"),
+    "two stages": ("fd", "wsp"),
+}  # fmt: skip
+METHOD_ORDER = tuple(method for family in FAMILIES.values() for method in family)
+TASK_NAMES = {
+    "mask_rcnn": "Mask R-CNN", "cascade_mask_rcnn": "Cascade Mask R-CNN", "upernet": "UperNet",
+    "semantic_fpn": "SemanticFPN", "depth": "Depth", "zero_shot": "Zero-shot", "retrieval": "Retrieval",
+    "linear_probe": "Linear probe", "attentive_probe": "Attentive probe", "knn": "k-NN", "finetune": "Fine-tuning",
+}  # fmt: skip
+DENSE = ("mask_rcnn", "cascade_mask_rcnn", "upernet", "semantic_fpn", "depth")
+NEED_TEXT = ("zero_shot", "retrieval")  # tasks for encoders with a text tower
+CAPTIONS_AS_TAGS = ("wsp",)  # methods that read captions and have no text tower
+VARIANT = "-"  # stands between a method's id and the name of its variant, as in an ablation
 
 
 @dataclass(frozen=True)
@@ -30,6 +44,7 @@ class Column:
     label: str
     short: str
     direction: str
+    alone: bool = True  # False: a column only where it is the task's primary metric
 
     @property
     def arrow(self) -> str:
@@ -46,6 +61,14 @@ COLUMNS = (
     Column("semantic_fpn", "mIoU", "mIoU SemanticFPN", "mIoU", "up"),
     Column("depth", "rmse", "depth RMSE", "RMSE", "down"),
     Column("depth", "delta1", "depth δ1", "δ1", "up"),
+    Column("zero_shot", "top1", "zero-shot top-1", "top-1", "up"),
+    Column("zero_shot", "mean_per_class", "zero-shot mean per class", "mean per class", "up", alone=False),
+    Column("retrieval", "image_to_text_R1", "retrieval I2T R@1", "I2T R@1", "up"),
+    Column("retrieval", "text_to_image_R1", "retrieval T2I R@1", "T2I R@1", "up"),
+    Column("linear_probe", "top1", "linear top-1", "top-1", "up"),
+    Column("attentive_probe", "top1", "attentive top-1", "top-1", "up"),
+    Column("knn", "top1", "k-NN top-1", "top-1", "up"),
+    Column("finetune", "top1", "fine-tuning top-1", "top-1", "up"),
 )
 
 
@@ -79,9 +102,12 @@ class Section:
         for record in sorted(self.records, key=lambda r: r["seed"]):
             self.cells[row_of(record), record["task"]].append(record)
         self.rows = sorted({row for row, _ in self.cells}, key=_row_order)
-        finished = {(r["task"], name) for r in self.records for name in r["metrics"]}
+        metrics = [(r["task"], name, metric) for r in self.records for name, metric in r["metrics"].items()]
+        finished = {(task, name) for task, name, _ in metrics}
+        primary = {(task, name) for task, name, metric in metrics if metric["primary"]}
         failed = {r["task"] for r in self.records} - {task for task, _ in finished}
-        self.columns = [c for c in COLUMNS if (c.task, c.metric) in finished or c.task in failed]
+        self.columns = [c for c in COLUMNS if (c.task, c.metric) in (finished if c.alone else primary)
+                        or (c.alone and c.task in failed)]
 
     @property
     def title(self) -> str:
@@ -92,6 +118,14 @@ class Section:
     def competitors(self) -> list[Row]:
         """The rows that are ranked: neither floor nor ceiling."""
         return [row for row in self.rows if row.kind is None]
+
+    @property
+    def primary(self) -> list[Column]:
+        """The first column of each task, by which methods are ranked across tasks."""
+        first: dict[str, Column] = {}
+        for column in self.columns:
+            first.setdefault(column.task, column)
+        return list(first.values())
 
     @property
     def seeds(self) -> list[int]:
@@ -131,6 +165,17 @@ class Section:
         values = self.values(row, column)
         return summarise(values.values()) if values else None
 
+    def image_interval(self, row: Row, column: Column) -> tuple[float, float] | None:
+        """The bootstrap interval over test images of a cell with one finished run; None where it has none or more."""
+        metrics = [r["metrics"][column.metric] for r in self.of(row, column.task) if column.metric in r["metrics"]]
+        return (metrics[0]["low"], metrics[0]["high"]) if len(metrics) == 1 and "low" in metrics[0] else None
+
+    def chance(self, column: Column) -> float | None:
+        """What guessing gives in this column, where records say so."""
+        found = (r["metrics"][column.metric].get("chance") for r in self.records
+                 if r["task"] == column.task and column.metric in r["metrics"])
+        return next((value for value in found if value is not None), None)
+
     def unit(self, column: Column) -> str:
         """The column's unit; empty where nothing finished or the metric has none."""
         found = (r["metrics"][column.metric]["unit"] for r in self.records
@@ -142,6 +187,17 @@ class Section:
         values = {row: list(self.values(row, column).values()) for row in self.rows}
         floor, ceiling = (values.pop(self.reference(kind), []) for kind in ("floor", "ceiling"))
         return headroom(floor, ceiling, values.values(), column.direction)
+
+
+def no_text(row: Row, task: str) -> bool:
+    """Whether a task cannot be done because the method's encoder has no text tower."""
+    return task in NEED_TEXT and (row.captions is None or row.method in CAPTIONS_AS_TAGS)
+
+
+def family(row: Row) -> str:
+    """The family of a row's method or of the method that it is a variant of; unknown methods are their own."""
+    base = row.method.partition(VARIANT)[0]
+    return next((name for name, methods in FAMILIES.items() if base in methods), "others")
 
 
 def row_of(record: Record) -> Row:
@@ -213,9 +269,10 @@ def _one_unit(records: list[Record]) -> tuple[list[Record], list[Unused]]:
 
 
 def _row_order(row: Row) -> tuple:
-    """Floor first, ceiling last, known methods in their usual order, others by name."""
+    """Floor first, ceiling last, known methods by family with their variants, others by name."""
     rank = {"floor": 0, None: 1, "ceiling": 2}[row.kind]
-    known = METHOD_ORDER.index(row.method) if row.method in METHOD_ORDER else len(METHOD_ORDER)
+    base = row.method.partition(VARIANT)[0]
+    known = METHOD_ORDER.index(base) if base in METHOD_ORDER else len(METHOD_ORDER)
     return rank, known, row.method, row.captions or "", row.name
 
 

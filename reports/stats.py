@@ -28,13 +28,14 @@ class Summary:
 class Difference:
     """Mean over `n` common seeds of first minus second, with the half-width of its 95 % interval (None where n is 1).
 
-    `direction` is the metric's: "up" where more is better.
+    `direction` is the metric's: "up" where more is better. `p` is the two-sided paired t-test's (None where n is 1).
     """
 
     n: int
     mean: float
     half: float | None
     direction: str
+    p: float | None = None
 
     @property
     def verdict(self) -> str:
@@ -88,7 +89,26 @@ def paired(first: Mapping[int, float], second: Mapping[int, float], direction: s
     if not common:
         return None
     summary = summarise(first[seed] - second[seed] for seed in common)
-    return Difference(summary.n, summary.mean, summary.half, direction)
+    return Difference(summary.n, summary.mean, summary.half, direction, _p_value(summary))
+
+
+def _p_value(differences: Summary) -> float | None:
+    """Two-sided p of the t-test that the mean is zero; without any spread 0 for a difference and 1 for none."""
+    if differences.sd is None:
+        return None
+    if differences.sd == 0:
+        return float(differences.mean == 0)
+    statistic = abs(differences.mean) / (differences.sd / math.sqrt(differences.n))
+    return float(2 * student.sf(statistic, differences.n - 1))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust the p-values of one family of tests for their number (Holm 1979); each at least as large as it was."""
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
 
 
 def pooled_sd(groups: Iterable[Sequence[float]]) -> float | None:

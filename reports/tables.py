@@ -4,12 +4,12 @@ Marks never claim more than the seeds allow: a column is ranked only where its h
 the ceiling are never ranked, and a cell that cannot be told from the best by the paired interval says so.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from reports.encoders import departures
-from reports.sections import TASK_NAMES, Column, Row, Section, row_of
-from reports.stats import Headroom, paired
+from reports.sections import TASK_NAMES, Column, Row, Section, family, no_text, row_of
+from reports.stats import LEVEL, Headroom, holm, paired
 
 CLIP_FAMILY = ("clip", "clip_rewritten", "clip_enriched", "clip_mixed", "clip_aligned", "datacompdr", "slip", "declip",
                "lightclip", "maskclip")
@@ -63,12 +63,12 @@ def marks(section: Section, column: Column) -> dict[Row, str]:
     best = [row for row in means if means[row] == good(means.values())]
     if gate.state != "open":
         return dict.fromkeys(best, "highest")
-    result = dict.fromkeys(best, "best")
-    for row in means.keys() - result.keys():
-        difference = paired(section.values(row, column), section.values(best[0], column), column.direction)
-        if difference is None or difference.verdict in ("n=1", "not distinguishable"):
-            result[row] = "close"
-    return result
+    others = [row for row in means if row not in best]
+    tests = {row: difference.p for row in others
+             if (difference := paired(section.values(row, column), section.values(best[0], column), column.direction))}
+    tested = [row for row in others if tests.get(row) is not None]
+    apart = {row for row, p in zip(tested, holm([tests[row] for row in tested]), strict=True) if p < 1 - LEVEL}
+    return dict.fromkeys(best, "best") | {row: "close" for row in others if row not in apart}
 
 
 def gate_cell(gate: Headroom) -> Cell:
@@ -87,8 +87,14 @@ def result_cell(section: Section, row: Row, column: Column, mark: str) -> Cell:
         if failures:
             return Cell(f"failed: {_short(next(iter(failures.values())))}", f"{len(failures)} of {len(failures)} runs",
                         "failed")
+        if no_text(row, column.task):
+            return Cell("–", "no text tower", "missing")
         return Cell("missing", "", "missing")
     unit = section.unit(column)
+    images = section.image_interval(row, column)
+    if images:
+        low, high = (number(value, unit) for value in images)
+        return Cell(number(summary.mean, unit), f"[{low}, {high}] over images, n=1", mark)
     spread = "" if summary.half is None else f"± {number(summary.half, unit)}, "
     lost = f", {len(failures)} failed" if failures else ""
     return Cell(number(summary.mean, unit), f"{spread}n={summary.n}{lost}", mark or ("reference" if row.kind else ""))
@@ -100,11 +106,20 @@ def main_table(section: Section) -> Table:
     ranked = {column: marks(section, column) for column in columns}
     rows = [[Cell(row_label(row))] + [result_cell(section, row, c, ranked[c].get(row, "")) for c in columns]
             for row in section.rows]
-    kinds = [row.kind or "" for row in section.rows]
+    kinds = row_kinds(section.rows)
     rows.append([Cell("Headroom", "ceiling − floor")] + [gate_cell(section.gate(column)) for column in columns])
     table = Table("Results", ["Method", *(header(section, c) for c in columns)], rows, [*kinds, "footer"])
     table.notes = _main_notes(section, ranked)
     return table
+
+
+def row_kinds(rows: Sequence[Row]) -> list[str]:
+    """Each row's kind for its looks, with "family" where competitors of another family begin."""
+    kinds = []
+    for before, row in zip([None, *rows[:-1]], rows, strict=True):
+        starts = before is not None and before.kind is None and row.kind is None and family(before) != family(row)
+        kinds.append("family" if starts else row.kind or "")
+    return kinds
 
 
 def difference_table(section: Section) -> Table | None:
@@ -115,7 +130,7 @@ def difference_table(section: Section) -> Table | None:
         return None
     table = _pairs(section, f"Difference to {floor.name}", [(row, floor) for row in others],
                    [row_label(row) for row in others])
-    table.kinds = [row.kind or "" for row in others]
+    table.kinds = row_kinds(others)
     return table
 
 
@@ -189,7 +204,15 @@ def _main_notes(section: Section, ranked: dict[Column, dict[Row, str]]) -> list[
     notes = ["Mean over n seeds ± half-width of the 95 % Student interval; n=1 has no interval."]
     used = {mark for column in ranked.values() for mark in column.values()}
     if "best" in used:
-        notes.append("Bold: best competitor; ≈: not distinguishable from it by the paired 95 % interval.")
+        notes.append("Bold: best competitor; ≈: not distinguishable from it by paired t-tests over common seeds at "
+                     "5 %, corrected by Holm for the number of methods in the column.")
+    if any(section.image_interval(row, column) for row in section.rows for column in section.columns):
+        notes.append("[low, high] over images: 95 % bootstrap interval over the test images of one run. It says how "
+                     "the score may change with other images, not with another seed.")
+    chance = [f"{c.label} {number(section.chance(c), section.unit(c))}" for c in section.columns
+              if section.chance(c) is not None]
+    if chance:
+        notes.append(f"Guessing gives: {', '.join(chance)}.")
     if "highest" in used:
         notes.append("°: ahead in a column whose headroom could not be tested. This is not a ranking.")
     notes.append("Headroom: ceiling minus floor must reach 3 pooled seed standard deviations; below that the column "

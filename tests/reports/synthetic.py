@@ -19,6 +19,7 @@ METHODS = {  # id -> name, captions, reference kind
     "oracle": ("Oracle", None, "ceiling"),
 }
 HEADS = {"upernet": "UPerHead", "semantic_fpn": "FPNHead", "mask_rcnn": "MaskRCNN", "depth": "DepthHead"}
+IMAGE_LEVEL = {"zero_shot": "zero-shot", "retrieval": "zero-shot", "knn": "20-NN", "linear_probe": "linear probe"}
 CENTRES = {"random": 39.1, "supervised": 42.0, "clip": 38.4, "clip_aligned": 40.6, "maskclip": 39.9, "mae": 44.1,
            "oracle": 58.0}
 
@@ -32,6 +33,10 @@ def record(task="upernet", method="maskclip", seed=0, **changes):
         "semantic_fpn": {"mIoU": metric(base - 3, "%", primary=True)},
         "mask_rcnn": {"box_AP": metric(base - 20, "%", primary=True), "mask_AP": metric(base - 23, "%")},
         "depth": {"rmse": metric(1.6 - base / 60, "m", "down", primary=True), "delta1": metric(base / 70, "")},
+        "zero_shot": {"top1": over_images(base - 10, 14.3), "colour_top1": metric(base, "%")},
+        "retrieval": {"image_to_text_R1": over_images(base - 20, 0.8), "text_to_image_R1": metric(base - 25, "%")},
+        "knn": {"top1": over_images(base + 20, 14.3)},
+        "linear_probe": {"top1": metric(base + 25, "%", primary=True)},
     }[task]
     grid = {"lr": [0.0003, 0.001], "layer_decay": [0.65, 1.0]}
     trials = [{"lr": lr, "layer_decay": decay, "value": base - 1 - lr * 100 - decay}
@@ -41,7 +46,7 @@ def record(task="upernet", method="maskclip", seed=0, **changes):
         "schema": "densebench/result", "version": 2, "status": "ok", "error": None, "task": task,
         "protocol": f"scenes-{task}-tiny-v1", "dataset": "scenes", "split": "test", "scale": "tiny", "role": "final",
         "method": method, "method_name": name, "captions": captions, "reference": kind is not None,
-        "reference_kind": kind, "head": HEADS[task], "seed": seed,
+        "reference_kind": kind, "head": (HEADS | IMAGE_LEVEL)[task], "seed": seed,
         "checkpoint": {"sha256": hashlib.sha256(f"{method}{seed}".encode()).hexdigest(),
                        "encoder": {"name": "vit_tiny_patch16_224",
                                    "kwargs": {"img_size": 64, "patch_size": 8, "embed_dim": 96, "depth": 4}}},
@@ -70,6 +75,11 @@ def noise(task, method, seed):
 def metric(value, unit, direction="up", primary=False):
     """A metric entry."""
     return {"value": float(value), "unit": unit, "direction": direction, "primary": primary}
+
+
+def over_images(value, chance):
+    """A primary metric with an interval over test images and what guessing gives."""
+    return metric(value, "%", primary=True) | {"low": value - 2, "high": value + 2, "chance": chance}
 
 
 def failed(error="loss is not finite at iteration 31", **keywords):

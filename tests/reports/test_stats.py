@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from reports.stats import Headroom, headroom, paired, pooled_sd, summarise
+from reports.stats import Headroom, headroom, holm, paired, pooled_sd, summarise
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 30])
@@ -41,6 +41,7 @@ def test_paired_verdict_agrees_with_the_paired_t_test(shift):
     test = scipy_stats.ttest_rel(list(first.values()), list(second.values()))
     for direction in ("up", "down"):
         found = paired(first, second, direction)
+        assert found.p == pytest.approx(test.pvalue)
         interval = test.confidence_interval(0.95)
         assert (found.mean - found.half, found.mean + found.half) == pytest.approx((interval.low, interval.high))
         good = (test.statistic > 0) == (direction == "up")
@@ -53,7 +54,8 @@ def test_pairs_use_common_seeds_only():
     assert (found.n, found.mean) == (2, 2.0)
     assert found.half == pytest.approx(12.7062047, rel=1e-6)  # t(0.975, 1) * sqrt(2) / sqrt(2)
     assert paired({0: 1.0}, {1: 1.0}, "up") is None
-    assert paired({0: 3.0}, {0: 1.0}, "up").verdict == "n=1"
+    single = paired({0: 3.0}, {0: 1.0}, "up")
+    assert (single.verdict, single.p) == ("n=1", None)
 
 
 def test_pooled_deviation():
@@ -89,3 +91,20 @@ def test_seeds_that_agree_exactly():
     assert headroom([1.0, 1.0], [1.0, 1.0], [], "up").state == "no headroom"
     assert paired({0: 2.0, 1: 2.0}, {0: 1.0, 1: 1.0}, "up").verdict == "better"
     assert paired({0: 1.0, 1: 1.0}, {0: 1.0, 1: 1.0}, "up").verdict == "not distinguishable"
+    assert (paired({0: 2.0, 1: 2.0}, {0: 1.0, 1: 1.0}, "up").p, paired({0: 1.0, 1: 1.0}, {0: 1.0, 1: 1.0}, "up").p) == (
+        0.0, 1.0)
+
+
+def test_holm_by_hand_and_by_its_step_down_definition():
+    # Holm's own procedure: the k-th smallest of m is compared with 0.05 / (m - k + 1) until one fails.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == [] and holm([0.7, 0.9]) == [1.0, 1.0]
+    generator = np.random.default_rng(5)
+    for _ in range(50):
+        values = list(generator.random(7) ** 3)
+        rejected, ordered = set(), sorted(range(7), key=values.__getitem__)
+        for k, index in enumerate(ordered):
+            if values[index] >= 0.05 / (7 - k):
+                break
+            rejected.add(index)
+        assert {k for k, p in enumerate(holm(values)) if p < 0.05} == rejected
