@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.errors import UserError
+from reports.comparisons import comparison_tables
 from reports.costs import finetuning_cost, pretraining_cost, settings_table
 from reports.exhibits import Exhibit, exhibits
 from reports.expectations import findings, sentences
@@ -14,7 +15,7 @@ from reports.published import NOTE as PUBLISHED_NOTE
 from reports.published import published_tables
 from reports.records import Unused, scan
 from reports.sections import TASK_NAMES, Row, Section, sections
-from reports.tables import Cell, Table, difference_table, family_table, main_table, row_label
+from reports.tables import Cell, Table, difference_table, main_table, row_label
 
 TITLE = "DenseBench: pretraining for dense prediction"
 AGAIN = (
@@ -77,7 +78,7 @@ def build(root: str | Path) -> Report:
 
 
 def _chapter(anchor: str, section: Section, pictures: list[Panel]) -> Chapter:
-    tables = (difference_table(section), family_table(section))
+    tables = (difference_table(section), *comparison_tables(section))
     return Chapter(
         anchor, section, _lead(section), limits(section), main_table(section), charts(section, anchor),
         [table for table in tables if table], sentences(findings(section)), pictures,

@@ -4,15 +4,12 @@ Marks never claim more than the seeds allow: a column is ranked only where its h
 the ceiling are never ranked, and a cell that cannot be told from the best by the paired interval says so.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from reports.encoders import departures
 from reports.sections import TASK_NAMES, Column, Row, Section, family, no_text, row_of
 from reports.stats import LEVEL, Headroom, holm, paired
-
-CLIP_FAMILY = ("clip", "clip_rewritten", "clip_enriched", "clip_mixed", "clip_aligned", "datacompdr", "slip", "declip",
-               "lightclip", "maskclip")
 
 
 @dataclass(frozen=True)
@@ -128,21 +125,33 @@ def difference_table(section: Section) -> Table | None:
     others = [row for row in section.rows if row is not floor]
     if floor is None or not others:
         return None
-    table = _pairs(section, f"Difference to {floor.name}", [(row, floor) for row in others],
-                   [row_label(row) for row in others])
-    table.kinds = row_kinds(others)
-    return table
+    rows = [[Cell(row_label(row)), *pair_cells(section, row, floor)] for row in others]
+    notes = ["First minus second in the metric's own unit, paired over common seeds, with the 95 % Student interval. "
+             "Better and worse follow the metric's direction and are said only where the interval leaves out zero, "
+             "else ≈ 0; intervals are not corrected for the number of comparisons."]
+    return Table(f"Difference to {floor.name}", pair_header(section), rows, row_kinds(others), notes)
 
 
-def family_table(section: Section) -> Table | None:
-    """The CLIP family against MAE and CAE, and within itself, paired over common seeds; None where there is no pair."""
-    family = [row for name in CLIP_FAMILY if (row := section.row(name))]
-    pairs = [(row, other) for name in ("mae", "cae") if (other := section.row(name)) for row in family]
-    pairs += [(row, clip) for row in family[1:] if (clip := section.row("clip"))]
-    if not pairs:
-        return None
-    labels = [f"{section.name(first)} − {section.name(second)}" for first, second in pairs]
-    return _pairs(section, "CLIP family, MAE and CAE", pairs, labels)
+def pair_header(section: Section) -> list[str]:
+    """The header of a table of paired differences."""
+    return ["Comparison", *(header(section, column) for column in section.columns)]
+
+
+def pair_cells(section: Section, first: Row, second: Row) -> list[Cell]:
+    """First minus second in every column, paired over common seeds."""
+    cells = []
+    for column in section.columns:
+        unit = section.unit(column)
+        difference = paired(section.values(first, column), section.values(second, column), column.direction)
+        if difference is None:
+            textless = no_text(first, column.task) or no_text(second, column.task)
+            cells.append(Cell("–", "no text tower", "missing") if textless else Cell("missing", "", "missing"))
+            continue
+        spread = "" if difference.half is None else f"± {number(difference.half, unit)}, "
+        verdict = {"n=1": "", "not distinguishable": ", ≈ 0"}.get(difference.verdict, f", {difference.verdict}")
+        kind = difference.verdict if difference.verdict in ("better", "worse") else ""
+        cells.append(Cell(number(difference.mean, unit, signed=True), f"{spread}n={difference.n}{verdict}", kind))
+    return cells
 
 
 def row_label(row: Row) -> str:
@@ -177,27 +186,6 @@ def unequal(section: Section) -> list[str]:
     if len(counts) > 1:
         found.append("Cells rest on different numbers of seeds; n stands in each.")
     return found
-
-
-def _pairs(section: Section, caption: str, pairs: Iterable[tuple[Row, Row]], labels: list[str]) -> Table:
-    rows = []
-    for (first, second), label in zip(pairs, labels, strict=True):
-        cells = [Cell(label)]
-        for column in section.columns:
-            unit = section.unit(column)
-            difference = paired(section.values(first, column), section.values(second, column), column.direction)
-            if difference is None:
-                cells.append(Cell("missing", "", "missing"))
-                continue
-            spread = "" if difference.half is None else f"± {number(difference.half, unit)}, "
-            verdict = {"n=1": "", "not distinguishable": ", ≈ 0"}.get(difference.verdict, f", {difference.verdict}")
-            kind = difference.verdict if difference.verdict in ("better", "worse") else ""
-            cells.append(Cell(number(difference.mean, unit, signed=True), f"{spread}n={difference.n}{verdict}", kind))
-        rows.append(cells)
-    notes = ["First minus second in the metric's own unit, paired over common seeds, with the 95 % Student interval. "
-             "Better and worse follow the metric's direction and are said only where the interval leaves out zero, "
-             "else ≈ 0; intervals are not corrected for the number of comparisons."]
-    return Table(caption, ["Comparison", *(header(section, c) for c in section.columns)], rows, [""] * len(rows), notes)
 
 
 def _main_notes(section: Section, ranked: dict[Column, dict[Row, str]]) -> list[str]:

@@ -3,12 +3,13 @@
 import pytest
 from synthetic import METHODS, failed, metric, record
 
+from reports.comparisons import COMPARISONS, comparison_tables, published_differences
 from reports.costs import pretraining_cost, settings_table
 from reports.expectations import findings, sentences
 from reports.markdown import cell_text, table
 from reports.records import Record
 from reports.sections import sections
-from reports.tables import Cell, difference_table, family_table, main_table, marks, number, unequal
+from reports.tables import Cell, difference_table, main_table, marks, number, unequal
 
 
 def miou(method, seed, value, **changes):
@@ -76,9 +77,37 @@ def test_golden_differences():
         ["MAE", "+6.0 ± 1.2 (n=3, better)", "−0.300 ± 0.000 (n=3, better)"],
         ["Oracle (ceiling, not ranked)", "+20.0 ± 0.0 (n=3, better)", "−0.700 ± 0.000 (n=3, better)"],
     ]
-    rows = [[cell_text(cell) for cell in row] for row in family_table(section).rows]
-    assert rows[0] == ["CLIP − MAE", "−4.0 ± 1.2 (n=3, worse)", "missing"]
-    assert rows[2] == ["MaskCLIP − CLIP", "+1.5 (n=1)", "missing"]
+    against_mae, maskclip = comparison_tables(section)
+    rows = [[cell_text(cell) for cell in row] for row in [*against_mae.rows, *maskclip.rows]]
+    assert rows == [
+        ["CLIP − MAE", "−4.0 ± 1.2 (n=3, worse)", "missing"],
+        ["MaskCLIP − MAE", "−2.5 (n=1)", "missing"],
+        ["published: CLIP DataCompDR − MAE (Apple 2405.08911, ViT-B/16)", "+3.6 (ADE20K)", "–"],
+        ["published: CLIP − MAE (DetailCLIP 2409.06809, ViT-B/16)", "−0.1 (ADE20K)", "–"],
+        ["published: MaskCLIP − MAE (DetailCLIP 2409.06809, ViT-B/16)", "+1.0 (ADE20K)", "–"],
+        ["MaskCLIP − CLIP", "+1.5 (n=1)", "missing"],
+        ["published: MaskCLIP − CLIP (MaskCLIP 2208.12262, ViT-B/16)", "+2.7 (ADE20K)", "–"],
+        ["published: MaskCLIP − CLIP, re-evaluated (DetailCLIP 2409.06809, ViT-B/16)", "+1.1 (ADE20K)", "–"],
+    ]
+    assert against_mae.kinds == ["", "", *["published"] * 3]
+
+
+def test_every_declared_published_row_is_in_the_file():
+    known = {entry.label: published_differences(entry) for c in COMPARISONS for entry in c.published}
+    assert all(known.values()), known
+    assert known["CLIP − MAE, both with good captions or none"] == {("mask_rcnn", "box_AP"): (-0.9, "COCO")}
+    assert known["FD of CLIP − CLIP"] == {("upernet", "mIoU"): (pytest.approx(3.3), "ADE20K"),
+                                          ("finetune", "top1"): (pytest.approx(2.0), "ImageNet-1K")}
+    assert known["CAE − MAE"]["mask_rcnn", "box_AP"] == (pytest.approx(1.9), "COCO")
+    assert known["VeCLIP (enriched and mixed) − CLIP"]["retrieval", "image_to_text_R1"][0] == pytest.approx(29.2)
+    assert known["SLIP − CLIP"]["linear_probe", "top1"][0] == pytest.approx(5.6)
+
+
+def test_variants_are_ablations_of_their_method():
+    pixels = [{**entry, "method": "mae-pixels", "method_name": "MAE, pixels"} for entry in series("mae", 28.0, 29.0)]
+    (ablations,) = comparison_tables(section_of(*series("mae", 30.0, 31.5), *pixels))
+    assert ablations.caption == "Ablations"
+    assert [cell_text(cell) for cell in ablations.rows[0]] == ["MAE, pixels − MAE", "−2.2 ± 3.2 (n=2, ≈ 0)"]
 
 
 def test_marks_by_gate():
