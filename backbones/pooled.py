@@ -6,7 +6,9 @@ from torch import Tensor, nn
 from backbones.encoder import EncoderFacts
 from backbones.hierarchical import stage_groups
 from backbones.pyramid import EncoderPyramid
+from backbones.relative_positions import At
 from backbones.vit_pyramid import block_groups
+from engine.errors import UserError
 
 POOLS = ("own", "mean", "tokens")
 
@@ -35,12 +37,21 @@ class PooledEncoder(EncoderPyramid):
             "tokens": `all_tokens`.
         drop_path_rate: Stochastic depth while fine-tuning.
         frozen: The encoder gets no gradients and stays in evaluation mode.
+        relative_bias: As of `ViTPyramid`, for pool "mean" alone (CAE's fine-tuning).
     """
 
-    def __init__(self, checkpoint: str, pool: str = "own", drop_path_rate: float = 0.0, frozen: bool = False) -> None:
-        super().__init__(checkpoint, drop_path_rate, unshare=not frozen)
-        if pool not in POOLS:
-            raise ValueError(f"pool {pool!r} is none of {POOLS}")
+    def __init__(
+        self,
+        checkpoint: str,
+        pool: str = "own",
+        drop_path_rate: float = 0.0,
+        frozen: bool = False,
+        relative_bias: tuple[int, int] | None = None,
+    ) -> None:
+        if pool not in POOLS or (relative_bias is not None and pool != "mean"):
+            raise UserError(f"PooledEncoder: pool {pool!r} with relative_bias {relative_bias}; pool is one of {POOLS}, "
+                            "and a relative bias needs 'mean'")  # fmt: skip
+        super().__init__(checkpoint, drop_path_rate, unshare=not frozen, relative_bias=relative_bias)
         self.pool = "own" if pool == "mean" and not self.facts.plain else pool
         self.frozen = frozen
         self._prune(self.encoder)
@@ -67,8 +78,10 @@ class PooledEncoder(EncoderPyramid):
             return all_tokens(self.encoder, self.facts, images)
         if self.pool == "own":
             return self.encoder(images)
+        cells = tuple(side // self.facts.strides[0] for side in images.shape[-2:])
+        grid = {} if self.relative_bias is None else {"attn_mask": At(cells, None)}  # as in ViTPyramid
         (last,) = self.encoder.forward_intermediates(
-            images, indices=[self.facts.depth - 1], norm=False, intermediates_only=True
+            images, indices=[self.facts.depth - 1], norm=False, intermediates_only=True, **grid
         )  # [B, d, h, w]
         return self.norm(last.mean(dim=(2, 3)))
 

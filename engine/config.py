@@ -8,6 +8,7 @@ folders. The result is dumped whole into the run's folder.
 """
 
 import difflib
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,12 @@ def load_config(
     cfg = read(RUNTIME)
     cfg.merge_from_dict(read(path).to_dict())
     scale = scale.replace("_", "-")
+    shared = "method" not in cfg  # one config for the encoders of all methods
+    if shared:
+        cfg.method = method_of(path, checkpoint)
     merge_scale(cfg, path, scale)
+    if "train_dataloader" not in cfg:
+        raise UserError(f"{path} is a test at scale {scale!r}: start it by python tools/test.py, with --checkpoint")
     if data is not None:
         overlay = read(Path(data)).to_dict()
         if "data" not in overlay:
@@ -75,7 +81,10 @@ def load_config(
         )
     cfg.scale, cfg.seed, cfg.launcher, cfg.resume = scale, seed, launcher, resume
     cfg.setdefault("role", "final")
-    cfg.work_dir = str(work_dir or run_folder(cfg, data, {"options": options, "amp": amp, "checkpoint": checkpoint}))
+    departures = {"options": options, "amp": amp, "checkpoint": checkpoint}
+    if shared and is_own(cfg, data, checkpoint):
+        departures["checkpoint"] = None
+    cfg.work_dir = str(work_dir or run_folder(cfg, data, departures))
     cfg.run_name = f"{cfg.task} {cfg.method} seed {seed}"
     # The encoder to fine-tune; in pretraining, the parent of a second stage.
     source = cfg.get("parent") if cfg.task == "pretrain" else cfg.method
@@ -131,6 +140,16 @@ def merge_scale(cfg: Config, path: Path, scale: str) -> None:
         cfg.merge_from_dict(at_scale[scale].to_dict())
 
 
+def method_of(path: Path, checkpoint: str | None) -> str:
+    """The method whose encoder a checkpoint folder holds. UserError where a config without a method gets no folder."""
+    if checkpoint is None:
+        raise UserError(f"{path} serves the encoders of all methods: name one with --checkpoint FOLDER")
+    try:
+        return json.loads(Path(checkpoint, "checkpoint.json").read_text())["method"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{checkpoint} is no checkpoint folder ({type(error).__name__}): see docs/formats.md") from None
+
+
 def merge_options(cfg: Config, options: dict[str, Any] | None, path: Path) -> None:
     """Merge the dotted keys of `--cfg-options`."""
     try:
@@ -148,6 +167,12 @@ def run_folder(cfg: Config, data: str | None, departures: dict[str, Any]) -> str
     place = cfg.scale if cfg.data.name == "scenes" or data is None else f"{cfg.scale}-{cfg.data.name}"
     own = f"-{digest(departures)[:8]}" if any(departures.values()) else ""
     return f"runs/{place}/{cfg.task}/{cfg.method}/seed{cfg.seed}{own}"
+
+
+def is_own(cfg: Config, data: str | None, checkpoint: str) -> bool:
+    """Whether a checkpoint stands where the method's own pretraining of the same scale, data and seed leaves it."""
+    own = Path(run_folder(cfg, data, {})).parents[2] / "pretrain" / cfg.method / f"seed{cfg.seed}" / "checkpoint"
+    return own.resolve() == Path(checkpoint).resolve()
 
 
 def share_batch(cfg: Config) -> None:

@@ -10,11 +10,17 @@ from typing import Any
 from mmengine.config import Config
 
 from backbones import read_checkpoint
-from engine.config import config_hash, merge_options, merge_scale, read, run_folder
+from engine.config import config_hash, is_own, merge_options, merge_scale, read, run_folder
 from engine.errors import UserError
 
 # what a data section states beside name, kind and root, by task
-NEEDS = {"zero_shot": (), "retrieval": ("pattern",), "knn": ("train", "test")}
+NEEDS = {
+    "zero_shot": (),
+    "retrieval": ("pattern",),
+    "knn": ("train", "test"),
+    "linear_probe": ("train", "test"),
+    "attentive_probe": ("train", "test"),
+}
 
 
 def load_test(
@@ -46,6 +52,8 @@ def load_test(
     if cfg.get("task") not in NEEDS:
         raise UserError(f"{path} is no config of recognition/configs: use python tools/train.py for it")
     merge_scale(cfg, path, scale)
+    if "train_dataloader" in cfg:
+        raise UserError(f"{path} trains on augmented images at scale {scale!r}: start it by python tools/train.py")
     for key, value in (read(Path(data)) if data else {}).items():
         cfg[key] = value
     merge_options(cfg, options, path)
@@ -56,8 +64,7 @@ def load_test(
     cfg.head = cfg.head.format_map(cfg)
     variant = slug(cfg.get("prefix", "")) or published_templates(cfg)
     cfg.protocol = "-".join(filter(None, (cfg.data.name, cfg.task.replace("_", "-"), variant, scale, "v1")))
-    own = Path(run_folder(cfg, data, {})).parents[2] / "pretrain" / method / f"seed{seed}" / "checkpoint"
-    departures = {"options": options, "checkpoint": None if own.resolve() == Path(checkpoint).resolve() else checkpoint}
+    departures = {"options": options, "checkpoint": None if is_own(cfg, data, checkpoint) else checkpoint}
     cfg.work_dir = str(work_dir or run_folder(cfg, data, departures))
     cfg.config_hash = config_hash(cfg)
     return cfg

@@ -7,6 +7,7 @@ from typing import Any
 from mmengine.config import Config
 
 from recognition.evaluation import Measure, nearest_neighbours, retrieval, zero_shot
+from recognition.probing import probe
 from recognition.towers import Features, Towers
 
 
@@ -41,5 +42,7 @@ class Task:
 TASKS = {
     "zero_shot": Task(Towers, lambda cfg, towers: Outcome(zero_shot(cfg.data, cfg.questions, towers))),
     "retrieval": Task(Towers, lambda cfg, towers: Outcome(retrieval(cfg.data, cfg.captions, towers, cfg.prefix))),
+    "linear_probe": Task(Features, lambda cfg, features: Outcome(*probe(cfg.data, cfg.probe, features, cfg.seed))),
+    "attentive_probe": Task(Features, lambda cfg, features: Outcome(*probe(cfg.data, cfg.probe, features, cfg.seed))),
     "knn": Task(Features, lambda cfg, features: Outcome(nearest_neighbours(cfg.data, cfg.neighbours, features))),
 }

@@ -1,4 +1,4 @@
-"""Test a checkpoint on an image-level task: zero-shot classification, retrieval or k-NN.
+"""Test a checkpoint on an image-level task: zero-shot classification, retrieval, k-NN, or a linear or attentive probe.
 
     python tools/test.py recognition/configs/zero_shot.py --checkpoint runs/tiny/pretrain/clip/seed0/checkpoint
     python tools/test.py recognition/configs/retrieval.py --checkpoint FOLDER --data path/to/overlay.py

@@ -1,9 +1,10 @@
-"""Run any configuration: pretraining, segmentation, detection or depth.
+"""Run any configuration: pretraining, segmentation, detection, depth or image classification.
 
     python tools/train.py pretrain/configs/maskclip.py
     python tools/train.py seg_configs/upernet_maskclip.py
     python tools/train.py det_configs/mask_rcnn_mae.py --seed 1 --work-dir runs/mine
     python tools/train.py depth/configs/clip.py --checkpoint path/to/checkpoint --data path/to/overlay.py
+    python tools/train.py recognition/configs/finetune.py --checkpoint path/to/checkpoint
     torchrun --nproc-per-node 8 tools/train.py seg_configs/upernet_mae.py --launcher pytorch --amp
 
 Pretraining leaves <work-dir>/checkpoint; every other run leaves <work-dir>/result.json.
@@ -28,7 +29,7 @@ from engine.errors import UserError, tell  # noqa: E402
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", help="a config file of pretrain/configs, seg_configs, det_configs or depth/configs")
+    parser.add_argument("config", help="a config file of pretrain/, seg_, det_, depth/ or recognition/configs")
     parser.add_argument("--scale", default="tiny", help="overlay beside the config: tiny (default), study, paper (the"
                         " published recipe), of COCO and NYUv2 further forms of it: docs/protocols.md")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, data, augmentation, masks (default 0)")

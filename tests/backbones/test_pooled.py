@@ -8,6 +8,7 @@ from mmengine.config import Config
 from torch import nn
 
 from backbones import PooledEncoder, all_tokens, bind_encoder, describe_encoder, layer_decay_groups, load_encoder
+from engine.errors import UserError
 
 VIT = {"name": "vit_tiny_patch16_224",
        "kwargs": {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 2}}  # fmt: skip
@@ -104,6 +105,25 @@ def test_layer_decay_of_a_classifier(write, images, encoder, pool):
         assert not [name for name in scale if name.startswith(("backbone.encoder.norm.", "backbone.encoder.fc_norm."))]
     model["head"](model["backbone"](images)).square().sum().backward()
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
+
+
+def test_a_relative_bias_from_zero(write, images):
+    folder, _ = write(VIT)
+    plain, biased = (PooledEncoder(str(folder), pool="mean", relative_bias=size).eval() for size in (None, (32, 32)))
+    torch.testing.assert_close(biased(images), plain(images))
+    tables = {n: p for n, p in biased.named_parameters() if n.endswith("relative_position_bias_table")}
+    assert len(tables) == 3
+    groups = layer_decay_groups(biased, lr=1.0, weight_decay=0.05, layer_decay=0.65)
+    scale = {name: (g["lr_scale"], g["weight_decay"]) for g in groups for name in g["names"]}
+    assert [scale[name][0] for name in tables] == pytest.approx([0.65**3, 0.65**2, 0.65])
+    assert {scale[name][1] for name in tables} == {0.0}
+    with torch.no_grad():
+        for table in tables.values():
+            table.normal_()
+    assert (biased(images) - plain(images)).abs().max() > 1e-3
+    for arguments in (dict(pool="own", relative_bias=(32, 32)), dict(pool="max")):
+        with pytest.raises(UserError, match=f"pool '{arguments['pool']}' with relative_bias"):
+            PooledEncoder(str(folder), **arguments)
 
 
 @pytest.mark.parametrize("encoder", [VIT, RESNET], ids=lambda e: e["name"])

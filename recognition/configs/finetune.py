@@ -1,0 +1,17 @@
+"""Fine-tuning of the whole encoder as an image classifier.
+
+COMMAND   python tools/train.py recognition/configs/finetune.py --checkpoint FOLDER
+COST      a minute of one core; at scale "paper" 100 x 1.28 M images forward and backward (docs/protocols.md, "COST")
+EXPECTED  shapes above the same encoder's linear probe. At scale "paper", top-1 on ImageNet-1K: MAE ViT-B of 1600 epochs
+          83.6 (MAE's FINETUNE.md: 83.664); CAE ViT-B of 300, 800, 1600 epochs 83.6, 83.8, 83.9 (CAE's README); CLIP and
+          SLIP ViT-B/16 of YFCC15M 80.5, 82.6 (SLIP's README); FD-CLIP 84.9 (FD, arXiv 2205.14141v3)
+"""
+
+_base_ = ["./_base_/classification.py"]
+task = "finetune"
+head = "linear"
+data = dict(
+    name="scenes", kind="image_folder", root="data/scenes", train="data/scenes/imagefolder/pretrain",
+    val="data/scenes/imagefolder/val", test="data/scenes/imagefolder/test",
+)  # fmt: skip
+model = dict(head="fresh")
