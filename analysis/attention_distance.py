@@ -91,5 +91,5 @@ def draw(title: str, found: Tensor, uniform: float) -> str:
     axes.annotate("uniform", (1, uniform), (2, 3), xycoords=("axes fraction", "data"), textcoords="offset points",
                   fontsize=8, ha="right")  # fmt: skip
     axes.set_xticks(layers if len(found) <= 12 else layers[1::2])
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.12 * max(uniform, float(found.max())))
     return svg(figure)

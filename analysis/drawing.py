@@ -48,7 +48,8 @@ def chart(title: str, x: str, y: str, width: float = 5.0, height: float = 3.4) -
 def table_of_pictures(title: str, headers: Sequence[str], rows: Sequence[Sequence[np.ndarray]]) -> Figure:
     """Pictures in rows and columns, each RGB uint8 [H, W, 3]; the headers stand above the first row."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(1.5 * len(headers), 1.5 * len(rows) + 0.5), facecolor="white")
+        size = (1.5 * len(headers), 1.5 * len(rows) + 0.5)
+        figure = Figure(figsize=size, facecolor="white", layout="constrained")
         figure.suptitle(title, fontsize=10)
         grid = figure.subplots(len(rows), len(headers), squeeze=False)
         for line, row in zip(grid, rows, strict=True):

@@ -7,7 +7,6 @@ records alone.
 
 import fnmatch
 import json
-import math
 import os
 from collections import defaultdict
 from collections.abc import Iterable
@@ -18,7 +17,8 @@ from typing import Any
 from engine.errors import UserError
 from engine.files import write_json
 from reports.migrations import VERSION
-from reports.schema import check, one_line
+from reports.schema import check
+from reports.strict_json import load
 
 FILE_NAME = "result.json"
 
@@ -73,19 +73,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
     Raises `UserError` with one sentence for a file that is missing, truncated, no JSON, of another schema or version,
     or at odds with the schema, including NaN, infinity and a key given twice.
     """
-    try:
-        with open(path, encoding="utf-8") as handle:
-            text = handle.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({one_line(error)}).") from None
-    try:
-        record = json.loads(text, parse_constant=_finite, parse_float=_finite,
-                            object_pairs_hook=_no_duplicate_keys)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: truncated or not JSON (line {error.lineno}: {error.msg}).") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not a valid record ({one_line(error)}).") from None
-    return check(record, str(path))
+    return check(load(path), str(path))
 
 
 def scan(root: str | Path) -> tuple[list[Record], list[Unused]]:
@@ -162,19 +150,3 @@ def _contradiction(first: Record, other: Record) -> str | None:
     if first["metrics"] != other["metrics"]:
         return "other metric values"
     return None
-
-
-def _finite(text: str) -> float:
-    """Parse a JSON number; NaN, Infinity and what overflows to infinity raise ValueError."""
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is not a finite number")
-    return value
-
-
-def _no_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} occurs twice")
-    return result

@@ -16,6 +16,7 @@ import jsonschema
 
 from engine.errors import UserError
 from reports.migrations import migrate
+from reports.strict_json import one_line
 
 SCHEMA = "densebench/result"
 WRITTEN = Path(__file__).parent / "result_schema.json"
@@ -48,12 +49,6 @@ def check(record: Any, where: str) -> dict[str, Any]:
         _explain(record, where)
     _check_metrics(record, where)
     return record
-
-
-def one_line(message: object) -> str:
-    """The message on one line of at most 200 characters."""
-    text = " ".join(str(message).split())
-    return text if len(text) <= 200 else text[:197] + "..."
 
 
 def _explain(record: dict[str, Any], where: str) -> None:
