@@ -7,13 +7,17 @@ from torch import Tensor
 
 RESAMPLES = 2000
 LEVEL = 0.95
+BLOCK = 2**22  # draws at a time
 
 
 def resamples(images: int, seed: int = 0, count: int = RESAMPLES) -> Tensor:
     """How often each image counts in each resample, float32 [count, images]; a function of its arguments alone."""
     generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randint(images, (count, images), generator=generator)
-    return torch.zeros(count, images).scatter_add_(1, drawn, torch.ones(count, images))
+    weights = torch.zeros(count, images)
+    for rows in weights.split(max(1, BLOCK // images)):  # what is drawn takes twice the room of its counts
+        drawn = torch.randint(images, rows.shape, generator=generator)
+        rows.scatter_add_(1, drawn, torch.ones(1).expand(rows.shape))
+    return weights
 
 
 def interval(statistic: Callable[[Tensor], Tensor], weights: Tensor) -> tuple[float, float]:

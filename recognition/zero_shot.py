@@ -71,8 +71,8 @@ def mean_per_class(hit: Tensor, labels: Tensor, weights: Tensor | None = None) -
     """
     if weights is None:
         weights = torch.ones(1, len(labels))
-    member = F.one_hot(labels).to(weights.dtype)  # [N, C]
+    member = torch.zeros(len(labels), int(labels.max()) + 1, dtype=weights.dtype).scatter_(1, labels[:, None], 1)
     total = weights @ member  # [R, C]
-    right = (weights * hit.to(weights.dtype)) @ member  # [R, C]
+    right = weights @ (member * hit[:, None])  # [R, C]
     present = total > 0
     return (right / total.clamp(min=1)).sum(dim=1) / present.sum(dim=1)

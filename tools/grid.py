@@ -9,6 +9,7 @@ from mmengine.config import Config
 
 from engine.config import load_config
 from engine.errors import UserError
+from recognition.config import load_test
 from reports.records import read_record
 
 CONFIGS = {
@@ -16,8 +17,13 @@ CONFIGS = {
     "upernet": "seg_configs/upernet_{method}.py",
     "semantic_fpn": "seg_configs/semantic_fpn_{method}.py",
     "mask_rcnn": "det_configs/mask_rcnn_{method}.py",
+    "cascade_mask_rcnn": "det_configs/cascade_mask_rcnn_{method}.py",
     "depth": "depth/configs/{method}.py",
 }
+TEXT_TASKS = ("zero_shot", "retrieval")  # only for a checkpoint with a text tower
+DRAWN_TASKS = ("linear_probe", "attentive_probe")  # only these draw by a seed, of the tests of whole images
+# Tests of whole images: one config for all methods, and no settings to search for.
+IMAGE_TASKS = (*TEXT_TASKS, "knn", *DRAWN_TASKS)
 TRIAL_SHARE = 1 / 3  # of the iterations: the same saving for every method
 TRIAL_SEED = 1000  # fine-tuning seed of the trials: no reported seed takes part in choosing its own settings
 
@@ -27,7 +33,7 @@ class Cell:
     """One run of a study.
 
     Attributes:
-        encoder: the checkpoint folder to fine-tune; None in pretraining.
+        encoder: the checkpoint folder to fine-tune or to test; None in pretraining.
         needs: files that other runs leave when they have finished.
         point: learning rate and layer decay of a trial, None for the others.
         trials: the trials whose validation scores decide this run's settings.
@@ -77,7 +83,14 @@ class Cell:
     @property
     def path(self) -> str:
         """The config file."""
+        if self.of_images:
+            return f"recognition/configs/{self.task}.py"
         return CONFIGS[self.task].format(method=self.method)
+
+    @property
+    def of_images(self) -> bool:
+        """Whether this run tests an encoder on images as a whole."""
+        return self.task in IMAGE_TASKS
 
     def overrides(self) -> dict[str, Any]:
         """The configuration keys in which this run departs from its file; of a final run only once its trials ended."""
@@ -92,7 +105,8 @@ class Cell:
         encoder = f" --checkpoint {self.encoder}" if self.encoder else ""
         options = "".join(f" {key}={value}" for key, value in self.overrides().items())
         options = f" --cfg-options{options}" if options else ""
-        return f"python tools/train.py {self.path} --scale {self.scale} --seed {self.run_seed}{encoder}{options}"
+        script = "tools/test.py" if self.of_images else "tools/train.py"
+        return f"python {script} {self.path} --scale {self.scale} --seed {self.run_seed}{encoder}{options}"
 
     @property
     def run_seed(self) -> int:
@@ -100,7 +114,9 @@ class Cell:
         return TRIAL_SEED if self.point else self.seed
 
     def config(self) -> Config:
-        """The run's configuration; an unfinished run resumes."""
+        """The run's configuration; an unfinished run resumes, a test begins again."""
+        if self.of_images:
+            return load_test(self.path, str(self.encoder), self.scale, self.seed, work_dir=str(self.folder))
         selection = {"selection": choose(self.trials, self.grid)} if self.trials else {}
         return load_config(
             self.path,
@@ -173,15 +189,19 @@ class Study:
         for seed, method in itertools.product(self.seeds, self.methods):
             if seed == self.seeds[0] or self.anew or method == "random":
                 self.add_pretraining(pretraining, method, seed)
-        trials, finals = [], []
+        trials, finals, worded = [], [], {method for method in self.methods if has_text(method)}
         for method, task in itertools.product(self.methods, self.tasks):
+            if task in TEXT_TASKS and method not in worded:
+                continue
             first = pretraining[method, self.seeds[0]]
             own = [
                 Cell(self.scale, task, method, first.seed, point, first.folder / "checkpoint", [first.outcome])
-                for point in points(self.grid)
+                for point in ([] if task in IMAGE_TASKS else points(self.grid))
             ]
             trials += own
             for seed in self.seeds:
+                if task in IMAGE_TASKS and task not in DRAWN_TASKS and (method, seed) not in pretraining:
+                    continue  # the same encoder as the first seed's, and nothing else differs
                 source = pretraining.get((method, seed), first)
                 needs = [source.outcome, *(trial.outcome for trial in own)]
                 encoder = source.folder / "checkpoint"
@@ -196,6 +216,11 @@ class Study:
             needs = [self.add_pretraining(cells, parent, seed).outcome] if parent else []
             cells[method, seed] = Cell(self.scale, "pretrain", method, seed, needs=needs)
         return cells[method, seed]
+
+
+def has_text(method: str) -> bool:
+    """Whether a method's checkpoints hold a text tower."""
+    return "text" in load_config(CONFIGS["pretrain"].format(method=method)).model
 
 
 def points(grid: dict[str, tuple[float, ...]] | None) -> list[dict[str, float]]:

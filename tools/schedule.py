@@ -28,10 +28,10 @@ def run_cell(cell: Cell) -> None:
     with open(cell.folder / "log.txt", "a", buffering=1) as log, contextlib.redirect_stdout(log):
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-        from tools.run import run
+        from tools.run import run, run_test
 
         try:
-            run(cell.config(), cell.command)
+            (run_test if cell.of_images else run)(cell.config(), cell.command)
         except Exception as error:  # whatever stops a cell must not stop the study, and must be in its record
             traceback.print_exc(file=log)
             reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
@@ -62,7 +62,7 @@ def record_failure(cell: Cell, reason: str) -> None:
 def import_everything() -> None:
     """Load every library a run may need, once: forked children share them and start at once."""
     for name in ("mmdet.models", "mmseg.models", "engine.detection_data", "engine.segmentation_data", "depth",
-                 "pretrain", "tools.run"):  # fmt: skip
+                 "pretrain", "recognition.record", "tools.run"):  # fmt: skip
         importlib.import_module(name)
 
 

@@ -1,5 +1,7 @@
 """Run a whole study: every method on every task, for every seed, as many runs at once as there are cores.
 
+Zero-shot, retrieval and k-NN come once per encoder, the first two where it has a text tower; probes for every seed.
+
     python tools/study.py demo                   the short study of `make demo`
     python tools/study.py study                  the evidence of `make study`: all methods, three seeds, settings chosen
                                                  on validation images from one small grid
@@ -22,10 +24,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import compat  # noqa: E402, F401
 from engine.config import load_config  # noqa: E402
 from engine.errors import UserError, tell  # noqa: E402
-from tools.grid import Cell, Study  # noqa: E402
+from tools.grid import IMAGE_TASKS, Cell, Study  # noqa: E402
 from tools.schedule import Scheduler  # noqa: E402
 
-TASKS = ("upernet", "semantic_fpn", "mask_rcnn", "depth")
+TASKS = ("upernet", "semantic_fpn", "mask_rcnn", "depth", *IMAGE_TASKS)
+ON_DEMAND = ("cascade_mask_rcnn",)  # in no plan, only by --tasks
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("plan", choices=PLANS)
     parser.add_argument("--methods", nargs="+", metavar="METHOD", help="default: those of the plan")
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
+    parser.add_argument("--tasks", nargs="+", choices=(*TASKS, *ON_DEMAND), default=TASKS)
     parser.add_argument("--seeds", nargs="+", type=int, help="default: those of the plan")
     parser.add_argument(
         "--pretrain-anew", action="store_true",

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from recognition import intervals
 from recognition.intervals import interval, resamples, weighted_share
 
 
@@ -10,6 +11,14 @@ def test_resamples_are_counts_that_repeat():
     weights = resamples(7, seed=1, count=50)
     assert weights.shape == (50, 7) and weights.sum(dim=1).tolist() == [7.0] * 50
     assert torch.equal(weights, resamples(7, seed=1, count=50)) and not torch.equal(weights, resamples(7, 2, 50))
+
+
+def test_blocks_draw_what_one_draw_would(monkeypatch):
+    whole = torch.randint(7, (50, 7), generator=torch.Generator().manual_seed(1))
+    counted = torch.stack([torch.bincount(row, minlength=7) for row in whole]).float()
+    for block in (1, 30, 2**22):
+        monkeypatch.setattr(intervals, "BLOCK", block)
+        assert torch.equal(resamples(7, seed=1, count=50), counted)
 
 
 def test_a_share_has_the_interval_of_a_binomial():

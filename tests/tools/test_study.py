@@ -10,11 +10,14 @@ from mmengine.config import DictAction
 
 from engine.config import load_config
 from engine.errors import UserError
-from tools.grid import TRIAL_SEED, TRIAL_SHARE, Cell, Study, choose, points
+from recognition.config import load_test
+from tools.grid import IMAGE_TASKS, TRIAL_SEED, TRIAL_SHARE, Cell, Study, choose, has_text, points
 from tools.schedule import Scheduler
 from tools.study import PLANS, TASKS
 
 GRID = {"lr": (1e-3, 2e-3), "layer_decay": (0.65, 0.9)}
+WORDED = {"maskclip", "clip_aligned", "clip", "slip", "declip", "lightclip", "datacompdr", "clip_enriched",
+          "clip_mixed", "clip_rewritten"}  # fmt: skip
 
 
 def trials(finish, task, values):
@@ -62,7 +65,9 @@ def test_cells_of_the_whole_study(anew):
     methods, tasks, seeds, size = 20, 4, 3, 4
     pretrainings = methods * seeds if anew else methods + seeds - 1  # random initialisation: one for every seed
     rows = methods * tasks
-    assert counted(cells) == {"pretrain": pretrainings, "trial": rows * size, "final": rows * seeds}
+    # k-NN of each encoder, two tests with texts, two probes
+    of_images = pretrainings + 2 * len(WORDED) * (seeds if anew else 1) + 2 * methods * seeds
+    assert counted(cells) == {"pretrain": pretrainings, "trial": rows * size, "final": rows * seeds + of_images}
     assert len({c.folder for c in cells}) == len({c.name for c in cells}) == len(cells), "two runs in one folder"
     kinds = ["pretrain" if c.task == "pretrain" else "trial" if c.point else "final" for c in cells]
     assert kinds == sorted(kinds, key=["pretrain", "trial", "final"].index)
@@ -85,13 +90,49 @@ def test_cells_of_the_whole_study(anew):
         if not cell.point:
             own = [c for c in cells if c.point and (c.method, c.task) == (cell.method, cell.task)]
             assert cell.trials == own and cell.needs[1:] == [c.outcome for c in own] and cell.grid == plan.grid
+            assert len(own) == (0 if cell.task in IMAGE_TASKS else size)
             assert cell.folder == Path(f"runs/study/{cell.task}/{cell.method}/seed{cell.seed}")
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_tests_of_images_come_for_the_encoders_and_seeds_where_they_differ(anew):
+    plan = PLANS["study"]
+    cells = Study(plan.scale, plan.methods, IMAGE_TASKS, plan.seeds, plan.grid, anew).cells()
+    for task in IMAGE_TASKS:
+        found = {(c.method, c.seed): c.encoder for c in cells if c.task == task}
+        wanted = {(m, s) for m in (WORDED if task in ("zero_shot", "retrieval") else plan.methods) for s in plan.seeds
+                  if anew or s == 0 or m == "random" or task.endswith("_probe")}  # fmt: skip
+        assert {*found} == wanted
+        for (method, seed), folder in found.items():
+            source = seed if anew or method == "random" else 0
+            assert folder == Path(f"runs/study/pretrain/{method}/seed{source}/checkpoint")
+    assert len({*(c.encoder for c in cells if c.encoder)}) == len([c for c in cells if c.task == "pretrain"])
+
+
+def test_the_methods_with_texts_are_those_whose_models_hold_a_text_tower():
+    methods = [path.stem for path in Path("pretrain/configs").glob("*.py")]
+    pictured = {"random", "oracle", "supervised", "mae", "beit", "cae", "moco_v3", "dino", "fd", "wsp"}
+    assert {m for m in methods if not has_text(m)} == pictured and {*methods} - pictured > WORDED
+
+
+def test_a_test_of_images_and_its_command_agree(here, checkpoint):
+    cell = Study("tiny", ("mae",), ("knn",), (3,), GRID).cells()[-1]
+    checkpoint("mae", folder=here / cell.encoder)
+    cfg = cell.config()
+    assert (cfg.task, cfg.work_dir, cfg.protocol) == ("knn", "runs/tiny/knn/mae/seed3", "scenes-knn-tiny-v1")
+    assert cell.command == (
+        "python tools/test.py recognition/configs/knn.py --scale tiny --seed 3 "
+        "--checkpoint runs/tiny/pretrain/mae/seed3/checkpoint"
+    )
+    _, _, path, _, scale, _, seed, _, folder = cell.command.split()
+    typed = load_test(path, folder, scale, int(seed))
+    assert typed.to_dict() == cfg.to_dict(), "typed by hand, it is the same cell"
 
 
 def test_cells_of_the_demo():
     plan = PLANS["demo"]
     cells = Study(plan.scale, plan.methods, TASKS, plan.seeds, plan.grid).cells()
-    assert counted(cells) == {"pretrain": 5, "final": 20}
+    assert counted(cells) == {"pretrain": 5, "final": 20 + 3 * 5 + 2 * 2}
     assert {c.folder.parts[:2] for c in cells} == {("runs", "tiny")}
 
 
