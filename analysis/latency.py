@@ -63,7 +63,8 @@ def run(checkpoint: str, size: int | None = None, runs: int = 200) -> Finding:
         },
         values={"milliseconds": milliseconds.round(4).tolist()},
         figure=draw(title, milliseconds, float(median)),
-        words=f"Half of {runs} runs take at most {median:.2f} ms, nine in ten at most {high:.2f} ms, on {where}.",
+        words=f"Half of {runs} runs take at most {median:.2f} ms, nine in ten at most {high:.2f} ms, on {where}."
+        + (" Something else was running: they vary widely." if high > 2 * median else ""),
     )  # fmt: skip
 
 
