@@ -58,20 +58,25 @@ def cache_folder(root: Path) -> Path:
     return base / "densebench" / hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
 
 
+def key_and_extension(member: str) -> tuple[str, str]:
+    """A member's name -> (key of its sample, extension): a key is a path up to the first dot of its last part."""
+    folder, _, name = member.rpartition("/")
+    stem, _, extension = name.partition(".")
+    return f"{folder}/{stem}" if folder else stem, extension.lower()
+
+
 def read_headers(path: Path) -> list[tuple[str, list[tuple[int, int]]]]:
-    """The samples of one tar: key and the spans of its parts. A key is a path up to the first dot of its last part."""
+    """The samples of one tar: key and the spans of its parts."""
     samples: dict[str, list[tuple[int, int]]] = {}
     try:
         with tarfile.open(path, "r:") as archive:
             for member in archive:
                 if not member.isfile():
                     continue
-                folder, _, name = member.name.rpartition("/")
-                stem, _, extension = name.partition(".")
-                extension = extension.lower()
+                key, extension = key_and_extension(member.name)
                 part = 0 if extension in IMAGES else PARTS.index(extension) if extension in PARTS[1:] else None
                 if part is not None:
-                    spans = samples.setdefault(f"{folder}/{stem}" if folder else stem, [ABSENT] * len(PARTS))
+                    spans = samples.setdefault(key, [ABSENT] * len(PARTS))
                     spans[part] = (member.offset_data, member.size)
                 if member.offset_data + member.size > path.stat().st_size:
                     raise tarfile.ReadError("ends in the middle of a member")
