@@ -1,0 +1,60 @@
+"""Give labelled images captions, made from the names of their classes by templates, to pretrain CLIP and its kin on.
+
+    python tools/caption_classes.py data/cifar10/train data/cifar10/shards --set recognition/sets/cifar10.py
+    python tools/caption_classes.py data/mine/train data/mine/shards --templates "a photo of a {}." "a {} at night."
+
+SOURCE holds a folder per class, OUT gets tar shards of kind "image_text" whose JSON names the captions "class": every
+image has all its class's captions, and pretraining draws one of them each time it shows the image. A class is called
+by the set's name for its folder, or by the folder's own, "_" read as a space. A whole example of what follows:
+docs/overlays/cifar10.py.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import compat  # noqa: E402, F401, I001
+from engine.config import read  # noqa: E402
+from engine.errors import UserError, tell  # noqa: E402
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", metavar="SOURCE", type=Path, help="folder with a folder per class")
+    parser.add_argument("out", metavar="OUT", type=Path, help="folder of shards to make")
+    names = parser.add_mutually_exclusive_group(required=True)
+    names.add_argument("--set", metavar="FILE", type=Path, help="a file of recognition/sets: its names and templates")
+    names.add_argument("--templates", nargs="+", metavar="TEXT", help="templates with {} where the class name goes")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Name the classes, write the shards."""
+    args = parse_arguments()
+    from pretrain.class_captions import write_class_shards
+    from recognition.data import class_names
+    from recognition.evaluation import published
+    from recognition.naming import class_words
+    from recognition.zero_shot import prompts
+
+    asked = {"templates": args.templates}
+    if args.set:
+        questions = read(args.set).get("questions", {})
+        if len(questions) != 1:
+            raise UserError(f"{args.set} asks {len(questions)} questions, not one: name a file of recognition/sets")
+        (asked,) = questions.values()
+    folders = class_names(args.source)
+    names = class_words(folders, asked, str(args.source))
+    captions = prompts(names, published(asked["templates"]))
+    count = write_class_shards(args.source, dict(zip(folders, captions, strict=True)), args.out)
+    print(f"{args.out}: {count} images of {len(folders)} classes, {len(captions[0])} captions each")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(tell(error))
