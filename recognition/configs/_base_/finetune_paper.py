@@ -1,7 +1,7 @@
 """Fine-tuning on ImageNet-1K at scale "paper": 100 epochs of DeiT's augmentation, and what differs by method.
 
 source                                          method     pool   rate   batch  decay  drop-path  warm-up
-facebookresearch/mae, FINETUNE.md, ViT-B        mae        mean   2e-3   1024   0.65   0.1         5 epochs
+facebookresearch/mae, fine-tuning guide, ViT-B  mae        mean   2e-3   1024   0.65   0.1         5 epochs
 microsoft/unilm beit, BEiT-B                    beit       mean   4e-3   1024   0.65   0.1        20
 Atten4Vis/CAE, cae_base_finetune.sh             cae        mean   8e-3   4096   0.65   0.1         5
 SwinTransformer/Feature-Distillation, FD-CLIP   fd         mean   5e-3   2048   0.6    0.3        20
