@@ -23,7 +23,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     def on_images(one: argparse.ArgumentParser, default: str = "images/test", count: int = 64) -> None:
         one.add_argument("--images", help=f"folder of images (default: {SCENES}/{default})")
         one.set_defaults(of_scenes=default)
-        one.add_argument("--count", type=int, default=count, help="how many of the images (default: %(default)s)")
+        one.add_argument("--count", type=positive, default=count, help="how many of the images (default: %(default)s)")
 
     def with_masks(one: argparse.ArgumentParser) -> None:
         on_images(one)
@@ -43,10 +43,17 @@ def parser(description: str) -> argparse.ArgumentParser:
     on_images(on_checkpoint("tsne", "a map of pooled features by class: silhouette and k-NN"), "imagefolder/test", 256)
     on_images(on_checkpoint("cae_reconstruction", "CAE decoding its encoder's own output: PSNR", several=True))
     latency = on_checkpoint("latency", "time of one image through the encoder in its form for inference")
-    latency.add_argument("--size", type=int, help="pixels per side (default: the checkpoint's)")
-    latency.add_argument("--runs", type=int, default=200, help="timed runs, 100 or more (default: %(default)s)")
+    latency.add_argument("--size", type=positive, help="pixels per side (default: the checkpoint's)")
+    latency.add_argument("--runs", type=positive, default=200, help="timed runs, 100 or more (default: %(default)s)")
     scaling = add("data_scaling", "how much less data one pretraining needs than another for the same score")
     about = "a name and result.json of several data sizes; give it twice or more, baseline first"
     scaling.add_argument("--line", action="append", nargs="+", required=True, metavar=("NAME", "RESULT"), help=about)
     scaling.add_argument("--out", required=True, help="folder of the result")
     return whole
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)

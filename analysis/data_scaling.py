@@ -7,7 +7,7 @@ a score y that both lines reach,
     shift(y) = log10 size_baseline(y) - log10 size_other(y)
 
 and 10 ** shift says how many times fewer samples the other line needs. Subsets should be nested, so that a larger
-one only adds samples; those that `python -m scenes --counts pretrain=N` makes are.
+one only adds samples: tools/subsets.py makes such.
 """
 
 from collections import defaultdict
@@ -44,6 +44,8 @@ def run(line: Sequence[Sequence[str]]) -> Finding:
     """
     if len(line) < 2:
         raise UserError("a shift is between two lines: give --line twice or more, the baseline first")
+    if bare := [name for name, *paths in line if not paths]:
+        raise UserError(f"line {bare[0]!r} names no record: give --line NAME FILE FILE ...")
     records = {name: [(path, read_record(path)) for path in paths] for name, *paths in line}
     if len(records) < len(line):
         raise UserError(f"two lines have one name: give each of {', '.join(name for name, *_ in line)} its own")
@@ -75,10 +77,9 @@ def run(line: Sequence[Sequence[str]]) -> Finding:
 
 def comparable(records: Mapping[str, Sequence[tuple[str, Mapping]]]) -> tuple[str, str, str]:
     """The primary metric of all records, its unit and direction. UserError where they must not stand together."""
-    (first_path, first), *rest = [pair for found in records.values() for pair in found] or [(None, None)]
-    if first is None:
-        raise UserError("a line is a name and two or more result.json: give --line NAME FILE FILE ...")
-    for path, record in [(first_path, first), *rest]:
+    found = [pair for of_line in records.values() for pair in of_line]
+    first_path, first = found[0]
+    for path, record in found:
         if record["status"] != "ok":
             raise UserError(f"{path} is of a failed run ({record['error']}): leave it out or repeat the run")
         if record["budget"].get("pretrain_data") is None:

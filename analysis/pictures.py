@@ -40,7 +40,7 @@ def load_pictures(folder: str | Path, count: int, size: int, masks: str | Path |
         raise UserError(f"there is no folder of images {folder}: check --images")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower().removeprefix(".") in IMAGES)[:count]
     if not files:
-        raise UserError(f"{folder} holds no images of type {', '.join(IMAGES)} (or --count is 0): check --images")
+        raise UserError(f"{folder} holds no images of type {', '.join(IMAGES)}: check --images")
     found = read_masks(Path(masks), [file.name for file in files], size) if masks is not None else {}
     return [Picture(file.name, to_square(read_image(file), size), found.get(file.name, {})) for file in files]
 

@@ -34,15 +34,15 @@ def run(checkpoint: str, images: str, count: int = 256) -> Finding:
         count: of all images in the order of classes and names, this many at equal steps.
 
     Raises:
-        UserError: images or a checkpoint that cannot be used, too few images, or fewer than two classes.
+        UserError: images or a checkpoint that cannot be used, too few images, or too few classes.
     """
     features = Features(checkpoint)
     listed, names = folder_images(images)
     listed = [listed[i] for i in np.linspace(0, len(listed) - 1, min(count, len(listed))).round().astype(int)]
     labels = np.array([label for _, label in listed])
-    if len(listed) <= PERPLEXITY or len(set(labels)) < 2:
+    if len(listed) <= PERPLEXITY or not 2 <= len(set(labels)) < len(listed):
         raise UserError(
-            f"t-SNE with perplexity {PERPLEXITY} needs more than {PERPLEXITY} images of two classes or more; {images} "
+            f"t-SNE needs more than {PERPLEXITY} images, of two classes or more and not each of its own; {images} "
             f"gives {len(listed)} of {len(set(labels))}: raise --count or add images"
         )
     found = features.embed_images(read_image(path) for path, _ in listed).double().numpy()

@@ -74,6 +74,8 @@ def test_records_that_must_not_be_compared(tmp_path):
         data_scaling.run([["a", *good], ["b", good[0]]])
     with pytest.raises(UserError, match="give --line twice or more"):
         data_scaling.run([["a", *good]])
+    with pytest.raises(UserError, match="line 'b' names no record: give --line NAME FILE"):
+        data_scaling.run([["a", *good], ["b"]])
     with pytest.raises(UserError, match="two lines have one name"):
         data_scaling.run([["a", *good], ["a", *good]])
     with pytest.raises(UserError, match="cannot be read"):

@@ -66,5 +66,5 @@ def test_a_checkpoint(mae, tmp_path):
     assert found.values["labels"] == labels and found.values["classes"] == ["bright", "dark"]
     assert found.scalars["silhouette"].value == pytest.approx(by_loop(features.tolist(), labels), abs=1e-6)
     assert found.scalars["chance"].value == 50 and found == tsne.run(str(mae), str(tmp_path))
-    with pytest.raises(UserError, match="needs more than 30 images of two classes or more; .* gives 10 of 2"):
+    with pytest.raises(UserError, match="needs more than 30 images, of two classes or more .* gives 10 of 2"):
         tsne.run(str(mae), str(tmp_path), count=10)
