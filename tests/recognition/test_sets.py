@@ -94,6 +94,20 @@ def test_imagenet_by_wordnet_ids():
         class_words(folders[:-1], asked_of("imagenet"), "x")
 
 
+def test_a_set_serves_the_other_tests_under_their_own_protocols(clip):
+    found = {task: load_test(f"recognition/configs/{task}.py", str(clip[0]), data=str(SETS / "imagenet.py")).protocol
+             for task in ("zero_shot", "knn", "linear_probe")}  # fmt: skip
+    assert found == {
+        "zero_shot": "imagenet-zero-shot-imagenet80-tiny-v1", "knn": "imagenet-knn-tiny-v1",
+        "linear_probe": "imagenet-linear-probe-tiny-v1",
+    }  # fmt: skip
+
+
+def test_an_unknown_set_is_refused(clip):
+    with pytest.raises(UserError, match="there is no config .*cifar11.py; did you mean cifar10.py"):
+        load_test("recognition/configs/zero_shot.py", str(clip[0]), data=str(SETS / "cifar11.py"))
+
+
 def test_names_of_folders_are_names_where_none_are_given():
     assert class_words(["a_b", "c/d_e"], {}, "x") == ["a b", "c d e"]
     with pytest.raises(UserError, match="x holds 2 class folders, not 3"):
