@@ -6,16 +6,17 @@ from pathlib import Path
 
 from engine.errors import UserError
 from engine.files import write_text
-from reports import html, markdown, table_file
+from reports import html, markdown, table_file, table_files
 from reports.page import build
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write index.html, report.md and main.csv; print the main tables and the page's path. Return the exit status."""
+    """Write the report's files; print the main tables and the page's path. Return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m reports",
         description="Read every result.json below RUNS_DIR and write a report: index.html (one offline page with "
-        "tables, charts and predictions), report.md and main.csv. The same records give the same bytes.",
+        "tables, charts and predictions), report.md, main.csv, and tables/ with each table as CSV and LaTeX. The same "
+        "records give the same bytes.",
         epilog="Records that cannot be used are listed in the report with the reason; none is dropped silently.",
     )
     parser.add_argument("runs", type=Path, metavar="RUNS_DIR", help="folder that holds the runs, for example runs/tiny")
@@ -26,6 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
         page = options.out / "index.html"
         write_text(options.out / "report.md", markdown.render(report))
         write_text(options.out / "main.csv", table_file.render(report))
+        for name, text in table_files.render(report).items():
+            write_text(options.out / "tables" / name, text)
         write_text(page, html.render(report))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -45,7 +45,7 @@ class Comparison:
 COMPARISONS = (
     Comparison("CLIP and its relatives against MAE and CAE",
                tuple((first, second) for second in ("mae", "cae") for first in CAPTIONED), (
-                   Published("CLIP − MAE, both with good captions or none", "Apple-2405.08911", "MAE minus CLIP",
+                   Published("CLIP on DataComp(DR) − MAE", "Apple-2405.08911", "MAE minus CLIP",
                              sign=-1),
                    Published("CLIP DataCompDR − MAE", "Apple-2405.08911", "CLIP DataCompDR minus MAE"),
                    Published("CLIP − MAE", "DetailCLIP-2409.06809", "CLIP", "MAE"),

@@ -3,11 +3,10 @@
 import base64
 import json
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
-from reports.analyses import Analysis, scan_analyses
-from reports.records import Unused
+from reports.analyses import Analysis
 from reports.tables import Cell, Table, number
 
 NAMES = {
@@ -36,16 +35,25 @@ class Exhibit:
     figures: list[Shown]
 
 
-def exhibits(root: str | Path) -> tuple[list[Exhibit], list[Unused]]:
-    """All analyses below `root`, in the order of `NAMES`, and the files that cannot be used, with reasons."""
-    found, unused = scan_analyses(root)
+def exhibits(found: Iterable[Analysis]) -> list[Exhibit]:
+    """All analyses in the order of `NAMES`."""
     groups: dict[tuple, list[Analysis]] = defaultdict(list)
     for analysis in found:
         data = analysis.data
         scales = sorted({checkpoint["scale"] for checkpoint in data["checkpoints"]})
         settings = json.dumps(data["settings"], sort_keys=True)
         groups[list(NAMES).index(data["name"]), tuple(scales), tuple(data["scalars"]), settings].append(analysis)
-    return [_exhibit(key, groups[key]) for key in sorted(groups)], unused
+    return [_exhibit(key, groups[key]) for key in sorted(groups)]
+
+
+def latencies(found: Iterable[Analysis]) -> dict[str, float]:
+    """Checkpoint's sha256 -> its median latency in ms; of several measurements of one encoder the first."""
+    known: dict[str, float] = {}
+    for analysis in found:
+        if analysis.data["name"] == "latency":
+            for checkpoint in analysis.data["checkpoints"]:
+                known.setdefault(checkpoint["sha256"], analysis.data["scalars"]["median"]["value"])
+    return known
 
 
 def _exhibit(key: tuple, group: list[Analysis]) -> Exhibit:

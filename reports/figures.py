@@ -1,36 +1,15 @@
 """Bar charts with intervals, one per metric, as inline SVG that follows the page's light and dark colours."""
 
-import io
-import re
 import textwrap
-from dataclasses import dataclass
 
 import matplotlib
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from reports.sections import Column, Row, Section
+from reports.svg import GRID, INK, STYLE, Chart, colours, inline
 from reports.tables import header, number
 
-# Okabe and Ito's palette: told apart with any common colour blindness. One method keeps one colour on every page.
-COLOURS = {"random": "#999999", "supervised": "#E69F00", "clip": "#56B4E9", "clip_aligned": "#0072B2",
-           "maskclip": "#009E73", "mae": "#D55E00"}
-FURTHER = ("#CC79A7", "#B8A900", "#8C6BB1", "#A6761D")
 LABEL_WIDTH = 17  # characters of a method name on one line
-INK, GRID = "#010203", "#040506"  # placeholders that become CSS colours of the page
-STYLE = {
-    "svg.fonttype": "none", "svg.hashsalt": "densebench", "font.size": 9, "font.family": "DejaVu Sans",
-    "text.color": INK, "axes.edgecolor": GRID, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
-}
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A titled SVG element, ready to stand in a page; `text` says the same in words."""
-
-    title: str
-    svg: str
-    text: str
 
 
 def charts(section: Section, prefix: str) -> list[Chart]:
@@ -46,7 +25,6 @@ def _chart(section: Section, column: Column, prefix: str) -> Chart:
     words = []
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.3, 0.34 * len(rows) + 0.75))
-        FigureCanvasSVG(figure)
         axes = figure.add_axes((0.3, 0.3 / figure.get_figheight(), 0.44, 1 - 0.62 / figure.get_figheight()))
         for k, row in enumerate(rows):
             words.append(_bar(axes, k, row, section, column, unit, rows))
@@ -65,19 +43,16 @@ def _chart(section: Section, column: Column, prefix: str) -> Chart:
         axes.set_axisbelow(True)
         for side in ("top", "right", "bottom"):
             axes.spines[side].set_visible(False)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+        svg = inline(figure, prefix)
     title = header(section, column)
-    return Chart(title, _inline(buffer.getvalue(), prefix), f"{title}: {'; '.join(words)}.")
+    return Chart(title, svg, f"{title}: {'; '.join(words)}.")
 
 
 def _bar(axes: matplotlib.axes.Axes, k: int, row: Row, section: Section, column: Column, unit: str,
          rows: list[Row]) -> str:
     """Draw one bar with its interval, its seeds as dots and its value; return the same in words."""
     summary = section.summary(row, column)
-    unknown = [other.method for other in rows if other.method not in COLOURS]
-    colour = COLOURS.get(row.method) or FURTHER[unknown.index(row.method) % len(FURTHER)]
-    axes.barh(k, summary.mean, height=0.62, color=colour)
+    axes.barh(k, summary.mean, height=0.62, color=colours(rows)[row])
     if summary.half is not None:
         axes.errorbar(summary.mean, k, xerr=summary.half, color=INK, linewidth=1.1, capsize=3)
     values = list(section.values(row, column).values())
@@ -86,17 +61,3 @@ def _bar(axes: matplotlib.axes.Axes, k: int, row: Row, section: Section, column:
     axes.annotate(number(summary.mean, unit) + spread, (1.04, k), va="center", fontsize=8,
                   xycoords=("axes fraction", "data"))
     return f"{section.name(row)} {number(summary.mean, unit)}{spread}"
-
-
-def _inline(svg: str, prefix: str) -> str:
-    """Strip what only a file needs, make ids unique, and hand ink and grid over to the page's style sheet."""
-    svg = svg[svg.index("<svg"):]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg).replace("xlink:href=", "href=")
-    svg = re.sub(r'id="', f'id="{prefix}-', svg)
-    svg = svg.replace('href="#', f'href="#{prefix}-').replace("url(#", f"url(#{prefix}-")
-    svg = svg.replace(INK, "currentColor").replace(GRID, "var(--line)")
-    svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font: \1px system-ui, sans-serif", svg)
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    return "\n".join(line.rstrip() for line in svg.strip().splitlines())

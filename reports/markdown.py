@@ -9,7 +9,8 @@ from reports.tables import Cell, Table
 def render(report: Report) -> str:
     """Return the whole report as Markdown."""
     lines = [f"# {report.title}", "",
-             "Charts and pictures of predictions are in [index.html](index.html), the values in [main.csv](main.csv).",
+             "Charts and pictures of predictions are in [index.html](index.html), the values in [main.csv](main.csv), "
+             "each table as CSV and LaTeX in [tables](tables).",
              ""]
     for chapter in report.chapters:
         lines += _chapter(chapter)
@@ -57,6 +58,8 @@ def _chapter(chapter: Chapter) -> list[str]:
     if chapter.limits:
         lines += ["> **What these runs can and cannot show**", ">", *(f"> - {line}" for line in chapter.limits), ""]
     for content in (chapter.main, *chapter.differences):
+        lines += table(content)
+    for content in chapter.summaries:
         lines += table(content)
     if chapter.findings:
         lines += ["### What the papers lead one to expect", ""]

@@ -5,16 +5,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.errors import UserError
+from reports.analyses import scan_analyses
 from reports.comparisons import comparison_tables
 from reports.costs import finetuning_cost, pretraining_cost, settings_table
-from reports.exhibits import Exhibit, exhibits
+from reports.curves import training_curves
+from reports.exhibits import Exhibit, exhibits, latencies
 from reports.expectations import findings, sentences
-from reports.figures import Chart, charts
+from reports.figures import charts
+from reports.fronts import fronts, gain_table
 from reports.panels import Panel, panels
 from reports.published import NOTE as PUBLISHED_NOTE
 from reports.published import published_tables
 from reports.records import Unused, scan
 from reports.sections import TASK_NAMES, Row, Section, sections
+from reports.summaries import summary_tables
+from reports.svg import Chart
 from reports.tables import Cell, Table, difference_table, main_table, row_label
 
 TITLE = "DenseBench: pretraining for dense prediction"
@@ -37,8 +42,10 @@ class Chapter:
     main: Table
     charts: list[Chart]
     differences: list[Table]
+    summaries: list[Table]
     findings: dict[tuple[str, str], list[tuple[str, str]]]  # (expectation, source) -> (verdict, sentence)
     panels: list[Panel]
+    curves: list[Chart]
     costs: list[Table]
     settings: Table
     provenance: list[tuple[str, str]]
@@ -47,10 +54,11 @@ class Chapter:
 
 @dataclass
 class Report:
-    """The whole report: chapters in a fixed order, analyses, published numbers apart, and every file not used."""
+    """The whole report: chapters in a fixed order, cost, analyses, published numbers apart, files not used."""
 
     title: str
     chapters: list[Chapter]
+    fronts: list[Chart]
     exhibits: list[Exhibit]
     published: list[Table]
     published_note: str
@@ -62,7 +70,7 @@ def build(root: str | Path) -> Report:
     """Scan `root` and compute the report. Raises `UserError` if no final record is usable."""
     records, unused = scan(root)
     parts, odd = sections(records)
-    looked_at, spoiled = exhibits(root)
+    analyses, spoiled = scan_analyses(root)
     unused = unused + odd + spoiled
     if not parts:
         why = f" ({len(unused)} not usable, the first {unused[0].path}: {unused[0].reason})" if unused else ""
@@ -70,19 +78,22 @@ def build(root: str | Path) -> Report:
     chapters = []
     for k, section in enumerate(parts, start=1):
         pictures, lost = panels(section)
-        unused += lost
-        chapters.append(_chapter(f"part{k}", section, pictures))
+        curves, cut = training_curves(section, f"part{k}")
+        unused += lost + cut
+        chapters.append(_chapter(f"part{k}", section, pictures, curves))
     counts = Counter(record["role"] for record in records)
     unused.sort(key=lambda u: u.path)
-    return Report(TITLE, chapters, looked_at, published_tables(), PUBLISHED_NOTE, unused, counts)
+    against_cost = fronts(parts, latencies(analyses))
+    return Report(TITLE, chapters, against_cost, exhibits(analyses), published_tables(), PUBLISHED_NOTE, unused, counts)
 
 
-def _chapter(anchor: str, section: Section, pictures: list[Panel]) -> Chapter:
+def _chapter(anchor: str, section: Section, pictures: list[Panel], curves: list[Chart]) -> Chapter:
     tables = (difference_table(section), *comparison_tables(section))
     return Chapter(
         anchor, section, _lead(section), limits(section), main_table(section), charts(section, anchor),
-        [table for table in tables if table], sentences(findings(section)), pictures,
-        [pretraining_cost(section), finetuning_cost(section)], settings_table(section),
+        [table for table in tables if table], summary_tables(section), sentences(findings(section)), pictures, curves,
+        [table for table in (pretraining_cost(section), gain_table(section), finetuning_cost(section)) if table],
+        settings_table(section),
         _provenance(section), _runs(section),
     )
 

@@ -81,7 +81,9 @@ def test_same_records_same_bytes_without_torch(study, out, tmp_path):
             "assert not {'torch', 'timm', 'mmengine', 'mmcv', 'cv2'} & set(sys.modules)")
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "elsewhere"), "--out", str(tmp_path / "again")],
                    cwd=ROOT, check=True, capture_output=True, env={**os.environ, "PYTHONHASHSEED": "123"})
-    for name in FILES:
+    written = {path.relative_to(out) for path in out.rglob("*") if path.is_file()}
+    assert written >= {*map(Path, FILES), Path("tables/part1-results.tex"), Path("tables/part2-results.csv")}
+    for name in written:
         assert (out / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
 
 
@@ -96,7 +98,8 @@ def test_page_stands_alone(out):
     targets = {link[1:] for link in page.links if link.startswith("#")}
     targets |= set(re.findall(r"url\(#([^)]+)\)", text))
     assert targets <= set(page.ids)
-    assert page.tags.count("svg") == 3 + 3  # three metrics each in the study and in the demo
+    # three metrics each in the study and in the demo; depth against time, which MAE's lost seed makes unequal
+    assert page.tags.count("svg") == 3 + 3 + 1
     assert "prefers-color-scheme: dark" in text and "@media print" in text
 
 
