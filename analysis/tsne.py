@@ -86,9 +86,7 @@ def draw(title: str, places: np.ndarray, labels: np.ndarray, names: list[str]) -
     """A point for every image; classes differ in colour and in shape. No axes: their numbers mean nothing."""
     figure = chart(title, "", "", width=5.6, height=4.2)
     axes = figure.axes[0]
-    axes.grid(False)
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.set_axis_off()
     for number, name in enumerate(names):
         mine, colour = places[labels == number], COLOURS[number % len(COLOURS)]
         shape = MARKERS[(number + number // len(COLOURS)) % len(MARKERS)]  # another one when colours come again
