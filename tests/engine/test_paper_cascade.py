@@ -13,6 +13,8 @@ from engine.config import load_config
 from engine.errors import UserError
 from tests.backbones.conftest import TINY, meta_of
 from tests.engine.detection_recipes import SMALL, built, groups_of, rates_at, step_and_test, write_coco
+from tools.grid import Study
+from tools.study import ON_DEMAND, TASKS
 
 METHODS = sorted(path.stem for path in Path("pretrain/configs").glob("*.py"))
 EPOCH = 7330  # 117 266 images by batches of 16
@@ -100,6 +102,12 @@ def test_a_step_at_scale_tiny_on_data_of_ones_own(tmp_path):
     step_and_test(model, *data)
     (out,) = model.test_step(pseudo_collate([data[1][0]]))
     assert len(out.pred_instances) <= 20
+
+
+def test_it_is_in_no_plan_but_can_be_asked_for():
+    assert "cascade_mask_rcnn" in ON_DEMAND and "cascade_mask_rcnn" not in TASKS
+    (cell,) = [c for c in Study("tiny", ("random",), ON_DEMAND, (0,), None).cells() if c.task != "pretrain"]
+    assert cell.path == "det_configs/cascade_mask_rcnn_random.py" and Path(cell.path).is_file()
 
 
 def test_the_other_forms_of_mask_rcnn_are_not_its_own():
