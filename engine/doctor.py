@@ -27,6 +27,7 @@ PUBLISHED = (
     ("nyuv2", "depth at --scale paper"),
     ("imagenet", "pretraining, probes and fine-tuning at --scale paper"),
     ("flickr30k", "retrieval between photographs and captions"),
+    ("coco-captions", "the same on COCO"),
     ("camvid", "docs/overlays/camvid.py"),
 )
 
@@ -136,7 +137,7 @@ def data_sets(root: Path = Path("data")) -> list[Finding]:
             found.append(Finding("missing", name, f"{reader} cannot run"))
     if any(finding.state == "missing" for finding in found):
         found.append(
-            Finding("note", "to add one", "python tools/prepare.py NAME FOLDER checks and converts; docs/data.md")
+            Finding("note", "to add one", "python tools/prepare.py KIND FOLDER checks and converts; docs/data.md")
         )
     return found
 
