@@ -6,7 +6,7 @@ from pathlib import Path
 
 from engine.errors import UserError
 from engine.files import write_text
-from reports import html, markdown, table_file, table_files
+from reports import cards, html, markdown, table_file, table_files
 from reports.page import build
 
 
@@ -15,8 +15,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m reports",
         description="Read every result.json below RUNS_DIR and write a report: index.html (one offline page with "
-        "tables, charts and predictions), report.md, main.csv, and tables/ with each table as CSV and LaTeX. The same "
-        "records give the same bytes.",
+        "tables, charts and predictions), report.md, main.csv, tables/ with each table as CSV and LaTeX, and cards/ "
+        "with a model card per checkpoint. The same records give the same bytes.",
         epilog="Records that cannot be used are listed in the report with the reason; none is dropped silently.",
     )
     parser.add_argument("runs", type=Path, metavar="RUNS_DIR", help="folder that holds the runs, for example runs/tiny")
@@ -29,6 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
         write_text(options.out / "main.csv", table_file.render(report))
         for name, text in table_files.render(report).items():
             write_text(options.out / "tables" / name, text)
+        for name, text in cards.render(r for chapter in report.chapters for r in chapter.section.records).items():
+            write_text(options.out / "cards" / name, text)
         write_text(page, html.render(report))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

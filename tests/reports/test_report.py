@@ -83,6 +83,8 @@ def test_same_records_same_bytes_without_torch(study, out, tmp_path):
                    cwd=ROOT, check=True, capture_output=True, env={**os.environ, "PYTHONHASHSEED": "123"})
     written = {path.relative_to(out) for path in out.rglob("*") if path.is_file()}
     assert written >= {*map(Path, FILES), Path("tables/part1-results.tex"), Path("tables/part2-results.csv")}
+    cards = [path for path in written if path.parent.name == "cards"]
+    assert len(cards) == 7 * 3 + 3  # a checkpoint per method and seed, at each scale
     for name in written:
         assert (out / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
 
