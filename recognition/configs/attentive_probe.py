@@ -15,7 +15,8 @@ data = dict(
     name="scenes", kind="image_folder", root="data/scenes", train="data/scenes/imagefolder/pretrain",
     test="data/scenes/imagefolder/test",
 )  # fmt: skip
-recipe = dict(kind="attentive", optimizer="sgd", lr=0.4, batch=1024, epochs=30, warm_up=3)
+# the rate lies between 0.4 of batches of 8192 and its linear share for 256: there are 640 steps
+recipe = dict(kind="attentive", optimizer="sgd", lr=0.05, batch=256, epochs=20, warm_up=2)
 at_scale = dict(
     tiny=dict(probe=recipe),
     study=dict(
