@@ -14,15 +14,13 @@ from PIL import Image
 from tqdm import tqdm
 
 from depth.prepare import LINKS, check_depth, hint_of_lists
-from engine.config import read
 from engine.errors import UserError
 from engine.files import sha256
 from engine.prepare.findings import Findings
-from engine.prepare.job import Plan
+from engine.prepare.job import Plan, paper_plan
 from engine.prepare.layouts import link_trees
 from engine.prepare.place import Place, stamp
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 PUBLISHED = {"train": 24_231, "test": 654}
 SIZE = (480, 640)
 TREES = {"train": ("sync", "nyu_depth_v2/sync", "nyu_depth_v2"),
@@ -40,8 +38,6 @@ Pairs = list[tuple[str, Path, Path]]
 
 def nyuv2(place: Place, options: dict[str, Any]) -> Plan:
     """Training pairs from sync/ or the labelled file, test pairs from official_splits/test or the labelled file."""
-    data = {**read(REPOSITORY / "depth/configs/_base_/scale_paper.py").data.to_dict(), "root": str(place.out)}
-    data.pop("_delete_", None)
     done, absent, hints = [], [], {}
     if all((place.source / pattern.format(split=split)).is_dir() for pattern in LINKS for split in PUBLISHED):
         done += link_trees(place, [LINKS], {"splits": ["train", "test", "test"]}, *LINKS)[1]
@@ -60,17 +56,20 @@ def nyuv2(place: Place, options: dict[str, Any]) -> Plan:
                 done.append(convert(place, split))
                 hints[split] = f"{LABELLED} has the official training images only; {ORIGIN}" if split == "train" else ""
 
+    command = "python tools/train.py depth/configs/mae.py --scale paper --amp"
+    plan = paper_plan(place, "depth/configs/_base_/scale_paper.py", command, done)
+
     def check(findings: Findings) -> dict[str, Any]:
         for path in absent:
             findings.problem("file of the list that is not there", path)
-        for size in check_depth(data, findings, PUBLISHED, hints):
+        for size in check_depth(plan.data, findings, PUBLISHED, hints):
             if size != SIZE:
-                findings.problem(
-                    "image that is not 640 x 480", f"one is {size[1]} x {size[0]}; the crops need 640 x 480"
-                )
+                sentence = f"one is {size[1]} x {size[0]}; the crops need 640 x 480"
+                findings.problem("image that is not 640 x 480", sentence)
         return {}
 
-    return Plan(check, data, "python tools/train.py depth/configs/mae.py --scale paper --amp", done=done)
+    plan.check = check
+    return plan
 
 
 def first_of(paths: Sequence[Path]) -> Path | None:

@@ -47,7 +47,8 @@ def read_annotations(path: Path) -> dict[str, Any]:
             category["id"], category["name"]
         for image in content["images"]:
             image["id"], image["file_name"], image["height"], image["width"]
-        content["annotations"][:0]
+        if not all(isinstance(annotation, dict) for annotation in content["annotations"]):
+            raise TypeError("an annotation is no object")
     except FileNotFoundError:
         raise UserError(f"there is no annotation file {path}: check root and annotations of the data section") from None
     except (ValueError, KeyError, TypeError) as error:  # ValueError: neither JSON nor text

@@ -11,7 +11,7 @@ from engine.errors import UserError
 from engine.prepare.findings import Findings, each
 from engine.prepare.images import image_size, sizes_text
 from engine.prepare.job import Plan
-from engine.prepare.place import Place
+from engine.prepare.place import OVERLAY, Place
 from pretrain.prepare import TOLERATED
 from pretrain.samples import CorruptSample, decode_image
 from pretrain.shards import IMAGES
@@ -53,7 +53,11 @@ def imagenet(place: Place, options: dict[str, Any]) -> Plan:
         check_classes(place.out, findings)
         return {}
 
-    return Plan(check, data, "python tools/train.py pretrain/configs/mae.py --scale paper --amp", done=done)
+    command = "python tools/train.py pretrain/configs/mae.py --scale paper --amp"
+    elsewhere = Path("data/imagenet").resolve() != place.out.resolve()  # not where the configs look by themselves
+    if elsewhere:
+        command += f" --data {place.out / OVERLAY}"
+    return Plan(check, data, command, overlay=elsewhere, done=done)
 
 
 def subfolders(path: Path) -> list[str]:

@@ -21,8 +21,11 @@ TOLERATED = 0.001  # share of corrupt samples at which pretraining stops (`Pretr
 def image_text(place: Place, options: dict[str, Any]) -> Plan:
     """A user's own image-text pairs in tar shards."""
     list_shards(place.source, options["pattern"])  # refuses a folder without any before anything is made
-    place.link("shards", place.source)
-    data = {"name": place.name, "kind": "image_text", "root": str(place.out / "shards"), "pattern": options["pattern"]}
+    in_place = place.out.resolve() == place.source.resolve()
+    root = place.out if in_place else place.out / "shards"
+    if not in_place:
+        place.link("shards", place.source)
+    data = {"name": place.name, "kind": "image_text", "root": str(root), "pattern": options["pattern"]}
     extra: dict[str, Any] = {}
 
     def check(findings: Findings) -> dict[str, Any]:
@@ -35,7 +38,15 @@ def image_text(place: Place, options: dict[str, Any]) -> Plan:
     remarks = (
         "Another caption: captions = NAME or --cfg-options captions=NAME. Image size: docs/overlays/image_text.py."
     )
-    return Plan(check, data, command, overlay=True, extra=extra, remarks=remarks, done=[f"linked {place.source}"])
+    return Plan(
+        check,
+        data,
+        command,
+        overlay=True,
+        extra=extra,
+        remarks=remarks,
+        done=[f"{'found' if in_place else 'linked'} {place.source}"],
+    )
 
 
 def check_shards(data: dict[str, Any], findings: Findings) -> str | None:

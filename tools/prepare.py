@@ -52,7 +52,8 @@ def parse_arguments() -> argparse.Namespace:
     for kind, (_, _, what, flags) in KINDS.items():
         one = kinds.add_parser(kind, help=what, description=f"Check and prepare {what}.")
         one.add_argument("source", metavar="SOURCE", help=f"the folder that holds {what}")
-        one.add_argument("--out", metavar="FOLDER", help="where to put the prepared data (default: data/ and the name)")
+        default = "SOURCE's name" if kind in options.OWN else kind
+        one.add_argument("--out", metavar="FOLDER", help=f"where to put the prepared data (default: data/{default})")
         for names, details in flags:
             one.add_argument(*names, **details)
     return parser.parse_args()

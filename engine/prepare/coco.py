@@ -2,21 +2,19 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.config import read
 from engine.data_binding import SPLITS
 from engine.detection_data import annotation_faults, check_categories, read_annotations
 from engine.errors import UserError
 from engine.prepare.findings import Findings, each
 from engine.prepare.images import image_size, sizes_text
-from engine.prepare.job import Plan
+from engine.prepare.job import Plan, paper_plan
 from engine.prepare.layouts import link_trees
 from engine.prepare.place import OVERLAY, Place
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 LINKS = ("images/{split}", "annotations/{split}.json")
 LAYOUTS = tuple(
     (images, labels)
@@ -40,14 +38,10 @@ def coco(place: Place, options: dict[str, Any]) -> Plan:
         _, done = link_trees(place, layouts, names, *layouts[0])
     except UserError as error:
         raise UserError(f"{error}; the data come from {ORIGIN}") from None
-    data = {**read(REPOSITORY / "det_configs/_base_/scale_paper.py").data.to_dict(), "root": str(place.out)}
-    data.pop("_delete_", None)
-
-    def check(findings: Findings) -> dict[str, Any]:
-        return {"classes": check_coco(data, findings, COCO)}
-
     command = "python tools/train.py det_configs/mask_rcnn_mae.py --scale paper --amp"
-    return Plan(check, data, command, done=done)
+    plan = paper_plan(place, "det_configs/_base_/scale_paper.py", command, done)
+    plan.check = lambda findings: {"classes": check_coco(plan.data, findings, COCO)}
+    return plan
 
 
 def coco_format(place: Place, options: dict[str, Any]) -> Plan:
@@ -144,7 +138,9 @@ def try_size(path: str) -> tuple[int, int] | str:
         return str(error)
 
 
-def check_objects(path: Path, content: dict[str, Any], findings: Findings, broken: Any) -> Counter:
+def check_objects(
+    path: Path, content: dict[str, Any], findings: Findings, broken: Callable[[str, str], None]
+) -> Counter:
     """Check the annotations one by one; returns how many usable ones each category id has.
 
     Args:
@@ -166,10 +162,9 @@ def check_objects(path: Path, content: dict[str, Any], findings: Findings, broke
         x, y, width, height = box
         inside = min(x + width, size[1]) - max(x, 0), min(y + height, size[0]) - max(y, 0)
         if min(width, height) < 1 or min(inside) <= 0:
-            findings.note(
-                "box without area in its image, left out in training", f"{name}: {box} in {size[1]}x{size[0]}"
-            )
-        elif min(x, y) < -BEYOND or x + width > size[1] + BEYOND or y + height > size[0] + BEYOND:
+            findings.note("box without area in its image, left out", f"{name}: {box} in {size[1]}x{size[0]}")
+            continue
+        if min(x, y) < -BEYOND or x + width > size[1] + BEYOND or y + height > size[0] + BEYOND:
             findings.note("box that reaches beyond its image", f"{name}: {box} in {size[1]}x{size[0]}")
         if annotation.get("segmentation"):
             fault = mask_fault(annotation["segmentation"], size)
@@ -192,7 +187,7 @@ def check_training(
         findings.note("class without a training object", ", ".join(absent[:8]) + (", ..." if absent[8:] else ""))
     empty = len(content["images"]) - len({annotation.get("image_id") for annotation in content["annotations"]})
     if empty > 0:
-        findings.note("images without any object", f"{empty:,} of {path}, not trained on")
+        findings.note("images without any object", f"{empty:,} of {path}")
 
 
 def numbers(values: Any) -> bool:
@@ -211,8 +206,11 @@ def mask_fault(mask: Any, size: tuple[int, int]) -> str | None:
         return None if whole else "no polygon of three corners or more as [x, y, x, y, ...]"
     if not isinstance(mask, dict) or "counts" not in mask or "size" not in mask:
         return "neither polygons nor a run-length mask with size and counts"
-    if list(mask["size"]) != list(size):
+    counts = mask["counts"]
+    if not numbers(mask["size"]) or not (isinstance(counts, str) or numbers(counts)):
+        return "a run-length mask whose size and counts are not numbers"
+    if mask["size"] != list(size):
         return f"a run-length mask of {mask['size']} for an image of {list(size)} (height, width)"
-    if isinstance(mask["counts"], list) and sum(mask["counts"]) != size[0] * size[1]:
-        return f"run lengths that add up to {sum(mask['counts'])}, not to {size[0] * size[1]} pixels"
+    if isinstance(counts, list) and sum(counts) != size[0] * size[1]:
+        return f"run lengths that add up to {sum(counts)}, not to {size[0] * size[1]} pixels"
     return None

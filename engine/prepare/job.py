@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engine.config import read
 from engine.errors import UserError
 from engine.files import sha256
 from engine.prepare.findings import Findings
-from engine.prepare.place import MANIFEST, Place
-from engine.provenance import code_version
+from engine.prepare.options import OWN
+from engine.prepare.place import MANIFEST, OVERLAY, Place
+from engine.provenance import REPOSITORY, code_version
 
 
 @dataclass
@@ -33,6 +35,21 @@ class Plan:
     done: list[str] = field(default_factory=list)
 
 
+def paper_plan(place: Place, config: str, command: str, done: list[str]) -> Plan:
+    """The plan, its check yet to be given, of data that a config of scale "paper" reads by itself from data/.
+
+    Prepared elsewhere, they need an overlay, and have their folder's name, so that no report takes them for the others.
+    """
+    data = read(REPOSITORY / config).data.to_dict()
+    data.pop("_delete_", None)
+    elsewhere = Path(data["root"]).resolve() != place.out.resolve()
+    data["root"] = str(place.out)
+    if elsewhere:
+        data["name"] = place.name
+        command += f" --data {place.out / OVERLAY}"
+    return Plan(lambda findings: {}, data, command, overlay=elsewhere, done=done)
+
+
 def prepare(kind: str, arrange: Callable[[Place, dict], Plan], source: str, out: str | None, options: dict) -> None:
     """Prepare `source` as a data set of `kind` in `out` and print one screen about it.
 
@@ -44,8 +61,8 @@ def prepare(kind: str, arrange: Callable[[Place, dict], Plan], source: str, out:
     Raises:
         UserError: the layout is not recognised, or the data cannot be trained on.
     """
-    own = kind.endswith(("-format", "-folder", "-text"))
-    place = Place(Path(out or Path("data", Path(source).resolve().name if own else kind)), kind, Path(source))
+    default = Path(source).resolve().name if kind in OWN else kind
+    place = Place(Path(out or Path("data", default)), kind, Path(source))
     if place.name in ("", "scenes", "scenes-study"):
         raise UserError(f"--out {place.out}: {place.name or 'this'} cannot be a data set's name; choose another")
     plan = arrange(place, options)

@@ -1,5 +1,6 @@
 """What `tools/prepare.py` can be told about a folder: (flags, argparse's arguments)."""
 
+OWN = ("coco-format", "mmseg-folder", "depth-folder", "image-text")  # kinds of a user's own data, not published
 SUBSET = (("--allow-subset",), dict(action="store_true", help="accept other counts than the published, for trials"))
 FOLDERS = "folders below SOURCE, such as {example}/{{split}} (default: found by their usual names)"
 IMAGES = (("--images",), dict(metavar="PATTERN", help="image " + FOLDERS.format(example="images")))
@@ -13,8 +14,11 @@ ANNOTATIONS = (
     ),
 )
 SUFFIXES = (
-    (("--image-suffix",), dict(help='where names differ by more than the extension: "_leftImg8bit.png"')),
-    (("--label-suffix",), dict(help='likewise: "_gtFine_labelTrainIds.png"')),
+    (
+        ("--image-suffix",),
+        dict(metavar="SUFFIX", help='where names differ by more than the extension: "_leftImg8bit.png"'),
+    ),
+    (("--label-suffix",), dict(metavar="SUFFIX", help='likewise: "_gtFine_labelTrainIds.png"')),
 )
 SPLITS = (
     ("--splits",),

@@ -59,11 +59,13 @@ class Place:
         """Make out/target a link to `source`; nothing to do where it is the same file or folder already.
 
         Raises:
-            UserError: something stands there that is no link into the source.
+            UserError: something stands there that is no link into the source, or `out` lies inside `source`.
         """
         path = self.out / target
         if path.exists() and path.resolve() == source.resolve():
             return
+        if self.out.resolve().is_relative_to(source.resolve()):
+            raise UserError(f"{self.out} lies inside {source}, which it would link to: choose another --out")
         if os.path.lexists(path) and not (path.is_symlink() and path.resolve().is_relative_to(self.source.resolve())):
             raise UserError(f"{path} is in the way of a link to {source}: move it away, or choose another --out")
         self.begin()

@@ -11,12 +11,12 @@ from engine.data_binding import SPLITS
 from engine.errors import UserError
 from engine.prepare.findings import Findings, each
 from engine.prepare.images import image_size, sizes_text, trial_size
-from engine.prepare.job import Plan
+from engine.prepare.job import Plan, paper_plan
 from engine.prepare.layouts import link_trees
 from engine.prepare.place import OVERLAY, Place
+from engine.provenance import REPOSITORY
 from engine.segmentation_data import IGNORED, LabelIds, check_same_size, pair_files, read_plane
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 LINKS = ("images/{split}", "annotations/{split}")
 LAYOUTS = (
     LINKS, ("images/{split}", "labels/{split}"),
@@ -57,7 +57,8 @@ def camvid(place: Place, options: dict[str, Any]) -> Plan:
         splits, done = link_trees(place, layouts, {"splits": list(published)}, *LINKS)
     except UserError as error:
         raise UserError(f"{error}; the data come from {origin}") from None
-    data = {**read(REPOSITORY / "docs/overlays/camvid.py").data.to_dict(), "root": str(place.out), "splits": splits}
+    data = read(REPOSITORY / "docs/overlays/camvid.py").data.to_dict()
+    data |= {"name": place.name, "root": str(place.out), "splits": splits}
 
     def check(findings: Findings) -> dict[str, Any]:
         return check_segmentation(data, findings, data["size"], published)
@@ -74,13 +75,10 @@ def ade20k(place: Place, options: dict[str, Any]) -> Plan:
         _, done = link_trees(place, LAYOUTS[:1], {"splits": ["training", "validation", "validation"]}, *LINKS)
     except UserError as error:
         raise UserError(f"{error}; the data come from {origin}") from None
-    data = {**read(REPOSITORY / "seg_configs/_base_/scale_paper.py").data.to_dict(), "root": str(place.out)}
-    data.pop("_delete_", None)
-
-    def check(findings: Findings) -> dict[str, Any]:
-        return check_segmentation(data, findings, data["size"], published)
-
-    return Plan(check, data, "python tools/train.py seg_configs/upernet_mae.py --scale paper --amp", done=done)
+    command = "python tools/train.py seg_configs/upernet_mae.py --scale paper --amp"
+    plan = paper_plan(place, "seg_configs/_base_/scale_paper.py", command, done)
+    plan.check = lambda findings: check_segmentation(plan.data, findings, plan.data["size"], published)
+    return plan
 
 
 def class_names(path: str) -> list[str]:
@@ -175,9 +173,9 @@ def check_segmentation(
 
 def infer_classes(data: dict[str, Any], ids: Sequence[np.ndarray], findings: Findings) -> list[str]:
     """Names "class 0", "class 1", ... up to the largest id of the training labels that is not ignored."""
-    present = {int(i) for found in ids for i in found} - {IGNORED, *data["ignore"]}
+    used = {int(i) for found in ids for i in found} - {IGNORED, *data["ignore"]}
     first = int(data.get("reduce_zero_label", False))
-    count = max(present, default=-1) + 1 - first
+    count = max(used, default=-1) + 1 - first
     if count < 1:
         findings.problem("no class", f"the training labels hold no id from {first} on but ignored ones")
         return []

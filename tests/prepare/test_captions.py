@@ -80,6 +80,14 @@ def test_damaged_samples_and_shards(prepare, web, tmp_path):
     assert "5 problems" in sentence and not (tmp_path / "data/web/overlay.py").exists()
 
 
+def test_shards_that_lie_where_they_belong(prepare, web, tmp_path):
+    prepare("image-text", web, "--out", web)
+    assert not (web / "shards").exists() and manifest(web)["data"]["root"] == str(web)
+    assert "no file has changed" in prepare("image-text", web, "--out", web)
+    _, sentence = prepare.refused("image-text", web, "--out", web / "inner")
+    assert "lies inside" in sentence and not (web / "inner").exists()
+
+
 def test_shards_without_captions_are_for_methods_of_images(prepare, tmp_path):
     shard(tmp_path / "web/a.tar", {"1.jpg": jpeg(0)})
     assert "only methods of images alone" in prepare("image-text", tmp_path / "web")

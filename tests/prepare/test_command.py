@@ -13,12 +13,13 @@ from tools import prepare as tool
 @pytest.mark.parametrize("kind", tool.KINDS)
 def test_help_of_every_kind(kind, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["tools/prepare.py", kind, "--help"])
+    monkeypatch.setenv("COLUMNS", "200")  # argparse breaks lines at hyphens
     with pytest.raises(SystemExit) as end:
         tool.main()
     shown = capsys.readouterr().out
     assert end.value.code == 0 and "--out FOLDER" in shown and "SOURCE" in shown
     published = kind not in ("coco-format", "mmseg-folder", "depth-folder", "image-text")
-    assert ("--allow-subset" in shown) == published
+    assert ("--allow-subset" in shown) == published == (f"data/{kind})" in shown)
 
 
 def test_a_refusal_ends_with_one_sentence_and_status_2(tmp_path, monkeypatch, capsys):

@@ -81,7 +81,9 @@ def glpdepth(root: Path) -> Path:
             for k in range(count):
                 photograph(root / f"nyu/{tree}/{scene}/rgb_{k:05d}.jpg", 480, 640, seed=k)
                 depth(root / f"nyu/{tree}/{scene}/sync_depth_{k:05d}.png", 2.0, 480, 640)
-                rows.append(f"/{scene}/rgb_{k:05d}.jpg /{scene}/sync_depth_{k:05d}.png")
+                rows.append(
+                    f"/{scene}/rgb_{k:05d}.jpg /{scene}/sync_depth_{k:05d}.png" + " 518.8579" * (split == "test")
+                )
         lists = root / "nyu" / f"{split}_list.txt"
         lists.write_text("\n".join(rows if split == "test" else rows[1:]) + "\n")
     return root / "nyu"
