@@ -3,7 +3,6 @@
 model = dict(smoothing=0.1)
 train_cfg = dict(max_iters=150)
 train_dataloader = dict(dataset=dict(transform=dict(scale=(0.35, 1.0), color_jitter=None, interpolation="bicubic")))
-optim_wrapper = dict(optimizer=dict(lr=1e-3))
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-2, by_epoch=False, begin=0, end=20),
     dict(type="CosineAnnealingLR", eta_min_ratio=1e-2, by_epoch=False, begin=20, end=None, T_max=None),
