@@ -106,9 +106,9 @@ def _lead(section: Section) -> str:
     tasks = _listed([name for task, name in TASK_NAMES.items() if task in section.protocols])
     failed = sum(record["status"] == "failed" for record in section.records)
     seeds = ", ".join(map(str, section.seeds))
-    return (f"Compared: {names}{f', with {between}' if between else ''}. Each started one encoder, "
-            f"{section.encoder.partition('(')[0]}, which "
-            f"was fine-tuned for {tasks} on {section.dataset} and measured on the {section.split} split. "
+    return (f"Compared: {names}{f', with {between}' if between else ''}. All share one encoder, "
+            f"{section.encoder.partition('(')[0]}, and are evaluated on {section.dataset}, {section.split} split, "
+            f"by {tasks}. "
             f"{_plural(len(section.records), 'final run')}, {failed} of them failed; "
             f"{_plural(len(section.seeds), 'seed')} ({seeds}).")
 

@@ -182,7 +182,7 @@ def unequal(section: Section) -> list[str]:
                 if row_of(r) == row and r["checkpoint"]}
     if encoders and (text := departures(encoders)):
         found.append(text)
-    counts = {len(section.values(row, c)) for row in section.rows for c in section.columns}
+    counts = {len(section.values(row, c)) for row in section.rows for c in section.columns if not no_text(row, c.task)}
     if len(counts) > 1:
         found.append("Cells rest on different numbers of seeds; n stands in each.")
     return found

@@ -35,6 +35,13 @@ def test_columns_cells_and_chance():
     assert table(content)[2].startswith("| Method |")
 
 
+def test_a_task_that_needs_text_is_no_missing_seed():
+    notes = main_table(section_of(record("zero_shot", "clip"), record("knn", "clip"), record("knn", "mae"))).notes
+    assert not any("different numbers of seeds" in note for note in notes)
+    notes = main_table(section_of(record("zero_shot", "clip"), record("knn", "mae"))).notes
+    assert any("different numbers of seeds" in note for note in notes)
+
+
 def test_several_seeds_show_the_interval_over_seeds():
     entries = [entry for seed in range(3) for entry in image_level("clip", seed, ("knn",))]
     cell = main_table(section_of(*entries)).rows[0][1]
