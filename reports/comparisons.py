@@ -66,7 +66,7 @@ COMPARISONS = (
         Published("VeCLIP (enriched and mixed) − CLIP", "VeCLIP-2310.07699", "VeCLIP", "CLIP", backbone="CLIP-B/16",
                   pretraining=("VeCap-12M", "")),
     )),
-    Comparison("Light encoders", tuple((f"lightclip{light}", f"clip{light}") for light in LIGHT), tuple(
+    Comparison("LightCLIP against CLIP", tuple((f"lightclip{light}", f"clip{light}") for light in LIGHT), tuple(
         Published("LightCLIP − CLIP", "LightCLIP-2312.00674", "LightCLIP minus CLIP", backbone=backbone)
         for backbone in ("ResNet18", "MobileNet-V2", "Swin-Nano"))),
     Comparison("Two stages against one", (("fd", "clip"), ("wsp", "mae"), ("fd", "mae"), ("wsp", "clip")), (

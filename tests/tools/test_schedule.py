@@ -184,6 +184,7 @@ def test_runs_end_with_a_study_that_is_killed(tmp_path):
     """kill -9 of the study leaves no orphan that would write beside the study that is started next."""
     script = (
         "import multiprocessing, os, time\n"
+        "import compat\n"  # before all that needs it, as every entry point does
         "from tools.schedule import die_with_parent\n"
         "def body():\n"
         "    die_with_parent()\n"
