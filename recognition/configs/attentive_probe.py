@@ -8,23 +8,11 @@ EXPECTED  above the linear probe's where the class token learned little (MAE of 
           78.8; CAE ViT-B of 300, 800, 1600 epochs 74.0, 75.9, 77.2 (all CAE's README)
 """
 
+_base_ = ["./_base_/scene_classes.py"]
 task = "attentive_probe"
 head = "attentive probe"
 primary = "top1"
-data = dict(
-    name="scenes", kind="image_folder", root="data/scenes", train="data/scenes/imagefolder/pretrain",
-    test="data/scenes/imagefolder/test",
-)  # fmt: skip
 # the rate lies between 0.4 of batches of 8192 and its linear share for 256: there are 640 steps
 recipe = dict(kind="attentive", optimizer="sgd", lr=0.05, batch=256, epochs=20, warm_up=2)
-at_scale = dict(
-    tiny=dict(probe=recipe),
-    study=dict(
-        probe=recipe,
-        data=dict(
-            root="data/scenes-study", train="data/scenes-study/imagefolder/pretrain",
-            test="data/scenes-study/imagefolder/test",
-        ),
-    ),
-)  # fmt: skip
+at_scale = dict(tiny=dict(probe=recipe), study=dict(probe=recipe))
 del recipe

@@ -5,21 +5,12 @@ COST      half a minute of one core, most of it for the features of 8192 trainin
 EXPECTED  for any checkpoint; the random encoder's is the value to compare with
 """
 
+_base_ = ["./_base_/scene_classes.py"]
 task = "knn"
 head = "{neighbours}-NN"
 primary = "top1"
 neighbours = 20
-data = dict(
-    name="scenes", kind="image_folder", root="data/scenes", train="data/scenes/imagefolder/pretrain",
-    test="data/scenes/imagefolder/test",
-)  # fmt: skip
 at_scale = dict(
-    study=dict(
-        data=dict(
-            root="data/scenes-study", train="data/scenes-study/imagefolder/pretrain",
-            test="data/scenes-study/imagefolder/test",
-        ),
-    ),
     paper=dict(
         data=dict(name="imagenet", root="data/imagenet", train="data/imagenet/train", test="data/imagenet/val"),
     ),

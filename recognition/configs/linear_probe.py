@@ -9,23 +9,11 @@ EXPECTED  the random encoder's is the value to compare with: pretraining as shor
           70.3 (CAE's README)
 """
 
+_base_ = ["./_base_/scene_classes.py"]
 task = "linear_probe"
 head = "linear probe"
 primary = "top1"
-data = dict(
-    name="scenes", kind="image_folder", root="data/scenes", train="data/scenes/imagefolder/pretrain",
-    test="data/scenes/imagefolder/test",
-)  # fmt: skip
 # MAE's, at four times its rate: 8192 images in batches of 1024 leave it a tenth of its steps
 recipe = dict(kind="linear", optimizer="lars", lr=25.6, batch=1024, epochs=90, warm_up=10)
-at_scale = dict(
-    tiny=dict(probe=recipe),
-    study=dict(
-        probe=recipe,
-        data=dict(
-            root="data/scenes-study", train="data/scenes-study/imagefolder/pretrain",
-            test="data/scenes-study/imagefolder/test",
-        ),
-    ),
-)  # fmt: skip
+at_scale = dict(tiny=dict(probe=recipe), study=dict(probe=recipe))
 del recipe
