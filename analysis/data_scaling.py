@@ -10,6 +10,7 @@ and 10 ** shift says how many times fewer samples the other line needs. Subsets 
 one only adds samples: tools/subsets.py makes such.
 """
 
+import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -112,7 +113,7 @@ def line_of(name: str, found: Sequence[tuple[str, Mapping]], metric: str) -> Lin
 def log_size_at(score: float, line: Line) -> float | None:
     """log10 of the smallest size at which the line passes `score`; None where it never does."""
     sizes = np.log10(line.sizes)
-    for k, (low, high) in enumerate(zip(line.scores, line.scores[1:], strict=False)):
+    for k, (low, high) in enumerate(itertools.pairwise(line.scores)):
         if min(low, high) <= score <= max(low, high):
             part = 0.0 if low == high else (score - low) / (high - low)
             return float(sizes[k] + part * (sizes[k + 1] - sizes[k]))
@@ -141,7 +142,7 @@ def draw(title: str, lines: Sequence[Line], label: str) -> str:
     figure = chart(title, "samples in the pretraining data", label)
     axes = figure.axes[0]
     axes.set_xscale("log")
-    for number, (one, marker) in enumerate(zip(lines, "osD^vPX" * len(lines), strict=False)):
+    for number, (one, marker) in enumerate(zip(lines, itertools.cycle("osD^vPX"))):
         axes.plot(one.sizes, one.scores, marker=marker, color=COLOURS[number % len(COLOURS)], label=one.name)
     axes.legend(frameon=False, fontsize=8)
     return svg(figure)

@@ -1,6 +1,7 @@
-"""Atomic writes and checksums: a reader sees the whole old file or the whole new one, never a part."""
+"""Atomic writes, checksums and locks: a reader sees the whole old file or the whole new one, never a part."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -41,6 +42,16 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, value: Any) -> None:
     """Write `value` to `path` atomically as indented JSON; NaN and infinity are refused with ValueError."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+@contextlib.contextmanager
+def locked(path: str | Path) -> Iterator[None]:
+    """Hold the lock file `path`; who comes second waits. Forked processes hold it too, until the last of them ends."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def sha256(path: str | Path) -> str:

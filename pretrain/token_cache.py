@@ -14,13 +14,13 @@ from mmengine.device import get_device
 from tqdm import tqdm
 
 from engine.errors import UserError
-from engine.files import atomic_path, sha256
+from engine.files import atomic_path, locked, sha256
 from engine.provenance import digest
 from pretrain.augment import View
 from pretrain.data import CorruptSample
 from pretrain.shards import cache_folder
 from pretrain.tokenizer import build_tokenizer
-from pretrain.tokenizer_training import data_fingerprint, locked, pixel_dataset, pixel_views
+from pretrain.tokenizer_training import data_fingerprint, pixel_dataset, pixel_views
 
 VERSION = 1
 BATCH = 64

@@ -6,7 +6,6 @@ it once: the others wait.
 """
 
 import contextlib
-import fcntl
 import json
 import math
 import random
@@ -26,7 +25,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from engine.errors import UserError
-from engine.files import atomic_path, sha256, write_json
+from engine.files import atomic_path, locked, sha256, write_json
 from engine.provenance import digest
 from engine.seeding import seed_everywhere, seed_host
 from pretrain.dvae import DVAE, REDUCTION, map_pixels
@@ -137,15 +136,6 @@ def is_whole(path: Path) -> bool:
         return about["schema"] == SCHEMA and about["version"] == VERSION and sha256(path) == about["sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file; who comes second waits."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ rewritten  a clean sentence made from the noisy text alone: it can drop junk, no
 enriched   room, light, every solid with size, place and distance, the order in depth, and relations.
 """
 
+import itertools
 import re
 from dataclasses import dataclass
 
@@ -152,7 +153,7 @@ def enriched(view: View, seen: list[Seen]) -> str:
     sentences = [f"{room}; from left to right: {'; '.join(items)}"]
     if len(near) > 1:
         sentences.append("From near to far: " + ", ".join(f"the {s.name}" for s in near))
-        facts = [(a, relation(a, b), b) for a, b in zip(near, near[1:], strict=False)]
+        facts = [(a, relation(a, b), b) for a, b in itertools.pairwise(near)]
         sentences += [f"The {a.name} is {word} the {b.name}" for a, word, b in facts if word]
     return ". ".join(sentences) + "."
 

@@ -8,8 +8,6 @@ An export is cut into chunks. A chunk's files count only once its part file, wit
 export that was interrupted checks those, renders what is missing and gives the same bytes as one that was not.
 """
 
-import contextlib
-import fcntl
 import json
 import multiprocessing
 import os
@@ -17,7 +15,6 @@ import shutil
 import time
 import traceback
 import zlib
-from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -28,7 +25,7 @@ from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
 from engine.errors import UserError
-from engine.files import write_json, write_text
+from engine.files import locked, write_json, write_text
 from scenes.captions import captions
 from scenes.layouts import write_coco, write_imagefolder, write_shards
 from scenes.render import View, view
@@ -62,7 +59,7 @@ def ensure(
     if (root / "manifest.json").exists():
         return _checked(root, request)
     _refuse_foreign(root)
-    with _lock(root):
+    with locked(root / ".lock"):  # workers inherit it, so that none still writes when it is free
         if (root / "manifest.json").exists():
             return _checked(root, request)
         started, parts = time.perf_counter(), root / ".parts"
@@ -131,15 +128,6 @@ def _refuse_foreign(root: Path) -> None:
         raise UserError(f"{root}: is not a folder; choose another root")
     if root.exists() and any(root.iterdir()) and not (root / ".parts").is_dir() and not (root / ".lock").exists():
         raise UserError(f"{root}: holds files that are not an export of scenes; choose an empty or new folder")
-
-
-@contextlib.contextmanager
-def _lock(root: Path) -> Iterator[None]:
-    """Hold the root for one exporting process. Workers inherit the lock, so that none still writes when it is free."""
-    root.mkdir(parents=True, exist_ok=True)
-    with open(root / ".lock", "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 Chunk = tuple[str, int, int]  # split, first global index, end
