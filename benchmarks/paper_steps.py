@@ -56,8 +56,8 @@ MODELS_BESIDE = [
 ]
 
 
-def suite(task: str, folder: Path) -> Config:
-    """The suite's whole model of a task on ViT-B/16."""
+def suite(config: str, folder: Path) -> Config:
+    """The whole model of one of the suite's configs on ViT-B/16."""
     meta = {
         "method": "clip", "captions": None, "seed": 0, "scale": "paper", "encoder": VIT_B, "parent": None,
         "image": {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "size": 224},
@@ -66,8 +66,8 @@ def suite(task: str, folder: Path) -> Config:
         "cost": {"wall_s": None, "samples_per_s": None, "peak_memory_mib": None, "hardware": None},
     }  # fmt: skip
     save_checkpoint(folder / "checkpoint", build_encoder(**VIT_B), meta)
-    cfg = load_config(CONFIGS[task], scale="paper", checkpoint=str(folder / "checkpoint"))
-    bind_encoder(cfg, folder / "checkpoint", cfg.drop_path_rate)
+    cfg = load_config(config, scale="paper", checkpoint=str(folder / "checkpoint"))
+    bind_encoder(cfg, folder / "checkpoint", cfg.get("drop_path_rate"))
     return cfg
 
 
@@ -75,7 +75,7 @@ def beside(task: str, file: Path | None, folder: Path, size: tuple[int, int]) ->
     """The other library's model, made for images of `size`."""
     swin = dict(type="mmseg.SwinTransformer", window_size=7, mlp_ratio=4, patch_norm=True, **SWIN_B)
     if file is None:
-        cfg = suite(task, folder)
+        cfg = suite(CONFIGS[task], folder)
         cfg.model.backbone = dict(**swin, out_indices=(3,))
         cfg.model.decode_head.update(in_channels=1024, feature_stride=32)
         return cfg
@@ -181,7 +181,9 @@ def main() -> None:
         size = (args.size, args.size) if args.size else SIZES[task]
         with tempfile.TemporaryDirectory() as folder:
             cfg = (
-                suite(task, Path(folder)) if number < 0 else beside(task, MODELS_BESIDE[number][2], Path(folder), size)
+                suite(CONFIGS[task], Path(folder))
+                if number < 0
+                else beside(task, MODELS_BESIDE[number][2], Path(folder), size)
             )
             print(measure(cfg, task, size, args.batch, args.steps))
         return
