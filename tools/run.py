@@ -55,19 +55,23 @@ def ensure_data(cfg: Config) -> None:
     """Generate the embedded scenes on first use; say what is missing where the data are the user's own."""
     data = cfg.data
     if data.name == "scenes":
+        from scenes.attributes import ensure_classes
         from scenes.export import ensure
 
         ensure(data.get("scenes_root", data.root), counts=SCENES.get(cfg.scale))
+        if "attribute" in data:
+            ensure_classes(data.root, data.attribute)
     elif not Path(data.root).is_dir():
         raise UserError(f"data set {data.name!r}: there is no folder {data.root}; check root in the data overlay")
 
 
-def run(cfg: Config, command: str) -> dict | None:
+def run(cfg: Config, command: str, sink: str | None = None) -> dict | None:
     """Train, test and record one run; returns the record (None in pretraining, which leaves a checkpoint).
 
     Args:
         cfg: from `engine.config.load_config`.
         command: the command line that repeats the run, for the record.
+        sink: where else the training curve goes: one of `engine.sinks.SINKS`.
     """
     set_up_processes(cfg)
     folder = Path(cfg.work_dir)
@@ -83,6 +87,8 @@ def run(cfg: Config, command: str) -> dict | None:
     cfg.default_hooks.resume = dict(
         type="ResumeHook", interval=cfg.state_interval, resume=cfg.resume, config_hash=cfg.config_hash
     )
+    if sink is not None:
+        cfg.default_hooks.sink = dict(type="SinkHook", name=sink)
     cfg.resume = False  # ResumeHook resumes; mmengine's own way replays data and restores no random state
     runner = Runner.from_cfg(cfg)
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope", "mmengine")):

@@ -41,6 +41,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--amp", action="store_true", help="bf16 autocast")
     parser.add_argument("--cfg-options", nargs="+", action=DictAction, default={}, metavar="KEY=VALUE",
                         help="change any value: train_cfg.max_iters=2 optim_wrapper.optimizer.lr=5e-4")  # fmt: skip
+    parser.add_argument("--sink", choices=["tensorboard", "wandb"], help="also draw the training curves there; needs"
+                        " pip install tensorboard (or wandb) and changes nothing of the run")  # fmt: skip
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none",
                         help="how processes were started (torchrun: pytorch)")  # fmt: skip
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
@@ -55,9 +57,12 @@ def main() -> None:
         args.amp, args.resume, args.launcher,
     )  # fmt: skip
     print(f"{cfg.run_name}  scale {cfg.scale}  data {cfg.data.name}  -> {cfg.work_dir}", flush=True)
-    from tools.run import headline, run  # the heavy imports, after the arguments are known to be good
+    from engine.sinks import check_sink  # the heavy imports, after the arguments are known to be good
 
-    record = run(cfg, command=shlex.join(["python", *sys.argv]))
+    check_sink(args.sink)
+    from tools.run import headline, run
+
+    record = run(cfg, command=shlex.join(["python", *sys.argv]), sink=args.sink)
     if record is not None:
         print(f"{headline(record)}\nrecord: {cfg.work_dir}/result.json")
     elif cfg.task == "pretrain":
