@@ -27,7 +27,7 @@ def parser(description: str) -> argparse.ArgumentParser:
 
     def with_masks(one: argparse.ArgumentParser) -> None:
         on_images(one)
-        one.add_argument("--masks", help="COCO file with the masks of --images; default images have theirs")
+        one.add_argument("--masks", help="COCO file of masks (default: that of the default images)")
 
     distance = on_checkpoint("attention_distance", "how far the heads of each layer attend, in pixels")
     on_images(distance)

@@ -39,7 +39,7 @@ def prompts(questions: Sequence[Question], prompt: str) -> list[str]:
     """The text of each question. UserError for a prompt without a place for the category."""
     if "{}" not in prompt:
         raise UserError(f"the prompt {prompt!r} has no {{}} where the category goes: add it")
-    return [prompt.format(category) for _, category in questions]
+    return [prompt.replace("{}", category) for _, category in questions]
 
 
 def pointing_and_iou(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:

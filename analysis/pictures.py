@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,7 +34,8 @@ def load_pictures(folder: str | Path, count: int, size: int, masks: str | Path |
         masks: a COCO file whose `file_name`s are names in the folder; without one, pictures have no masks.
 
     Raises:
-        UserError: no such folder, no image in it, a damaged one, or a COCO file that is none or lacks an image.
+        UserError: no such folder, no image in it, a damaged one, or a COCO file that is none, lacks an image or is of
+            an image of another size.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -41,16 +43,33 @@ def load_pictures(folder: str | Path, count: int, size: int, masks: str | Path |
     files = sorted(path for path in folder.iterdir() if path.suffix.lower().removeprefix(".") in IMAGES)[:count]
     if not files:
         raise UserError(f"{folder} holds no images of type {', '.join(IMAGES)}: check --images")
-    found = read_masks(Path(masks), [file.name for file in files], size) if masks is not None else {}
-    return [Picture(file.name, to_square(read_image(file), size), found.get(file.name, {})) for file in files]
+    listed = read_masks(Path(masks), [file.name for file in files]) if masks is not None else {}
+    found = []
+    for file in files:
+        image, things = read_image(file), {}
+        for category, mask in listed.get(file.name, {}).items():
+            if mask.shape != image.shape[:2]:
+                sides = [f"{width} x {height}" for height, width in (image.shape[:2], mask.shape)]
+                raise UserError(f"{file} has {sides[0]} pixels, its mask in {masks} {sides[1]}: check --masks")
+            square = mask_to_square(mask, size)
+            if square.any():
+                things[category] = square
+        found.append(Picture(file.name, to_square(image, size), things))
+    return found
 
 
-def read_masks(path: Path, names: list[str], size: int) -> dict[str, dict[str, Tensor]]:
-    """File name -> category -> mask, bool [size, size], of the named images. Errors as in `load_pictures`."""
+def read_masks(path: Path, names: list[str]) -> dict[str, dict[str, Tensor]]:
+    """File name -> category -> union of its instances, bool [H, W], of the named images.
+
+    Raises:
+        UserError: a file that cannot be read, is none of COCO's, or does not list each name once.
+    """
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # COCO reports to the terminal that it reads a file
             coco = COCO(path)
-        numbers = {image["file_name"]: image["id"] for image in coco.dataset["images"]}
+        numbers = defaultdict(list)
+        for image in coco.dataset["images"]:
+            numbers[image["file_name"]].append(image["id"])
         categories = {category["id"]: category["name"] for category in coco.dataset["categories"]}
     except OSError as error:
         raise UserError(f"masks {path} cannot be read ({error.strerror}): check --masks") from None
@@ -58,13 +77,19 @@ def read_masks(path: Path, names: list[str], size: int) -> dict[str, dict[str, T
         raise UserError(f"{path} is no COCO file of instances ({error!r}): check --masks") from None
     if absent := [name for name in names if name not in numbers]:
         raise UserError(f"{path} does not list the image {absent[0]}: --masks must belong to --images")
+    if double := [name for name in names if len(numbers[name]) > 1]:
+        raise UserError(f"{path} lists the image {double[0]} more than once: check --masks")
     found = {name: {} for name in names}
     for name, things in found.items():
-        for annotation in coco.imgToAnns[numbers[name]]:
-            mask = mask_to_square(torch.from_numpy(coco.annToMask(annotation)).bool(), size)
-            category = categories[annotation["category_id"]]
-            if mask.any():
+        for annotation in coco.imgToAnns[numbers[name][0]]:
+            try:
+                mask = torch.from_numpy(coco.annToMask(annotation)).bool()
+                category = categories[annotation["category_id"]]
                 things[category] = things[category] | mask if category in things else mask
+            except Exception as error:  # pycocotools raises bare ones too; whatever it is, the annotation is at fault
+                raise UserError(
+                    f"{path}: annotation {annotation.get('id')} of {name} is damaged ({error!r}): check --masks"
+                ) from None
     return found
 
 

@@ -31,7 +31,9 @@ class Analysis:
 
 
 def check_free(folder: str | Path) -> None:
-    """Raise `UserError` if `folder` holds a result already: it is never overwritten."""
+    """Raise `UserError` if `folder` holds a result already, which is never overwritten, or cannot be a folder."""
+    if files := [place for place in (Path(folder), *Path(folder).parents) if place.is_file()]:
+        raise UserError(f"{folder}: {files[0]} is a file, not a folder; name another folder.")
     path = Path(folder) / FILE_NAME
     if path.exists():
         raise UserError(f"{path}: an analysis is already there; delete it to repeat it, or name another folder.")

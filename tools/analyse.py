@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> None:
     if of_scenes and options["images"] is None:
         ensure(SCENES)
         options["images"] = f"{SCENES}/{of_scenes}"
-        if "masks" in options:
+        if "masks" in options and options["masks"] is None:
             options["masks"] = f"{SCENES}/coco/instances_test.json"
     finding = dataclasses.asdict(importlib.import_module(f"analysis.{name}").run(**options))
     figure = finding.pop("figure")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis import data_scaling
-from analysis.data_scaling import Line, log_size_at, shift_at_equal_score
+from analysis.data_scaling import Line, Point, log_size_at, shift_at_equal_score, shift_by_seed
 from engine.errors import UserError
 from tests.reports import synthetic
 
@@ -36,9 +36,19 @@ def test_lines_without_a_score_in_common():
         shift_at_equal_score(Line("a", (1, 10), (10.0, 20.0)), Line("b", (1, 10), (30.0, 40.0)))
 
 
+def test_each_seed_alone():
+    """Seed 0 needs 10 times fewer samples, seed 1 100 times; seed 2 meets nowhere; seed 3 lacks a size."""
+    baseline = [Point(size, seed, 10 * np.log10(size) + seed) for size in (100, 1000, 10000) for seed in (0, 1, 2)]
+    gains = {0: 10, 1: 20, 2: 50, 3: 0}
+    other = [Point(size, seed, 10 * np.log10(size) + seed + gains[seed]) for size in (100, 1000, 10000)
+             for seed in (0, 1, 2, 3)]  # fmt: skip
+    assert shift_by_seed(baseline, other) == {0: pytest.approx(1), 1: pytest.approx(2), 2: None}
+    assert shift_by_seed([*baseline, Point(100, 3, 20.0)], other).keys() == {0, 1, 2}
+
+
 def written(folder, name, size, score, **changes):
     """A record of UperNet on that much pretraining data."""
-    record = synthetic.record(task="upernet", method="clip", **changes)
+    record = synthetic.record(task="upernet", **{"method": "clip", **changes})
     record["metrics"]["mIoU"]["value"] = score
     if "budget" not in changes:
         record["budget"]["pretrain_data"] = {"name": "scenes", "samples": size}
@@ -48,13 +58,22 @@ def written(folder, name, size, score, **changes):
 
 
 def test_records(tmp_path):
-    raw = [written(tmp_path, "raw", size, score) for size, score in ((100, 9.0), (100, 11.0), (1000, 20.0))]
-    clean = [written(tmp_path, "clean", size, score) for size, score in ((10, 10.0), (100, 20.0))]
+    raw = [written(tmp_path, "raw", size, score, seed=seed)
+           for size, seed, score in ((100, 0, 9.0), (100, 1, 11.0), (1000, 0, 19.0), (1000, 1, 21.0))]  # fmt: skip
+    clean = [written(tmp_path, f"clean{seed}", size, score, seed=seed)
+             for size, score in ((10, 10.0), (100, 20.0)) for seed in (0, 1)]  # fmt: skip
     found = data_scaling.run([["raw", *raw], ["clean", *clean]])
     assert found.scalars["fewer_samples"].value == pytest.approx(10)
-    assert found.values["lines"][0] == {"name": "raw", "sizes": (100, 1000), "scores": (10.0, 20.0)}
+    points = [(100, 0, 9.0), (100, 1, 11.0), (1000, 0, 19.0), (1000, 1, 21.0)]
+    assert found.values["lines"][0] == {"name": "raw", "sizes": (100, 1000), "scores": (10.0, 20.0), "points": points}
+    # raw of seed 0 is a point lower than the mean, of seed 1 a point higher: a tenth of a decade either way
+    for end, shift in (("least", 0.9), ("most", 1.1)):
+        assert found.scalars[f"fewer_samples_{end}"].value == pytest.approx(10**shift)
+    assert found.scalars["fewer_samples_most"].about == "the most of 2 of 2 seeds of fine-tuning, each alone"
+    bare = data_scaling.run([["raw", *raw[:3]], ["clean", *clean]])  # one seed has all sizes: no spread
+    assert set(bare.scalars) == {"fewer_samples"} and list(bare.values["shifts"]["clean"]["log10_shift_by_seed"]) == [0]
     assert found.settings["metric"] == "mIoU" and found.settings["baseline"] == "raw"
-    assert "clean needs 10.00 times fewer samples than raw" in found.words
+    assert "clean needs 10 times fewer samples than raw (7.94 to 12.6 by 2 of 2 seeds" in found.words
 
 
 def test_records_that_must_not_be_compared(tmp_path):
@@ -67,6 +86,19 @@ def test_records_that_must_not_be_compared(tmp_path):
     })  # fmt: skip
     with pytest.raises(UserError, match="has pretraining updates 77"):
         data_scaling.run([["a", *good], ["b", *good, longer]])
+    batches = written(tmp_path, "f", 1000, 30.0, budget={
+        "pretrain_updates": 5500, "pretrain_samples": 77, "pretrain_data": {"name": "scenes", "samples": 1000},
+    })  # fmt: skip
+    with pytest.raises(UserError, match="has pretraining samples seen 77"):
+        data_scaling.run([["a", *good], ["b", *good, batches]])
+    settings = {"lr": 0.1, "layer_decay": 0.5, "iterations": 7, "batch_size": 16, "train_images": 128}
+    with pytest.raises(UserError, match="has fine-tuning iterations 7, .* 400: compare runs that differ in data"):
+        data_scaling.run([["a", *good], ["b", *good, written(tmp_path, "g", 1000, 30.0, settings=settings)]])
+    stray = written(tmp_path, "h", 1000, 30.0, method="mae")
+    with pytest.raises(UserError, match="has method 'mae', .* 'clip': line 'b' is to be of one kind of pretraining"):
+        data_scaling.run([["a", *good], ["b", *good, stray]])
+    with pytest.raises(UserError, match="are of one checkpoint of 10 samples and one seed, 0: name one of them"):
+        data_scaling.run([["a", *good], ["b", *good, written(tmp_path, "i", 10, 11.0)]])
     unsaid = written(tmp_path, "d", 1000, 30.0, budget={"pretrain_updates": 1, "pretrain_samples": 1})
     with pytest.raises(UserError, match="does not say how large its pretraining set was"):
         data_scaling.run([["a", unsaid], ["b", *good]])

@@ -1,6 +1,7 @@
 """Masks stay on what they mask when a picture is squared, and instances of a category are one mask."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 
 from analysis.command import parser
 from analysis.pictures import coverage, load_pictures
+from engine.errors import UserError
 
 
 def test_masks_follow_the_picture(tmp_path):
@@ -29,6 +31,26 @@ def test_masks_follow_the_picture(tmp_path):
     assert picture.pixels.shape == (3, 24, 24) and list(picture.masks) == ["box"]
     bright = picture.pixels[0] > 127
     assert (bright != picture.masks["box"]).float().mean() < 0.03 and bright.float().mean() > 0.1
+
+
+def changed(pictures, tmp_path, change):
+    """The COCO file of the pictures after `change`."""
+    listed = json.loads(Path(pictures[1]).read_text())
+    change(listed)
+    (tmp_path / "masks.json").write_text(json.dumps(listed))
+    return tmp_path / "masks.json"
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda d: d["images"].append({**d["images"][1], "id": 99}), "lists the image 1.png more than once: check --masks"),
+    (lambda d: d["annotations"][2].update(category_id=9), r"annotation 3 of 2.png is damaged .KeyError.9"),
+    (lambda d: d["annotations"][2].pop("segmentation"), r"annotation 3 of 2.png is damaged .KeyError.'segmentation'"),
+    (lambda d: d["annotations"][2].update(segmentation=7), "annotation 3 of 2.png is damaged"),
+    (lambda d: d["images"][3].update(height=48), r"3.png has 32 x 32 pixels, its mask in .* 32 x 48: check --masks"),
+])  # fmt: skip
+def test_masks_that_cannot_be_used(pictures, tmp_path, change, message):
+    with pytest.raises(UserError, match=message):
+        load_pictures(pictures[0], 5, 32, changed(pictures, tmp_path, change))
 
 
 def test_coverage_by_hand():

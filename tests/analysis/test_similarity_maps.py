@@ -43,6 +43,7 @@ def test_questions_and_prompts():
     questions = ask([picture, Picture("b", torch.zeros(3, 8, 8)), picture])
     assert questions == [(0, "cone"), (0, "cube"), (2, "cone"), (2, "cube")]
     assert prompts(questions[:2], "a {} here") == ["a cone here", "a cube here"]
+    assert prompts(questions[:1], "{0} {} {x} {") == ["{0} cone {x} {"]  # a text, no format
     with pytest.raises(UserError, match="has no {} where the category goes"):
         prompts(questions, "a cube")
     with pytest.raises(UserError, match="these images have none: name a COCO file with --masks"):

@@ -41,6 +41,23 @@ def test_refusals_leave_nothing(mae, tmp_path):  # noqa: F811
     with pytest.raises(UserError, match="there is no folder of images"):
         main(["attention_maps", "--checkpoint", str(mae), "--images", "absent", "--out", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file/below"):
+        with pytest.raises(UserError, match="file is a file, not a folder; name another folder"):
+            main(["attention_maps", "--checkpoint", str(mae), "--out", str(out)])
+
+
+def test_own_masks_of_the_default_images(clip, pictures, tmp_path, monkeypatch):  # noqa: F811
+    """They are used; where they are of other images, that is said."""
+    monkeypatch.setattr("scenes.export.ensure", lambda root: None)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/test").symlink_to(pictures[0])
+    monkeypatch.setattr("tools.analyse.SCENES", str(tmp_path))
+    words = ["similarity_maps", "--checkpoint", str(clip[0]), "--out", str(tmp_path / "out")]
+    main([*words, "--masks", pictures[1]])
+    assert read_analysis(tmp_path / "out/analysis.json")["settings"]["questions"] == 5
+    with pytest.raises(UserError, match=r"masks .*/coco/instances_test.json cannot be read"):
+        main([*words[:-1], str(tmp_path / "other")])
 
 
 def test_help_names_every_analysis(capsys):
