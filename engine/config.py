@@ -94,7 +94,8 @@ def load_config(
         pretrained = cfg.get("pretrain_scale", scale)
         cfg.checkpoint = checkpoint or f"runs/{pretrained}/pretrain/{source}/seed{seed}/checkpoint"
     if cfg.task != "pretrain":
-        cfg.protocol = f"{cfg.data.name}-{cfg.task.replace('_', '-')}-{scale}-v1"
+        parts = (cfg.data.name, cfg.task.replace("_", "-"), cfg.data.get("attribute"), scale, "v1")
+        cfg.protocol = "-".join(filter(None, parts))
     cfg.optim_wrapper.type = "SteadyOptimWrapper"
     cfg.optim_wrapper.amp = amp
     share_batch(cfg)

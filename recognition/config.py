@@ -62,7 +62,9 @@ def load_test(
     cfg.scale, cfg.seed, cfg.method, cfg.checkpoint = scale, seed, method, str(checkpoint)
     cfg.role, cfg.resume = "final", False
     cfg.head = cfg.head.format_map(cfg)
-    variant = published_templates(cfg) if cfg.task == "zero_shot" else slug(cfg.get("prefix", ""))
+    variant = slug(cfg.get("prefix") or cfg.data.get("attribute", ""))
+    if cfg.task == "zero_shot":
+        variant = published_templates(cfg)
     cfg.protocol = "-".join(filter(None, (cfg.data.name, cfg.task.replace("_", "-"), variant, scale, "v1")))
     departures = {"options": options, "checkpoint": None if is_own(cfg, data, checkpoint) else checkpoint}
     cfg.work_dir = str(work_dir or run_folder(cfg, data, departures))

@@ -1,20 +1,25 @@
 """Shape, colour and material of the largest solid of each scene: what image-level tasks ask about.
 
-The file attributes/<split>.json below the root of an export is made from the scene graphs on first use, beside the
-exported files and without touching them.
+The file attributes/<split>.json and the folders classes/<attribute> below the root of an export are made from the
+scene graphs on first use, beside the exported files and without touching them.
 """
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from engine.errors import UserError
-from engine.files import write_json
-from scenes.export import GENERATOR
+from engine.files import locked, write_json
+from scenes.export import GENERATOR, IMAGEFOLDER_SPLITS
 from scenes.geometry import FIRST_THING
+from scenes.layouts import link_classes
 from scenes.render import compose
-from scenes.world import Thing
+from scenes.world import COLOURS, MATERIALS, SHAPES, Thing
+
+WORDS = {"shape": SHAPES, "colour": tuple(COLOURS), "material": MATERIALS}
 
 
 def ensure_attributes(root: str | Path, split: str) -> Path:
@@ -38,12 +43,38 @@ def ensure_attributes(root: str | Path, split: str) -> Path:
     if split not in manifest["splits"]:
         raise UserError(f"{root} has no split {split!r}: choose one of {', '.join(manifest['splits'])}")
     images = []
-    for index in range(*manifest["splits"][split]):
+    for index in tqdm(range(*manifest["splits"][split]), desc=f"attributes of {split}", unit="scene", leave=False):
         thing = largest(manifest["seed"], index)
         words = {"shape": thing.shape, "colour": thing.colour, "material": thing.material}
         images.append({"file": f"images/{split}/{index:06d}.png", **words})
     write_json(path, {"images": images})
     return path
+
+
+def ensure_classes(root: str | Path, attribute: str) -> Path:
+    """Make classes/<attribute>/<split>/<word>/NNNNNN.png of pretrain, val and test; return classes/<attribute>.
+
+    As imagefolder/ has it for the shape: a folder for every word of the attribute, hard links to the images in them.
+
+    Raises:
+        UserError: an unknown attribute, or what `ensure_attributes` refuses.
+    """
+    if attribute not in WORDS:
+        raise UserError(f"scenes have no attribute {attribute!r}: choose one of {', '.join(WORDS)}")
+    base = Path(root, "classes", attribute)
+    if base.is_dir():
+        return base
+    labels = {split: ensure_attributes(root, split) for split in IMAGEFOLDER_SPLITS}
+    with locked(base.with_name(".lock")):
+        if not base.is_dir():
+            partial = base.with_name(f".{attribute}")
+            shutil.rmtree(partial, ignore_errors=True)  # left by a process that was stopped
+            for split, path in labels.items():
+                images = json.loads(path.read_text())["images"]
+                words = {Path(root, image["file"]): image[attribute] for image in images}
+                link_classes(partial / split, WORDS[attribute], words)
+            partial.rename(base)  # whole or not there
+    return base
 
 
 def largest(seed: int, index: int) -> Thing:

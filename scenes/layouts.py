@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +56,25 @@ def write_shards(root: Path, split: str, records: list[Record]) -> None:
 
 
 def write_imagefolder(root: Path, split: str, records: list[Record]) -> None:
-    """Write imagefolder/<split>/<shape>/NNNNNN.png as hard links, or copies where the file system has none."""
+    """Write imagefolder/<split>/<shape>/NNNNNN.png, see `link_classes`."""
     base = root / "imagefolder" / split
     shutil.rmtree(base, ignore_errors=True)  # left by an interrupted export
-    for shape in SHAPES:
-        (base / shape).mkdir(parents=True)
-    for record in records:
-        name = f"{record['index']:06d}.png"
-        source, target = root / "images" / split / name, base / SHAPES[label(record)] / name
+    files = (root / "images" / split / f"{record['index']:06d}.png" for record in records)
+    link_classes(base, SHAPES, {file: SHAPES[label(record)] for file, record in zip(files, records, strict=True)})
+
+
+def link_classes(base: Path, classes: Iterable[str], words: dict[Path, str]) -> None:
+    """Write base/<word>/<name of the file> as hard links, or copies where the file system has none.
+
+    Args:
+        base: a folder that is not there yet.
+        classes: every one gets a folder.
+        words: image file -> its class.
+    """
+    for name in classes:
+        (base / name).mkdir(parents=True)
+    for source, word in words.items():
+        target = base / word / source.name
         try:
             os.link(source, target)
         except OSError:

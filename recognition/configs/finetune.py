@@ -7,11 +7,7 @@ EXPECTED  the random encoder's is the value to compare with. At scale "paper", t
           CLIP and SLIP ViT-B/16 of YFCC15M 80.5, 82.6 (SLIP's README); FD-CLIP 84.9 (FD, arXiv 2205.14141v3)
 """
 
-_base_ = ["./_base_/classification.py"]
+_base_ = ["./_base_/classification.py", "./_base_/scene_classes.py"]
 task = "finetune"
 head = "linear"
-data = dict(
-    name="scenes", kind="image_folder", root="data/scenes", train="data/scenes/imagefolder/pretrain",
-    val="data/scenes/imagefolder/val", test="data/scenes/imagefolder/test",
-)  # fmt: skip
 model = dict(head="fresh")

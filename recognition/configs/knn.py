@@ -1,4 +1,4 @@
-"""k-nearest neighbours on frozen features: the shape of the largest solid of each held-out scene.
+"""k-nearest neighbours on frozen features: the colour of the largest solid of each held-out scene.
 
 COMMAND   python tools/test.py recognition/configs/knn.py --checkpoint FOLDER
 COST      half a minute of one core, most of it for the features of 8192 training images
@@ -12,6 +12,9 @@ primary = "top1"
 neighbours = 20
 at_scale = dict(
     paper=dict(
-        data=dict(name="imagenet", root="data/imagenet", train="data/imagenet/train", test="data/imagenet/val"),
+        data=dict(
+            _delete_=True, name="imagenet", kind="image_folder", root="data/imagenet", train="data/imagenet/train",
+            test="data/imagenet/val",
+        ),
     ),
 )  # fmt: skip

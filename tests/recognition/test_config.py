@@ -32,7 +32,8 @@ def test_places_and_protocols_on_the_scenes(clip):
     assert prefixed.protocol == "scenes-retrieval-a-photo-of-tiny-v1"
     assert load_test(CONFIGS["retrieval"], folder).protocol == "scenes-retrieval-tiny-v1"
     cfg = load_test(CONFIGS["knn"], folder, "study", options={"neighbours": 5}, work_dir="x/y")
-    assert (cfg.head, cfg.work_dir, cfg.data.train) == ("5-NN", "x/y", "data/scenes-study/imagefolder/pretrain")
+    assert (cfg.head, cfg.work_dir, cfg.data.train) == ("5-NN", "x/y", "data/scenes-study/classes/colour/pretrain")
+    assert cfg.protocol == "scenes-knn-colour-study-v1", "what is asked is part of the protocol"
 
 
 @pytest.mark.parametrize("task", CONFIGS)
@@ -50,6 +51,7 @@ def test_the_published_sets_of_scale_paper(clip):
     assert zero_shot.data.to_dict() == {"name": "imagenet", "kind": "image_folder", "root": "data/imagenet/val"}
     assert (retrieval.protocol, retrieval.captions) == ("flickr30k-retrieval-paper-v1", "human")
     assert (knn.protocol, knn.data.train) == ("imagenet-knn-paper-v1", "data/imagenet/train")
+    assert "attribute" not in knn.data and "val" not in knn.data, "nothing of the scenes is left"
     assert zero_shot.work_dir.startswith("runs/paper/zero_shot/clip/seed0")
 
 

@@ -119,7 +119,7 @@ def test_a_test_of_images_and_its_command_agree(here, checkpoint):
     cell = Study("tiny", ("mae",), ("knn",), (3,), GRID).cells()[-1]
     checkpoint("mae", folder=here / cell.encoder)
     cfg = cell.config()
-    assert (cfg.task, cfg.work_dir, cfg.protocol) == ("knn", "runs/tiny/knn/mae/seed3", "scenes-knn-tiny-v1")
+    assert (cfg.task, cfg.work_dir, cfg.protocol) == ("knn", "runs/tiny/knn/mae/seed3", "scenes-knn-colour-tiny-v1")
     assert cell.command == (
         "python tools/test.py recognition/configs/knn.py --scale tiny --seed 3 "
         "--checkpoint runs/tiny/pretrain/mae/seed3/checkpoint"

@@ -1,4 +1,4 @@
-"""Fine-tuning at scale "tiny": the shape of the largest solid, from 8192 embedded images, each seen about once."""
+"""Fine-tuning at scale "tiny": the colour of the largest solid, from 8192 embedded images, each seen about once."""
 
 model = dict(smoothing=0.1)
 train_cfg = dict(max_iters=150)
