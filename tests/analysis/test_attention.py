@@ -27,6 +27,22 @@ def randomised(name, kwargs):
     return encoder
 
 
+def attention_by_hand(encoder, image):
+    """[heads, T, T] of each block of a plain ViT for one image [3, H, W], from the queries and keys of its layers."""
+    seen = []
+    handles = [block.attn.register_forward_pre_hook(lambda module, args: seen.append((module, args[0][0])))
+               for block in encoder.blocks]  # fmt: skip
+    with torch.no_grad():
+        encoder.forward_features(image[None])
+        for handle in handles:
+            handle.remove()
+        found = []
+        for module, x in seen:
+            query, key, _ = module.qkv(x).view(len(x), 3, module.num_heads, -1).permute(1, 2, 0, 3)
+            found.append((query @ key.mT / query.shape[-1] ** 0.5).softmax(dim=-1))
+    return found
+
+
 @pytest.mark.parametrize("kind", ENCODERS)
 @pytest.mark.parametrize("side", [32, 48])
 def test_attention_gives_the_modules_own_output(kind, side):

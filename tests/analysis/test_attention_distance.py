@@ -7,7 +7,9 @@ import torch
 
 from analysis import attention_distance
 from analysis.attention_distance import mean_distance, patch_distances
+from analysis.pictures import load_pictures
 from engine.errors import UserError
+from tests.analysis.test_attention import attention_by_hand
 
 
 def test_uniform_attention_and_the_largest_distance():
@@ -59,11 +61,23 @@ def test_planted_attention():
     assert mean_distance(half, distances, 1, True).item() == pytest.approx(distances[0].mean().item())
 
 
-def test_a_checkpoint(mae, pictures):
-    found = attention_distance.run(str(mae), pictures[0], count=3)
-    again = attention_distance.run(str(mae), pictures[0], count=3)
-    table = torch.tensor(found.values["distance_px"])
-    assert table.shape == (2, 3) and found.settings["images"] == 3
+@pytest.mark.parametrize("renormalise", [False, True])
+def test_a_checkpoint(lively, pictures, monkeypatch, renormalise):
+    monkeypatch.setattr(attention_distance, "BATCH", 2)
+    folder, encoder = lively
+    found = attention_distance.run(str(folder), pictures[0], 3, renormalise)
+    again = attention_distance.run(str(folder), pictures[0], 3, renormalise)
+    table = torch.tensor(found.values["distance_px"], dtype=torch.float64)
+    expected, distances = torch.zeros(2, 3, dtype=torch.float64), patch_distances((4, 4), (8, 8))
+    mean, std = (torch.tensor(x).view(3, 1, 1) for x in ([0.4, 0.5, 0.6], [0.2, 0.3, 0.1]))
+    for picture in load_pictures(pictures[0], 3, 32):
+        for layer, attention in enumerate(attention_by_hand(encoder, (picture.pixels / 255 - mean) / std)):
+            between = attention[:, 1:, 1:].double()
+            if renormalise:
+                between /= between.sum(dim=-1, keepdim=True)
+            expected[layer] += (between * distances).sum(dim=(1, 2)) / 16 / 3
+    torch.testing.assert_close(table, expected, rtol=1e-4, atol=1e-4)
+    assert found.settings["images"] == 3 and found.settings["renormalise"] is renormalise
     assert found.scalars["mean"].value == pytest.approx(float(table.mean()))
     deep = table[1]
     assert found.scalars["deep_spread"].value == pytest.approx(float(deep.std(correction=0)), abs=1e-5)

@@ -8,7 +8,8 @@ import torch
 
 from analysis import attention_maps
 from analysis.attention_maps import centre_prior, crops_with_centre, entropy, measure, two_maps
-from analysis.pictures import Picture
+from analysis.pictures import Picture, load_pictures
+from tests.analysis.test_attention import attention_by_hand
 
 
 def test_maps_against_a_loop():
@@ -66,14 +67,24 @@ def test_crops_against_the_integral():
     assert crops_with_centre((1.0, 1.0), draws=10) == 1
 
 
-def test_a_checkpoint_with_and_without_masks(mae, pictures):
-    folder, masks = pictures
-    found = attention_maps.run(str(mae), folder, masks, count=4)
-    mean = torch.tensor(found.values["mean_map"]["class"])
-    assert mean.shape == (4, 4) and float(mean.sum()) == pytest.approx(1)
-    assert 0 <= found.scalars["class_inside"].value <= 100 and found.scalars["uniform_entropy"].value == 4
-    assert found.scalars["uniform_inside"].value == pytest.approx(100 * 64 / 1024)
-    bare = attention_maps.run(str(mae), folder, count=4)
+def test_a_checkpoint_with_and_without_masks(lively, pictures, monkeypatch):
+    monkeypatch.setattr(attention_maps, "BATCH", 3)
+    (checkpoint, encoder), (folder, masks) = lively, pictures
+    found = attention_maps.run(str(checkpoint), folder, masks, count=4)
+    mean, std = (torch.tensor(x).view(3, 1, 1) for x in ([0.4, 0.5, 0.6], [0.2, 0.3, 0.1]))
+    expected = {"class": [], "patch": []}
+    for picture in load_pictures(folder, 4, 32):
+        last = attention_by_hand(encoder, (picture.pixels / 255 - mean) / std)[-1].double().mean(dim=0)[:, 1:]
+        for name, row in (("class", last[0]), ("patch", last[1:].mean(dim=0))):
+            expected[name].append(row / row.sum())
+    for name, of_all in expected.items():
+        mean_map = torch.tensor(found.values["mean_map"][name], dtype=torch.float64)
+        torch.testing.assert_close(mean_map.flatten(), sum(of_all) / 4, rtol=1e-4, atol=1e-6)
+        bits = sum(-(row * row.log2()).sum() for row in of_all) / 4
+        assert found.scalars[f"{name}_entropy"].value == pytest.approx(float(bits), abs=1e-4)
+    assert found.scalars["uniform_entropy"].value == 4
+    assert found.scalars["uniform_inside"].value == pytest.approx(100 * 5 * 64 / (4 * 1024))
+    bare = attention_maps.run(str(checkpoint), folder, count=4)
     assert set(found.scalars) - set(bare.scalars) == {"class_inside", "patch_inside", "uniform_inside"}
     assert bare.scalars["class_entropy"] == found.scalars["class_entropy"]
     assert "data:image/png;base64" in found.figure

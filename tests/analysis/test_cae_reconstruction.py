@@ -9,6 +9,7 @@ from mmengine.config import Config
 
 from analysis import cae_reconstruction
 from analysis.cae_reconstruction import load_cae, predict, psnr, to_colours, unpatchify
+from analysis.pictures import load_pictures
 from backbones import save_checkpoint
 from engine.errors import UserError
 from engine.files import sha256, write_json
@@ -76,8 +77,21 @@ def test_two_runs_side_by_side(tmp_path, pictures):
     assert set(found.scalars) == {"psnr_lambda_2", "psnr_lambda_0", "patch_mse_lambda_2", "patch_mse_lambda_0",
                                   "psnr_flat"}  # fmt: skip
     assert [len(found.values["psnr"][name]) for name in ("2", "0")] == [3, 3] and len(found.checkpoints) == 2
-    assert found.scalars["psnr_lambda_2"].value == pytest.approx(sum(found.values["psnr"]["2"]) / 3)
-    assert math.isfinite(found.scalars["psnr_flat"].value)
+    pixels = torch.stack([picture.pixels for picture in load_pictures(pictures[0], 3, 32)])
+
+    def decibels(model, patches):
+        made = to_colours(model, patches, pixels).clamp(0, 1)
+        return [-10 * math.log10(((image - own / 255) ** 2).mean()) for image, own in zip(made, pixels, strict=True)]
+
+    for name, folder in (("2", aligned), ("0", free)):
+        model, _ = load_cae(Path(folder))
+        prediction, target = predict(model, pixels)
+        assert found.values["psnr"][name] == pytest.approx(decibels(model, prediction), abs=1e-4)
+        assert found.scalars[f"psnr_lambda_{name}"].value == pytest.approx(sum(found.values["psnr"][name]) / 3)
+        error = sum(((a - b) ** 2).mean() for a, b in zip(prediction, target, strict=True)) / 3
+        assert found.scalars[f"patch_mse_lambda_{name}"].value == pytest.approx(float(error))
+    flat = decibels(model, torch.zeros_like(prediction))
+    assert found.scalars["psnr_flat"].value == pytest.approx(sum(flat) / 3, abs=1e-4)
     with pytest.raises(UserError, match=r"lambda .model.align_weight. is .2.0, 2.0.: name runs of different lambda"):
         cae_reconstruction.run([aligned, a_run(tmp_path / "c", seed=2)], pictures[0])
 

@@ -31,6 +31,16 @@ def test_a_line_that_was_moved(times):
     assert levels[0] == pytest.approx(5 * np.log10(1000 * times)) and levels[-1] == pytest.approx(baseline.scores[-1])
 
 
+def test_the_mean_is_taken_of_logarithms(tmp_path):
+    """From 10 to 30 points over two decades and over one: at 10 points equal, at 30 a decade apart."""
+    slow = [written(tmp_path, "slow", size, score) for size, score in ((100, 10.0), (10000, 30.0))]
+    fast = [written(tmp_path, "fast", size, score) for size, score in ((100, 10.0), (1000, 30.0))]
+    found = data_scaling.run([["slow", *slow], ["fast", *fast]])
+    assert found.scalars["fewer_samples"].value == pytest.approx(10**0.5)
+    back = data_scaling.run([["fast", *fast], ["slow", *slow]])
+    assert back.scalars["fewer_samples"].value == pytest.approx(10**-0.5)
+
+
 def test_lines_without_a_score_in_common():
     with pytest.raises(UserError, match="'a' and 'b' reach no score in common .10 to 20, 30 to 40.: add sizes"):
         shift_at_equal_score(Line("a", (1, 10), (10.0, 20.0)), Line("b", (1, 10), (30.0, 40.0)))

@@ -9,6 +9,7 @@ from analysis.grad_cam import activations
 from analysis.grad_cam import grad_cam as cam
 from engine.errors import UserError
 from tests.analysis.test_attention import SMALL, randomised
+from tests.analysis.test_similarity_maps import by_hand
 
 
 class Linear(nn.Module):
@@ -83,9 +84,18 @@ def test_weights_against_differences(name, kwargs, shape):
         assert slope / patches == pytest.approx(float(weights[channel]), rel=1e-5)
 
 
-def test_a_checkpoint_and_what_is_lacking(clip, mae, pictures):
+def test_a_checkpoint_and_what_is_lacking(clip, mae, pictures, monkeypatch):
+    model = clip[1]
+
+    def alone(image, text):
+        return cam(model.encoder, model.image_projection, image[None], text[None])[0]
+
+    monkeypatch.setattr(grad_cam, "BATCH", 4)
     found = grad_cam.run(str(clip[0]), *pictures, count=5)
-    assert found.settings["questions"] == 5 and found.settings["grid"] == [4, 4]
+    assert found.settings["questions"] == 6 and found.settings["grid"] == [4, 4]
+    pointing, overlap = by_hand(model, pictures, alone)
+    assert found.scalars["pointing_game"].value == pytest.approx(pointing, abs=1e-4)
+    assert found.scalars["mean_iou"].value == pytest.approx(overlap, abs=0.5)  # sums in another order, of other batches
     assert 0 <= found.scalars["empty"].value <= 100 and found.figure == grad_cam.run(str(clip[0]), *pictures).figure
     with pytest.raises(UserError, match=r"\(mae\) has no text tower"):
         grad_cam.run(str(mae), *pictures)

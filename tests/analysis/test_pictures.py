@@ -43,9 +43,9 @@ def changed(pictures, tmp_path, change):
 
 @pytest.mark.parametrize("change, message", [
     (lambda d: d["images"].append({**d["images"][1], "id": 99}), "lists the image 1.png more than once: check --masks"),
-    (lambda d: d["annotations"][2].update(category_id=9), r"annotation 3 of 2.png is damaged .KeyError.9"),
-    (lambda d: d["annotations"][2].pop("segmentation"), r"annotation 3 of 2.png is damaged .KeyError.'segmentation'"),
-    (lambda d: d["annotations"][2].update(segmentation=7), "annotation 3 of 2.png is damaged"),
+    (lambda d: d["annotations"][2].update(category_id=9), r"annotation 3 of 1.png is damaged .KeyError.9"),
+    (lambda d: d["annotations"][2].pop("segmentation"), r"annotation 3 of 1.png is damaged .KeyError.'segmentation'"),
+    (lambda d: d["annotations"][2].update(segmentation=7), "annotation 3 of 1.png is damaged"),
     (lambda d: d["images"][3].update(height=48), r"3.png has 32 x 32 pixels, its mask in .* 32 x 48: check --masks"),
 ])  # fmt: skip
 def test_masks_that_cannot_be_used(pictures, tmp_path, change, message):

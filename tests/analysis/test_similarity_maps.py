@@ -28,9 +28,10 @@ def test_a_map_that_is_the_mask_and_one_that_is_its_opposite():
     assert hit.tolist() == [True, False, False] and iou.tolist() == [1, 0, 0]
 
 
-def test_half_of_the_mask_by_hand():
-    """A map of 2 x 2 for 8 x 8 pixels: one high cell, resized bilinearly, is above one half on 3 x 3 pixels."""
-    found = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
+@pytest.mark.parametrize("least, spread", [(0, 1), (5, 0.1), (-3, 2)])
+def test_half_of_the_mask_by_hand(least, spread):
+    """A map of 2 x 2 for 8 x 8 pixels: one high cell, resized bilinearly, is above one half on some pixels."""
+    found = least + spread * torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
     row = [1, 1, 0.875, 0.625, 0.375, 0.125, 0, 0]  # how much of the first cell each pixel shows
     above = torch.tensor([[a * b > 0.5 for b in row] for a in row])
     mask = square(8, 0, 0, 5)
@@ -93,26 +94,35 @@ def test_the_value_path_by_hand():
 def test_a_checkpoint(clip, pictures, value_path):
     folder, model = clip
     found = similarity_maps.run(str(folder), *pictures, count=5, value_path=value_path)
-    assert found.settings["questions"] == 5 and found.settings["value_path"] is value_path
+    assert found.settings["questions"] == 6 and found.settings["value_path"] is value_path
     assert found.scalars["mask_share"].value == pytest.approx(100 * 64 / 1024)
     assert -1 <= found.values["lowest"] <= found.values["highest"] <= 1
     if not value_path:
-        assert found.scalars["pointing_game"].value == pytest.approx(by_hand(model, pictures), abs=1e-4)
+
+        def similarity(image, text):
+            tokens = model.encoder.forward_features(image[None])[0, 1:]
+            return (normalize(model.image_projection(tokens), dim=-1) @ text).view(4, 4)
+
+        expected = by_hand(model, pictures, similarity)
+        assert found.scalars["pointing_game"].value == pytest.approx(expected[0], abs=1e-4)
+        assert found.scalars["mean_iou"].value == pytest.approx(expected[1], abs=1e-4)
 
 
-def by_hand(model, pictures):
-    """Share of the five pictures whose most similar pixel lies in the mask, from the model behind the checkpoint."""
-    hits = 0
+def by_hand(model, pictures, map_of):
+    """Shares in % of the questions: maps that peak in the mask, and their overlap with it; map_of(image, text)."""
+    hits, overlaps = [], []
     mean, std = torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1), torch.tensor([0.2, 0.3, 0.1]).view(3, 1, 1)
     for picture in load_pictures(pictures[0], 5, 32, pictures[1]):
-        ((category, mask),) = picture.masks.items()
-        with torch.no_grad():
-            tokens = model.encoder.forward_features(((picture.pixels / 255 - mean) / std)[None])[0, 1:]
-            patches = normalize(model.image_projection(tokens), dim=-1)
-            text = normalize(model.text(torch.from_numpy(tokenize(f"a photo of a {category}", 16))[None]), dim=-1)[0]
-        fine = torch.nn.functional.interpolate((patches @ text).view(1, 1, 4, 4), (32, 32), mode="bilinear")[0, 0]
-        hits += bool(mask.flatten()[fine.flatten().argmax()])
-    return 100 * hits / 5
+        for category, mask in picture.masks.items():
+            words = torch.from_numpy(tokenize(f"a photo of a {category}", 16))[None]
+            with torch.no_grad():
+                text = normalize(model.text(words), dim=-1)[0]
+            found = map_of((picture.pixels / 255 - mean) / std, text).detach()
+            fine = torch.nn.functional.interpolate(found[None, None], (32, 32), mode="bilinear")[0, 0]
+            hits.append(bool(mask.flatten()[fine.flatten().argmax()]))
+            above = (fine - fine.min()) / (fine.max() - fine.min()) > 0.5
+            overlaps.append(float((above & mask).sum() / (above | mask).sum()))
+    return 100 * sum(hits) / len(hits), 100 * sum(overlaps) / len(overlaps)
 
 
 def test_what_is_lacking_is_said(clip, mae, pictures, tmp_path):

@@ -65,6 +65,13 @@ def test_a_checkpoint(mae, tmp_path):
     labels = [0] * 18 + [1] * 18
     assert found.values["labels"] == labels and found.values["classes"] == ["bright", "dark"]
     assert found.scalars["silhouette"].value == pytest.approx(by_loop(features.tolist(), labels), abs=1e-6)
+    near = []
+    for i, feature in enumerate(features):
+        others = sorted((j for j in range(36) if j != i), key=lambda j: -(feature * features[j]).sum())[:20]
+        near.append(int(sum(labels[j] for j in others) > 10))
+    hit = sum(a == b for a, b in zip(near, labels, strict=True)) / 36
+    assert found.scalars["knn"].value == pytest.approx(100 * hit) and hit > 0.6
+    assert tsne.run(str(mae), str(tmp_path), count=32).values["labels"] == [0] * 16 + [1] * 16  # at equal steps
     assert found.scalars["chance"].value == 50 and found == tsne.run(str(mae), str(tmp_path))
     with pytest.raises(UserError, match="needs more than 30 images, of two classes or more .* gives 10 of 2"):
         tsne.run(str(mae), str(tmp_path), count=10)

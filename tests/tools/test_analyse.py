@@ -55,7 +55,7 @@ def test_own_masks_of_the_default_images(clip, pictures, tmp_path, monkeypatch):
     monkeypatch.setattr("tools.analyse.SCENES", str(tmp_path))
     words = ["similarity_maps", "--checkpoint", str(clip[0]), "--out", str(tmp_path / "out")]
     main([*words, "--masks", pictures[1]])
-    assert read_analysis(tmp_path / "out/analysis.json")["settings"]["questions"] == 5
+    assert read_analysis(tmp_path / "out/analysis.json")["settings"]["questions"] == 6
     with pytest.raises(UserError, match=r"masks .*/coco/instances_test.json cannot be read"):
         main([*words[:-1], str(tmp_path / "other")])
 
