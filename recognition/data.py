@@ -42,11 +42,15 @@ def class_names(root: str | Path) -> list[str]:
     return sorted(folder.name for folder in root.iterdir() if folder.is_dir() and folder.name[0] != ".")
 
 
-def folder_images(root: str | Path) -> tuple[list[tuple[Path, int]], list[str]]:
+def folder_images(root: str | Path, to_learn: bool = False) -> tuple[list[tuple[Path, int]], list[str]]:
     """A folder per class -> ((image file, class) of each image, class names), both in the order of the names.
 
+    Args:
+        root: of the class folders.
+        to_learn: whether classes are learnt from them, so that none may be without an image.
+
     Raises:
-        UserError: no such folder, or one without a class folder that holds an image.
+        UserError: no such folder, or one without a class folder that holds an image, or an empty one `to_learn` from.
     """
     root, names = Path(root), class_names(root)
     found = [
@@ -57,6 +61,10 @@ def folder_images(root: str | Path) -> tuple[list[tuple[Path, int]], list[str]]:
     ]
     if not found:
         raise UserError(f"{root} has no class folder with images of type {', '.join(IMAGES)}: check root and split")
+    if to_learn and (empty := set(range(len(names))).difference(number for _, number in found)):
+        raise UserError(
+            f"{root}: the class folder {names[min(empty)]!r} holds no image to learn from: fill it or remove it"
+        )
     return found, names
 
 
@@ -100,7 +108,7 @@ def train_and_test(
     """
     if data["kind"] != "image_folder":
         raise UserError(f"{what} needs data of kind 'image_folder', not {data['kind']!r}")
-    (train, names), (test, others) = folder_images(data["train"]), folder_images(data["test"])
+    (train, names), (test, others) = folder_images(data["train"], to_learn=True), folder_images(data["test"])
     if names != others:
         raise UserError(f"{data['train']} and {data['test']} have other class folders: make them the same")
     return train, test, names

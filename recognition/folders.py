@@ -30,13 +30,13 @@ class LabelledFolder(Dataset):
         short: in tests, the length of an image's short side before its centre is cut out; `size` by default.
 
     Raises:
-        UserError: no such folder, or an image that cannot be read.
+        UserError: no such folder, a class folder without a training image, or an image that cannot be read.
     """
 
     def __init__(
         self, root: str | Path, size: int, transform: dict[str, Any] | None = None, short: int | None = None
     ) -> None:
-        self.files, self.classes = folder_images(root)
+        self.files, self.classes = folder_images(root, to_learn=transform is not None)
         self.size, self.short = size, short
         self.transform = None
         if transform is not None:

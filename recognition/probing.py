@@ -21,7 +21,7 @@ from recognition.data import train_and_test
 from recognition.evaluation import Answer, Measure, accuracies
 from recognition.intervals import resamples
 from recognition.probes import batches, build_optimizer, build_probe, normalised, rate
-from recognition.towers import Features, read_image, squares
+from recognition.towers import Features, finite, read_image, squares
 
 
 def probe(
@@ -70,7 +70,7 @@ def extract(features: Features, files: list[Path], kind: str) -> Tensor:
             else:
                 found.append(features.model(images).float().cpu())
             bar.update(len(part))
-    return torch.cat(found)
+    return finite(torch.cat(found), features.meta)
 
 
 def fit(head: nn.Module, features: Tensor, labels: Tensor, recipe: Mapping[str, Any], seed: int) -> float:

@@ -4,9 +4,10 @@ An image is resized on its short side and cut in the centre, as open_clip does f
 and normalised by the checkpoint's own mean and std. All embeddings have unit length.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ class Towers:
     of the embeddings.
 
     Raises:
-        UserError: no checkpoint, a damaged one, or one without a text tower.
+        UserError: no checkpoint, a damaged one, or one without a text tower; what it gives is not finite.
     """
 
     def __init__(self, folder: str | Path, batch: int = 128) -> None:
@@ -45,7 +46,7 @@ class Towers:
     def embed_images(self, images: Iterable[np.ndarray]) -> Tensor:
         """RGB images, uint8 [H, W, 3] of any size -> embeddings [N, width] of unit length, float32 in main memory."""
         found = [self.model.embed_images(part.to(self.device)).cpu() for part in squares(images, self.size, self.batch)]
-        return torch.cat(found) if found else torch.empty(0, self.width)
+        return finite(torch.cat(found), self.meta) if found else torch.empty(0, self.width)
 
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
@@ -59,7 +60,7 @@ class Towers:
         context = self.model.text.context
         rows = torch.from_numpy(np.stack([tokenize(text, context) for text in place]))  # [distinct, context]
         found = torch.cat([self.model.embed_texts(part.to(self.device)).cpu() for part in rows.split(self.batch)])
-        return found[torch.tensor([place[text] for text in texts])]
+        return finite(found, self.meta)[torch.tensor([place[text] for text in texts])]
 
 
 class Features:
@@ -71,7 +72,7 @@ class Features:
     Attributes: model, the encoder; meta, the checkpoint's `checkpoint.json`; size, pixels per side of an image.
 
     Raises:
-        UserError: no checkpoint, or a damaged one.
+        UserError: no checkpoint, or a damaged one; what it gives is not finite.
     """
 
     def __init__(self, folder: str | Path, batch: int = 128) -> None:
@@ -87,7 +88,15 @@ class Features:
         """RGB images, uint8 [H, W, 3] of any size, at least one -> features [N, D] of unit length in main memory."""
         parts = squares(images, self.size, self.batch)
         found = [self.model(self.preprocessor.normalise(part.to(self.device))).float().cpu() for part in parts]
-        return F.normalize(torch.cat(found), dim=-1)
+        return F.normalize(finite(torch.cat(found), self.meta), dim=-1)
+
+
+def finite(found: Tensor, meta: Mapping[str, Any]) -> Tensor:
+    """What a checkpoint made of its inputs. UserError where a number is not finite: no measure could be believed."""
+    if not found.isfinite().all():
+        raise UserError(f"the {meta['method']} checkpoint gives features that are not finite: its training diverged or "
+                        "its weights were damaged; test another")  # fmt: skip
+    return found
 
 
 def squares(images: Iterable[np.ndarray], size: int, batch: int) -> Iterator[Tensor]:

@@ -40,6 +40,10 @@ def test_folder_images(tmp_path):
     assert [(str(path.relative_to(tmp_path)), label) for path, label in found] == [
         ("a/3.png", 0), ("b_c/1.JPG", 1), ("b_c/2.png", 1),
     ]  # fmt: skip
+    (tmp_path / "empty").mkdir()
+    assert len(folder_images(tmp_path)[0]) == 3, "a test set may lack a class"
+    with pytest.raises(UserError, match="the class folder 'empty' holds no image to learn from"):
+        folder_images(tmp_path, to_learn=True)
     with pytest.raises(UserError, match="no class folder with images"):
         folder_images(tmp_path / "a")
     with pytest.raises(UserError, match="there is no folder of classes"):

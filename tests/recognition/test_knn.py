@@ -51,7 +51,7 @@ def test_features_of_a_checkpoint_without_text(mae):
 
 
 def test_on_image_folders(scenes_root, mae, tmp_path):
-    test = scenes_root / "imagefolder" / "test"
+    test = scenes_root / "imagefolder" / "pretrain"
     data = {"kind": "image_folder", "train": test, "test": test}
     top1, mean = nearest_neighbours(data, 1, Features(mae))
     assert (top1.name, top1.value, mean.name, mean.value) == ("top1", 100, "mean_per_class", 100)

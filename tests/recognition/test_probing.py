@@ -105,6 +105,15 @@ def test_a_loss_that_is_not_finite_is_one_sentence():
         fit(build_probe("linear", 48, 4), features, labels, LINEAR, seed=0)
 
 
+def test_features_that_are_not_finite_are_one_sentence(data, mae):
+    features = Features(mae)
+    with torch.no_grad():
+        features.model.norm.bias[0] = torch.nan
+    for recipe in (LINEAR, ATTENTIVE):
+        with pytest.raises(UserError, match="the mae checkpoint gives features that are not finite"):
+            probe(data, recipe, features, 0)
+
+
 def test_bad_data(mae):
     with pytest.raises(UserError, match="linear probe needs data of kind 'image_folder', not 'coco'"):
         probe({"kind": "coco"}, LINEAR, Features(mae), 0)

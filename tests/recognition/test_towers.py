@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 
 from engine.errors import UserError
 from pretrain.text import tokenize
-from recognition.towers import Towers, read_image, to_square
+from recognition.towers import Features, Towers, read_image, to_square
 
 
 def test_images_as_the_model_sees_them(clip):
@@ -31,6 +31,20 @@ def test_texts_and_equal_texts(clip):
         expected = normalize(model.text(torch.from_numpy(np.stack([tokenize(t, 16) for t in texts]))), dim=-1)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     assert torch.equal(found[0], found[2]) and not torch.equal(found[0], found[1])
+
+
+def test_what_is_not_finite_is_refused(clip, mae):
+    images = np.zeros((3, 32, 32, 3), np.uint8)
+    towers, features = Towers(clip[0]), Features(mae)
+    for part, parameter in ((towers, towers.model.projection.weight), (features, features.model.norm.bias)):
+        with torch.no_grad():
+            parameter.view(-1)[3] = torch.nan
+        with pytest.raises(UserError, match="checkpoint gives features that are not finite"):
+            part.embed_images(images)
+    with torch.no_grad():
+        next(towers.model.text.parameters()).fill_(torch.inf)
+    with pytest.raises(UserError, match="the clip checkpoint gives features that are not finite"):
+        towers.embed_texts(["a red cube"])
 
 
 def test_nothing_to_embed(clip):
