@@ -22,6 +22,8 @@ NEEDS = {
     "attentive_probe": ("train", "test"),
 }
 
+RECIPE = ("kind", "optimizer", "lr", "batch", "epochs", "warm_up")  # of a probe
+
 
 def load_test(
     path: str | Path,
@@ -58,6 +60,9 @@ def load_test(
         cfg[key] = value
     merge_options(cfg, options, path)
     check(cfg, data or path)
+    check_numbers(cfg)
+    if seed < 0:
+        raise UserError(f"seed {seed} is negative: choose 0 or more")
     method = read_checkpoint(checkpoint)["method"]
     cfg.scale, cfg.seed, cfg.method, cfg.checkpoint = scale, seed, method, str(checkpoint)
     cfg.role, cfg.resume = "final", False
@@ -83,6 +88,22 @@ def check(cfg: Config, source: str | Path) -> None:
     for name, asked in cfg.get("questions", {}).items():
         if asked.get("templates") is None:
             raise UserError(f"question {name!r} has no templates: give it a list of prompts or a published list")
+
+
+def check_numbers(cfg: Config) -> None:
+    """Raise UserError where what a test counts or learns by is absent or no such number, before anything is read."""
+    recipe = cfg.get("probe", {})
+    if cfg.task.endswith("probe") and (lacking := [key for key in RECIPE if key not in recipe]):
+        raise UserError(f"probe has no {lacking[0]!r}: state {', '.join(RECIPE)}")
+    for name, value, kinds, least in (
+        ("neighbours", cfg.get("neighbours", 1), int, 1),
+        ("probe.batch", recipe.get("batch", 1), int, 1),
+        ("probe.epochs", recipe.get("epochs", 1), int, 1),
+        ("probe.lr", recipe.get("lr", 1), int | float, 0),
+        ("probe.warm_up", recipe.get("warm_up", 0), int | float, 0),
+    ):
+        if not isinstance(value, kinds) or not value >= least:
+            raise UserError(f"{name} is {value!r}: give a {'whole ' * (kinds is int)}number from {least} on")
 
 
 def published_templates(cfg: Config) -> str:

@@ -91,6 +91,19 @@ def test_what_is_refused(clip, overlay, tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             load_test(**{"checkpoint": folder, **arguments})
+    recipe = "probe = dict(kind='linear', lr=1.0)"
+    with pytest.raises(UserError, match="probe has no 'optimizer': state kind, optimizer, lr"):
+        load_test("recognition/configs/linear_probe.py", folder, data=overlay(recipe))
+    for task, options, message in (
+        ("knn", {"neighbours": 0}, "neighbours is 0: give a whole number from 1 on"),
+        ("knn", {"neighbours": "many"}, "neighbours is 'many': give a whole number from 1 on"),
+        ("linear_probe", {"probe.epochs": 2.5}, "probe.epochs is 2.5: give a whole number from 1 on"),
+        ("attentive_probe", {"probe.lr": "fast"}, "probe.lr is 'fast': give a number from 0 on"),
+    ):
+        with pytest.raises(UserError, match=message):
+            load_test(f"recognition/configs/{task}.py", folder, options=options)
+    with pytest.raises(UserError, match="seed -1 is negative: choose 0 or more"):
+        load_test(CONFIGS["knn"], folder, seed=-1)
     for kind, lacking in (("attributes", "labels"), ("image_list", "list")):
         with pytest.raises(UserError, match=f"no '{lacking}': kind '{kind}' needs it"):
             load_test(CONFIGS["zero_shot"], folder, data=overlay(f'data = dict(name="a", kind={kind!r}, root=".")'))
