@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from engine.errors import UserError
-from engine.files import write_text
 from reports import cards, html, markdown, table_file, table_files
+from reports.output import write_report
 from reports.page import build
 
 
@@ -24,21 +24,22 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         report = build(options.runs)
-        page = options.out / "index.html"
-        write_text(options.out / "report.md", markdown.render(report))
-        write_text(options.out / "main.csv", table_file.render(report))
-        for name, text in table_files.render(report).items():
-            write_text(options.out / "tables" / name, text)
-        for name, text in cards.render(r for chapter in report.chapters for r in chapter.section.records).items():
-            write_text(options.out / "cards" / name, text)
-        write_text(page, html.render(report))
+        records = [record for chapter in report.chapters for record in chapter.section.records]
+        removed = write_report(options.out, {
+            "report.md": markdown.render(report), "main.csv": table_file.render(report),
+            **{f"tables/{name}": text for name, text in table_files.render(report).items()},
+            **{f"cards/{name}": text for name, text in cards.render(records).items()},
+            "index.html": html.render(report),
+        })  # fmt: skip
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(markdown.summary(report))
     if report.unused:
         print(f"\nNot used: {len(report.unused)} (the page lists each with its reason).")
-    print(f"\nReport: {page}")
+    if removed:
+        print(f"\nRemoved: {len(removed)} files that only an earlier report in this folder had.")
+    print(f"\nReport: {options.out / 'index.html'}")
     return 0
 
 

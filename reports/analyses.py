@@ -15,7 +15,7 @@ import jsonschema
 from engine.errors import UserError
 from engine.files import write_json, write_text
 from reports.records import Unused
-from reports.strict_json import load, one_line
+from reports.strict_json import load, one_line, printable
 
 SCHEMA, VERSION = "densebench/analysis", 1
 FILE_NAME, FIGURE = "analysis.json", "figure.svg"
@@ -85,7 +85,7 @@ def scan_analyses(root: str | Path) -> tuple[list[Analysis], list[Unused]]:
         subfolders.sort()
         if FILE_NAME in names:
             path = Path(folder) / FILE_NAME
-            relative = path.relative_to(root).as_posix()
+            relative = printable(path.relative_to(root).as_posix())
             try:
                 found.append(Analysis(relative, path.parent, read_analysis(path)))
             except UserError as error:

@@ -9,7 +9,8 @@ import functools
 from dataclasses import dataclass
 
 from reports.published import SOURCE
-from reports.sections import VARIANT, Column, Section
+from reports.rows import VARIANT
+from reports.sections import Column, Section
 from reports.tables import Cell, Table, number, pair_cells, pair_header
 
 CAPTIONED = ("clip", "clip_rewritten", "clip_enriched", "clip_mixed", "clip_aligned", "datacompdr", "slip", "declip",

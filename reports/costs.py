@@ -1,7 +1,8 @@
 """What each result cost and with which settings it was reached: cost and settings tables of one section."""
 
 import string
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +41,9 @@ def pretraining_cost(section: Section) -> Table:
             _mean(records, lambda r: r["budget"]["pretrain_updates"]),
         ])
     notes = ["Mean over seeds. One pretraining serves all tasks.", *earlier_stages(section)]
+    if len(machines := sorted({machine(r["hardware"]) for r in section.records})) > 1:
+        notes.append(f"The runs used different hardware ({'; '.join(machines)}): times are not comparable between all "
+                     "rows.")
     return Table("Cost of pretraining", header, rows, [row.kind or "" for row in section.rows], notes)
 
 
@@ -60,14 +64,15 @@ def finetuning_cost(section: Section) -> Table:
     """Per task and method: fine-tuning time, speed, peak memory, parameters, FLOPs and hardware, over seeds."""
     header = ["Task", "Method", "wall time (s)", "samples/s", "peak memory (MiB)", "parameters", "encoder FLOPs",
               "hardware"]
-    letters = {machine: _letter(k) for k, machine in enumerate(sorted({_machine(r) for r in section.records}))}
+    machines = sorted({machine(r["hardware"]) for r in section.records})
+    letters = {name: _letter(k) for k, name in enumerate(machines)}
     rows, kinds = [], []
     for task in (name for name in TASK_NAMES if name in section.protocols):
         for row in section.rows:
             records = [r for r in section.of(row, task) if r["status"] == "ok"]
             if not records:
                 continue
-            used = ", ".join(sorted({letters[_machine(r)] for r in records}))
+            used = ", ".join(sorted({letters[machine(r["hardware"])] for r in records}))
             rows.append([
                 Cell(TASK_NAMES[task]), Cell(row_label(row)),
                 _mean(records, lambda r: r["cost"]["finetune_wall_s"]),
@@ -80,7 +85,7 @@ def finetuning_cost(section: Section) -> Table:
             kinds.append(_row_kind(row.kind, rows))
     notes = ["Mean over seeds, of the final runs alone (the settings search is not counted). Parameters "
              "are the whole model's, FLOPs the encoder's for one test image."]
-    notes += [f"Hardware {letter}: {machine}." for machine, letter in letters.items()]
+    notes += [f"Hardware {letter}: {name}." for name, letter in letters.items()]
     return Table("Cost of fine-tuning", header, rows, kinds, notes, text_columns=2)
 
 
@@ -91,8 +96,8 @@ def settings_table(section: Section) -> Table:
     rows, kinds = [], []
     for task in (name for name in TASK_NAMES if name in section.protocols):
         for row in section.rows:
-            records = section.of(row, task)
-            if not records:
+            records = [r for r in section.of(row, task) if any(value is not None for value in r["settings"].values())]
+            if not records:  # none at all, or a task that trains nothing
                 continue
             searches = [r["selection"] for r in records if r["selection"]]
             scores = [_score(search) for search in searches]
@@ -105,7 +110,10 @@ def settings_table(section: Section) -> Table:
                 *(_values(r["settings"][key] for r in records) for key in ("iterations", "batch_size", "train_images")),
             ])
             kinds.append(_row_kind(row.kind, rows))
-    return Table("Settings", header, rows, kinds, _search_notes(section), text_columns=2)
+    tasks = [name for task, name in TASK_NAMES.items() if task in section.protocols]
+    idle = [name for name in tasks if name not in {row[0].text for row in rows}]
+    notes = [f"{', '.join(idle)}: nothing is trained, so there are no settings."] if idle else []
+    return Table("Settings", header, rows, kinds, _search_notes(section) + notes, text_columns=2)
 
 
 def _search_notes(section: Section) -> list[str]:
@@ -156,10 +164,11 @@ def _values(values: Iterable[float | None]) -> Cell:
     return Cell(", ".join(texts) if texts else "–")
 
 
-def _machine(record: Record) -> str:
-    hardware = record["hardware"]
-    threads = f"{hardware['threads']} thread{'s' if hardware['threads'] != 1 else ''}"
-    return ", ".join(dict.fromkeys((hardware["device"], hardware["cpu"], threads)))
+def machine(hardware: Mapping[str, Any]) -> str:
+    """Device, processor and threads of a record or an analysis in words: what two times must share to be compared."""
+    threads = hardware.get("threads")
+    parts = [hardware.get("device"), hardware.get("cpu"), threads and f"{threads} thread{'s' if threads != 1 else ''}"]
+    return ", ".join(dict.fromkeys(str(part) for part in parts if part)) or "hardware not recorded"
 
 
 def _letter(index: int) -> str:

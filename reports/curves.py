@@ -8,11 +8,10 @@ from matplotlib.figure import Figure
 
 from reports.records import Record, Unused
 from reports.sections import TASK_NAMES, Section
-from reports.svg import GRID, STYLE, Chart, colours, inline
+from reports.svg import GRID, STYLE, Chart, inline, style
 
 FILE_NAME = "curve.jsonl"
 MOST_POINTS = 120  # of one line; more would not be seen and make the page heavy
-STROKES = ("-", (0, (5, 2)), (0, (1, 1.5)))
 
 
 def training_curves(section: Section, prefix: str) -> tuple[list[Chart], list[Unused]]:
@@ -56,14 +55,13 @@ def read_curve(record: Record) -> tuple[list[int], list[float]]:
 
 
 def _chart(section: Section, task: str, lines: dict, prefix: str) -> Chart:
-    colour = colours(list(lines))
     height = 2.5 + 0.17 * math.ceil(len(lines) / 2)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.3, height))
         axes = figure.add_axes((0.13, 1 - 2.05 / height, 0.84, 1.95 / height))
-        for k, (row, (iterations, losses)) in enumerate(lines.items()):
-            axes.plot(iterations, losses, color=colour[row], linewidth=1.3, linestyle=STROKES[k // 6 % len(STROKES)],
-                      label=section.name(row))
+        looks = style(list(lines))
+        for (colour, _, stroke), (row, (iterations, losses)) in zip(looks, lines.items(), strict=True):
+            axes.plot(iterations, losses, color=colour, linewidth=1.3, linestyle=stroke, label=section.name(row))
         axes.set_xlabel("iteration")
         axes.grid(True, color=GRID, linewidth=0.6)
         axes.tick_params(length=0)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from reports.analyses import Analysis
+from reports.costs import machine
 from reports.tables import Cell, Table, number
 
 NAMES = {
@@ -36,35 +37,42 @@ class Exhibit:
 
 
 def exhibits(found: Iterable[Analysis]) -> list[Exhibit]:
-    """All analyses in the order of `NAMES`."""
+    """All analyses in the order of `NAMES`; measured times of two machines stand apart."""
     groups: dict[tuple, list[Analysis]] = defaultdict(list)
     for analysis in found:
         data = analysis.data
         scales = sorted({checkpoint["scale"] for checkpoint in data["checkpoints"]})
         settings = json.dumps(data["settings"], sort_keys=True)
-        groups[list(NAMES).index(data["name"]), tuple(scales), tuple(data["scalars"]), settings].append(analysis)
+        where = machine(data["hardware"]) if data["name"] == "latency" else ""
+        groups[list(NAMES).index(data["name"]), tuple(scales), tuple(data["scalars"]), settings, where].append(analysis)
     return [_exhibit(key, groups[key]) for key in sorted(groups)]
 
 
-def latencies(found: Iterable[Analysis]) -> dict[str, float]:
-    """Checkpoint's sha256 -> its median latency in ms; of several measurements of one encoder the first."""
-    known: dict[str, float] = {}
+def latencies(found: Iterable[Analysis]) -> dict[str, dict[str, float]]:
+    """Machine and settings in words -> checkpoint's sha256 -> its median latency in ms.
+
+    Of several measurements of one encoder in one way the first counts.
+    """
+    known: dict[str, dict[str, float]] = defaultdict(dict)
     for analysis in found:
         if analysis.data["name"] == "latency":
+            how = f"{machine(analysis.data['hardware'])}; {_settings(analysis)}"
             for checkpoint in analysis.data["checkpoints"]:
-                known.setdefault(checkpoint["sha256"], analysis.data["scalars"]["median"]["value"])
-    return known
+                known[how].setdefault(checkpoint["sha256"], analysis.data["scalars"]["median"]["value"])
+    return dict(sorted(known.items()))
 
 
 def _exhibit(key: tuple, group: list[Analysis]) -> Exhibit:
-    place, scales, scalars, _ = key
+    place, scales, scalars, _, where = key
     name = list(NAMES.values())[place]
     first = group[0].data
     header = [_label(scalar, first["scalars"][scalar]["unit"]) for scalar in scalars]
     rows = [[Cell(_subject(a)), *(Cell(number(a.data["scalars"][s]["value"], a.data["scalars"][s]["unit"]))
                                   for s in scalars), Cell(a.path)] for a in group]  # fmt: skip
     notes = [f"{_label(s, '')}: {first['scalars'][s]['about']}." for s in scalars]
-    notes.append(f"Settings: {', '.join(f'{k} {_plain(v)}' for k, v in first['settings'].items())}.")
+    notes.append(f"Settings: {_settings(group[0])}.")
+    if where:
+        notes.append(f"Measured on: {where}.")
     caption = f"{name}, scale {' and '.join(scales)}" if scales else name
     table = Table(caption, ["Checkpoint", *header, "File"], rows, [""] * len(rows), notes)
     return Exhibit(name, table, [_shown(analysis) for analysis in group])
@@ -87,6 +95,10 @@ def _subject(analysis: Analysis) -> str:
 
 def _label(scalar: str, unit: str) -> str:
     return f"{scalar.replace('_', ' ')} ({unit})" if unit else scalar.replace("_", " ")
+
+
+def _settings(analysis: Analysis) -> str:
+    return ", ".join(f"{key} {_plain(value)}" for key, value in analysis.data["settings"].items())
 
 
 def _plain(value: object) -> str:

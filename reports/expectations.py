@@ -14,6 +14,8 @@ SEGMENTATION = ("upernet", "semantic_fpn")
 SEGMENTATION_AND_DEPTH = (*SEGMENTATION, "depth")
 DETECTION = ("mask_rcnn", "cascade_mask_rcnn")
 ALL_TASKS = (*DETECTION, *SEGMENTATION_AND_DEPTH)
+VERDICTS = ("holds", "not distinguishable", "does not hold", "cannot be judged")
+FEW = 4  # pairs; of more, a sentence for each would bury what they say
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,18 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Finding:
-    """One expectation judged in one task: `pair` names first minus second, `text` its difference and interval."""
+    """One expectation judged in one task: `label` names the metric, `mean` is first minus second in its unit (None
+    without a common seed), `text` says both with the interval."""
 
     title: str
     source: str
     task: str
-    pair: str
+    first: str
+    second: str
     verdict: str
+    label: str
+    mean: float | None
+    unit: str
     text: str
 
 
@@ -91,15 +98,46 @@ def judge(section: Section, column: Column, expected: Expectation) -> Finding | 
             difference.verdict, "not distinguishable")
         spread = "" if difference.half is None else f" ± {number(difference.half, unit)}"
         text += f"{spread}{words} (n={difference.n})"
-    pair = f"{section.name(first)} − {section.name(second)}"
-    return Finding(expected.title, expected.source, column.task, pair, verdict, text)
+    names = section.name(first), section.name(second)
+    mean = None if difference is None else difference.mean
+    return Finding(expected.title, expected.source, column.task, *names, verdict, label, mean, unit, text)
 
 
 def sentences(found: list[Finding]) -> dict[tuple[str, str], list[tuple[str, str]]]:
-    """Group findings by (title, source) and join the tasks in which a pair has one verdict: (verdict, sentence)."""
-    grouped: dict[tuple[str, str], dict[tuple[str, str], list[str]]] = {}
+    """Group findings by (title, source): (verdict, sentence).
+
+    Of few pairs, one sentence joins the tasks in which a pair has one verdict. What is said of every method is one
+    sentence for each task and verdict instead, which names the methods: tables hold the intervals.
+    """
+    grouped: dict[tuple[str, str], list[Finding]] = {}
     for finding in found:
-        verdicts = grouped.setdefault((finding.title, finding.source), {})
-        verdicts.setdefault((finding.pair, finding.verdict), []).append(finding.text)
-    return {key: [(verdict, f"{pair}: {', '.join(texts)}.") for (pair, verdict), texts in verdicts.items()]
-            for key, verdicts in grouped.items()}
+        grouped.setdefault((finding.title, finding.source), []).append(finding)
+    return {key: (_by_task if len({(f.first, f.second) for f in members}) > FEW else _by_pair)(members)
+            for key, members in grouped.items()}
+
+
+def _by_pair(members: list[Finding]) -> list[tuple[str, str]]:
+    texts: dict[tuple[str, str], list[str]] = {}
+    for finding in members:
+        texts.setdefault((f"{finding.first} − {finding.second}", finding.verdict), []).append(finding.text)
+    return [(verdict, f"{pair}: {', '.join(said)}.") for (pair, verdict), said in texts.items()]
+
+
+def _by_task(members: list[Finding]) -> list[tuple[str, str]]:
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in members:
+        groups.setdefault((finding.label, finding.verdict), []).append(finding)
+    labels = list(dict.fromkeys(finding.label for finding in members))
+    order = sorted(groups, key=lambda key: (labels.index(key[0]), VERDICTS.index(key[1])))
+    return [(verdict, f"{label}: {_named(groups[label, verdict], members)}.") for label, verdict in order]
+
+
+def _named(group: list[Finding], members: list[Finding]) -> str:
+    """The methods of a group with their differences, or of all methods the range of these."""
+    means = [number(f.mean, f.unit, signed=True) if f.mean is not None else "" for f in group]
+    if len(group) == sum(f.label == group[0].label for f in members) and all(means):
+        low, high = (number(pick(f.mean for f in group), group[0].unit, signed=True) for pick in (min, max))
+        return f"all {len(group)}, {low} to {high}"
+    one = len({f.second for f in members}) == 1  # every method against one, or one against every method
+    names = [f.first if one else f.second for f in group]
+    return "; ".join(f"{name} {mean}".rstrip() for name, mean in zip(names, means, strict=True))

@@ -5,11 +5,12 @@ import textwrap
 import matplotlib
 from matplotlib.figure import Figure
 
-from reports.sections import Column, Row, Section
-from reports.svg import GRID, INK, STYLE, Chart, colours, inline
+from reports.rows import Row
+from reports.sections import Column, Section
+from reports.svg import GRID, INK, STYLE, Chart, inline, style
 from reports.tables import header, number
 
-LABEL_WIDTH = 17  # characters of a method name on one line
+LABEL_WIDTH = 19  # characters of a method name on one line
 
 
 def charts(section: Section, prefix: str) -> list[Chart]:
@@ -24,17 +25,18 @@ def _chart(section: Section, column: Column, prefix: str) -> Chart:
     unit = section.unit(column)
     words = []
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(4.3, 0.34 * len(rows) + 0.75))
+        figure = Figure(figsize=(4.3, (0.25 if len(rows) > 10 else 0.29) * len(rows) + 0.75))
         axes = figure.add_axes((0.3, 0.3 / figure.get_figheight(), 0.44, 1 - 0.62 / figure.get_figheight()))
-        for k, row in enumerate(rows):
-            words.append(_bar(axes, k, row, section, column, unit, rows))
+        for k, (row, (colour, *_)) in enumerate(zip(rows, style(rows), strict=True)):
+            words.append(_bar(axes, k, row, colour, section, column, unit))
         top = section.summary(ceiling, column) if ceiling else None
         if top:
             axes.axvline(top.mean, color=INK, linewidth=1, linestyle=(0, (4, 2)))
             axes.annotate(f"{ceiling.name} {number(top.mean, unit)}", (top.mean, 1), (0, 3), va="bottom", ha="center",
                           xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=8)
             words.append(f"{ceiling.name} (ceiling) {number(top.mean, unit)}")
-        axes.set_yticks(range(len(rows)), ["\n".join(textwrap.wrap(section.name(row), LABEL_WIDTH)) for row in rows])
+        axes.set_yticks(range(len(rows)), ["\n".join(textwrap.wrap(section.name(row), LABEL_WIDTH)) for row in rows],
+                        fontsize=8, linespacing=1)
         axes.set_ylim(len(rows) - 0.45, -0.55)
         low, high = axes.dataLim.intervalx
         axes.set_xlim(min(0, low), 1.06 * max(high, 1e-9))
@@ -48,11 +50,11 @@ def _chart(section: Section, column: Column, prefix: str) -> Chart:
     return Chart(title, svg, f"{title}: {'; '.join(words)}.")
 
 
-def _bar(axes: matplotlib.axes.Axes, k: int, row: Row, section: Section, column: Column, unit: str,
-         rows: list[Row]) -> str:
+def _bar(axes: matplotlib.axes.Axes, k: int, row: Row, colour: str, section: Section, column: Column, unit: str
+         ) -> str:
     """Draw one bar with its interval, its seeds as dots and its value; return the same in words."""
     summary = section.summary(row, column)
-    axes.barh(k, summary.mean, height=0.62, color=colours(rows)[row])
+    axes.barh(k, summary.mean, height=0.62, color=colour)
     if summary.half is not None:
         axes.errorbar(summary.mean, k, xerr=summary.half, color=INK, linewidth=1.1, capsize=3)
     values = list(section.values(row, column).values())

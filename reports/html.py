@@ -1,5 +1,6 @@
 """The report as one self-contained HTML page: inline style, inline SVG, pictures as data URIs, no script."""
 
+import re
 from pathlib import Path
 
 import jinja2
@@ -15,5 +16,11 @@ def render(report: Report) -> str:
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
+    environment.filters["together"] = together
     style = (TEMPLATES / "style.css").read_text().strip()
     return environment.get_template("page.html.j2").render(report=report, style=style, again=AGAIN)
+
+
+def together(text: str) -> str:
+    """`text` with no line break inside an interval."""
+    return re.sub(r"\[[^\]]*\]|± \S+", lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), text)

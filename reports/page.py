@@ -17,7 +17,8 @@ from reports.panels import Panel, panels
 from reports.published import NOTE as PUBLISHED_NOTE
 from reports.published import published_tables
 from reports.records import Unused, scan
-from reports.sections import TASK_NAMES, Row, Section, sections
+from reports.rows import Row
+from reports.sections import TASK_NAMES, Section, sections
 from reports.summaries import summary_tables
 from reports.svg import Chart
 from reports.tables import Cell, Table, difference_table, main_table, row_label
@@ -131,10 +132,13 @@ def limits(section: Section) -> list[str]:
     for kind, name in (("floor", "random initialisation"), ("ceiling", "the oracle")):
         if section.reference(kind) is None:
             found.append(f"Without {name} the headroom between floor and ceiling is unknown, so no column is ranked.")
-    shared = [row_label(row) for row in section.rows if shares_pretraining(section, row)]
+    shared = [row for row in section.rows if shares_pretraining(section, row)]
     if shared:
-        found.append(f"Seeds are those of fine-tuning for {_listed(shared)}: each was pretrained once, so intervals "
-                     "leave out the variance of pretraining (tools/study.py --pretrain-anew includes it).")
+        apart = [section.name(row) for row in section.rows if row not in shared]
+        names = (_listed([section.name(row) for row in shared]) if len(apart) > len(shared) else
+                 f"all methods but {_listed(apart)}" if apart else "all methods")
+        found.append(f"Seeds are those of fine-tuning for {names}: each was pretrained once, so intervals leave out "
+                     "the variance of pretraining (tools/study.py --pretrain-anew includes it).")
     closed = [column.label for column in section.columns if section.gate(column).state == "no headroom"]
     if closed:
         found.append(f"No headroom in {_listed(closed)}: floor and ceiling lie within three seed standard deviations, "
@@ -145,7 +149,7 @@ def limits(section: Section) -> list[str]:
 def shares_pretraining(section: Section, row: Row) -> bool:
     """Whether several seeds of a row fine-tuned one and the same checkpoint."""
     weights = {(r["seed"], r["checkpoint"]["sha256"]) for r in section.records
-               if r["method"] == row.method and r["checkpoint"]}
+               if section.row_of(r) == row and r["checkpoint"]}
     return len({seed for seed, _ in weights}) > len({sha for _, sha in weights})
 
 

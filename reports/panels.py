@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from reports.records import Record, Unused
+from reports.rows import Row
 from reports.sections import TASK_NAMES, Section
 
 IMAGES_PER_TASK = 4
@@ -53,7 +54,7 @@ def panels(section: Section) -> tuple[list[Panel], list[Unused]]:
 
 
 def _panel(section: Section, task: str, records: list[Record], unused: list[Unused]) -> Panel:
-    found: dict[str, dict[str, tuple[Path, Path, Path]]] = {}  # image digest -> method -> image, truth, prediction
+    found: dict[str, dict[Row, tuple[Path, Path, Path]]] = {}  # image digest -> row -> image, truth, prediction
     chosen = {row: r for row in section.rows for r in section.of(row, task) if r in records}
     for row, record in chosen.items():
         for sample in record["samples"]:
@@ -63,18 +64,18 @@ def _panel(section: Section, task: str, records: list[Record], unused: list[Unus
             except OSError as error:
                 unused.append(_lost(record, sample["image"], error))
                 continue
-            found.setdefault(digest, {})[row.method] = paths
+            found.setdefault(digest, {})[row] = paths
     columns = ["Input", "Truth", *(section.name(row) for row in chosen)]
     rows = []
-    for k, (_, methods) in enumerate(list(found.items())[:IMAGES_PER_TASK], start=1):
+    for k, (_, shown) in enumerate(list(found.items())[:IMAGES_PER_TASK], start=1):
         line: list[Picture] = []
-        owner = next(row for row in chosen if row.method in methods)
+        owner = next(row for row in chosen if row in shown)
         cells = [("input", owner, 0), ("truth", owner, 1), *((section.name(row), row, 2) for row in chosen)]
         for label, row, part in cells:
-            if row.method not in methods:
+            if row not in shown:
                 line.append(Picture(None, "no picture of this image"))
                 continue
-            path = methods[row.method][part]
+            path = shown[row][part]
             try:
                 line.append(Picture(_data_uri(path), f"{TASK_NAMES[task]}, image {k}: {label}"))
             except (OSError, ValueError, Image.DecompressionBombError) as error:

@@ -18,14 +18,15 @@ from engine.errors import UserError
 from engine.files import write_json
 from reports.migrations import VERSION
 from reports.schema import check
-from reports.strict_json import load
+from reports.strict_json import load, printable
 
 FILE_NAME = "result.json"
 
 
 @dataclass(frozen=True)
 class Record:
-    """A valid record: `data` follows the schema, `path` is relative to the scanned root, samples lie in `folder`."""
+    """A valid record: `data` follows the schema, `path` below the scanned root is for people, samples lie in `folder`.
+    """
 
     path: str
     folder: Path
@@ -90,13 +91,19 @@ def scan(root: str | Path) -> tuple[list[Record], list[Unused]]:
     unused: list[Unused] = []
 
     def below(path: str) -> str:
-        return os.path.relpath(path, root).replace(os.sep, "/")
+        return printable(os.path.relpath(path, root).replace(os.sep, "/"))
 
     def unreadable(error: OSError) -> None:
         unused.append(Unused(below(error.filename), f"folder cannot be read ({error.strerror})"))
 
     for folder, subfolders, names in os.walk(root, onerror=unreadable):  # text, not Path: a study has many files
         subfolders.sort()
+        for name in subfolders:
+            if name == FILE_NAME:
+                unused.append(Unused(below(os.path.join(folder, name)), "a folder, not a record"))
+            elif os.path.islink(os.path.join(folder, name)):
+                unused.append(Unused(below(os.path.join(folder, name)),
+                                     "a link to a folder, which is not followed; name that folder itself"))
         for name in sorted(names):
             if name == FILE_NAME:
                 path = os.path.join(folder, name)
@@ -111,11 +118,20 @@ def scan(root: str | Path) -> tuple[list[Record], list[Unused]]:
 
 
 def cell(record: Record) -> tuple:
-    """Return what makes a record a cell of its own apart from its checkpoint; trials also differ by their settings."""
+    """Return what makes a record a cell of its own apart from its checkpoint and the data that this was trained on.
+
+    Trials also differ by their settings.
+    """
     keys = ("scale", "protocol", "dataset", "split", "role", "task", "method", "seed")
     point = (record["settings"]["lr"], record["settings"]["layer_decay"]) if record["role"] == "trial" else ()
     encoder = json.dumps(record["checkpoint"]["encoder"], sort_keys=True) if record["checkpoint"] else None
     return tuple(record[key] for key in keys) + (encoder, *point)
+
+
+def pretrained_on(record: Record) -> tuple[str, int | None] | None:
+    """(name, different samples) of the set that a record's encoder was pretrained on; None where it does not say."""
+    data = record["budget"].get("pretrain_data")
+    return (data["name"], data["samples"]) if data else None
 
 
 def _without_repeats(records: Iterable[Record]) -> tuple[list[Record], list[Unused]]:
@@ -123,6 +139,10 @@ def _without_repeats(records: Iterable[Record]) -> tuple[list[Record], list[Unus
     by_cell: dict[tuple, list[Record]] = defaultdict(list)
     for record in records:
         by_cell[cell(record)].append(record)
+    for key, group in list(by_cell.items()):  # pretrained on several sets, as for data scaling: cells of their own
+        if len(group) > 1 and len({pretrained_on(record) for record in group} - {None}) > 1:
+            for record in by_cell.pop(key):
+                by_cell[key, pretrained_on(record)].append(record)
     kept: list[Record] = []
     unused: list[Unused] = []
     for group in by_cell.values():

@@ -19,6 +19,10 @@ from reports.migrations import migrate
 from reports.strict_json import one_line
 
 SCHEMA = "densebench/result"
+UNITS = {"mIoU": "%", "box_AP": "%", "mask_AP": "%", "rmse": "m", "top1": "%", "mean_per_class": "%",
+         "image_to_text_R1": "%", "text_to_image_R1": "%"}  # fmt: skip
+ENORMOUS = 1e15
+RANGES = {"%": (-100, 100), "m": (0, 1e6)}  # COCO's AP is -100 % where there is nothing to find
 WRITTEN = Path(__file__).parent / "result_schema.json"
 
 
@@ -61,11 +65,19 @@ def _explain(record: dict[str, Any], where: str) -> None:
 
 
 def _check_metrics(record: dict[str, Any], where: str) -> None:
-    """What JSON Schema cannot say: a finished record has one primary metric, and an interval has two ordered ends."""
+    """What JSON Schema cannot say: a finished record has one primary metric, an interval has two ordered ends, and a
+    metric that tables show is in its unit, within what that unit allows."""
     primary = [name for name, metric in record["metrics"].items() if metric["primary"]]
     if record["status"] == "ok" and len(primary) != 1:
         raise UserError(f"{where}: {len(primary)} primary metrics ({', '.join(primary) or 'none'}); name exactly one.")
     for name, metric in record["metrics"].items():
+        unit = UNITS.get(name, metric["unit"])
+        if metric["unit"] != unit:
+            raise UserError(f"{where}: {name} is in {metric['unit'] or 'no unit'!r}, but its unit is {unit!r}.")
+        lowest, highest = RANGES.get(unit, (-ENORMOUS, ENORMOUS))
+        for key in ("value", "low", "high", "chance"):
+            if not lowest <= metric.get(key, lowest) <= highest:
+                raise UserError(f"{where}: {key} of {name} is {metric[key]:g}; in {unit!r} it cannot be.")
         if ("low" in metric) != ("high" in metric) or metric.get("low", 0) > metric.get("high", 0):
             raise UserError(f"{where}: the interval of {name} needs low and high, low not above high; it has "
                             f"{metric.get('low')} and {metric.get('high')}.")

@@ -7,32 +7,20 @@ these never share a table. Trials of the settings search are counted, never show
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reports.encoders import size
-from reports.records import Record, Unused
+from reports.records import Record, Unused, pretrained_on
+from reports.rows import Row, method_of, row_order
 from reports.stats import Headroom, Summary, headroom, summarise
+from reports.strict_json import one_line
 
-FAMILIES = {  # rows of a table stand in this order, with a line between families
-    "references": ("random", "oracle"),
-    "labels": ("supervised",),
-    "captions": ("clip", "clip_resnet18", "clip_rewritten", "clip_enriched", "clip_mixed", "clip_aligned", "datacompdr",
-                 "slip", "declip", "lightclip", "lightclip_resnet18", "lightclip_mobilenetv2", "lightclip_swin_nano",
-                 "maskclip"),
-    "views": ("moco_v3", "dino"),
-    "masked images": ("mae", "beit", "cae"),
-    "two stages": ("fd", "wsp"),
-}  # fmt: skip
-METHOD_ORDER = tuple(method for family in FAMILIES.values() for method in family)
 TASK_NAMES = {
     "mask_rcnn": "Mask R-CNN", "cascade_mask_rcnn": "Cascade Mask R-CNN", "upernet": "UperNet",
     "semantic_fpn": "SemanticFPN", "depth": "Depth", "zero_shot": "Zero-shot", "retrieval": "Retrieval",
     "linear_probe": "Linear probe", "attentive_probe": "Attentive probe", "knn": "k-NN", "finetune": "Fine-tuning",
 }  # fmt: skip
 DENSE = ("mask_rcnn", "cascade_mask_rcnn", "upernet", "semantic_fpn", "depth")
-NEED_TEXT = ("zero_shot", "retrieval")  # tasks for encoders with a text tower
-CAPTIONS_AS_TAGS = ("wsp",)  # methods that read captions and have no text tower
-VARIANT = "-"  # stands between a method's id and the name of its variant, as in an ablation
 
 
 @dataclass(frozen=True)
@@ -72,16 +60,6 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class Row:
-    """One method of a section; `kind` is "floor", "ceiling" or None for a competitor."""
-
-    method: str
-    captions: str | None
-    name: str
-    kind: str | None
-
-
 @dataclass
 class Section:
     """Final records that may be compared: one scale, data set, split, encoder, and one protocol per task."""
@@ -96,12 +74,17 @@ class Section:
     rows: list[Row] = field(init=False)
     columns: list[Column] = field(init=False)
     cells: dict[tuple[Row, str], list[Record]] = field(init=False)  # (row, task) -> records by seed
+    several: set[Row] = field(init=False)  # the methods that it has on more than one pretraining set
 
     def __post_init__(self) -> None:
+        known: dict[Row, set] = defaultdict(set)
+        for record in self.records:
+            known[method_of(record)].add(pretrained_on(record))
+        self.several = {row for row, found in known.items() if len(found - {None}) > 1}
         self.cells = defaultdict(list)
         for record in sorted(self.records, key=lambda r: r["seed"]):
-            self.cells[row_of(record), record["task"]].append(record)
-        self.rows = sorted({row for row, _ in self.cells}, key=_row_order)
+            self.cells[self.row_of(record), record["task"]].append(record)
+        self.rows = sorted({row for row, _ in self.cells}, key=row_order)
         metrics = [(r["task"], name, metric) for r in self.records for name, metric in r["metrics"].items()]
         finished = {(task, name) for task, name, _ in metrics}
         primary = {(task, name) for task, name, metric in metrics if metric["primary"]}
@@ -137,13 +120,20 @@ class Section:
         return next((row for row in self.rows if row.kind == kind), None)
 
     def row(self, method: str) -> Row | None:
-        """The row of a method id, if the section has it."""
+        """The row of a method id, if the section has it; of several pretraining sets the largest."""
         return next((row for row in self.rows if row.method == method), None)
 
+    def row_of(self, record: Record) -> Row:
+        """The row in which a record stands."""
+        row = method_of(record)
+        return replace(row, data=pretrained_on(record) or ("", None)) if row in self.several else row
+
     def name(self, row: Row) -> str:
-        """The row's name, with its captions where two rows of the section have the same name."""
-        shared = sum(other.name == row.name for other in self.rows) > 1
-        return f"{row.name} ({row.captions or row.method})" if shared else row.name
+        """The row's name, with its captions or pretraining set where two rows of the section have the same name."""
+        methods = {(other.method, other.captions) for other in self.rows if other.name == row.name}
+        extra = [row.captions or row.method] if len(methods) > 1 else []
+        extra += [row.pretrained_on] if row.data else []
+        return f"{row.name} ({'; '.join(extra)})" if extra else row.name
 
     def of(self, row: Row, task: str) -> list[Record]:
         """The records of one row and task, by seed."""
@@ -158,7 +148,7 @@ class Section:
 
     def failures(self, row: Row, task: str) -> dict[int, str]:
         """{seed: reason} of the failed runs of one row and task."""
-        return {r["seed"]: r["error"] for r in self.of(row, task) if r["status"] == "failed"}
+        return {r["seed"]: one_line(r["error"]) for r in self.of(row, task) if r["status"] == "failed"}
 
     def summary(self, row: Row, column: Column) -> Summary | None:
         """Mean and interval of one cell; None where no run finished."""
@@ -187,22 +177,6 @@ class Section:
         values = {row: list(self.values(row, column).values()) for row in self.rows}
         floor, ceiling = (values.pop(self.reference(kind), []) for kind in ("floor", "ceiling"))
         return headroom(floor, ceiling, values.values(), column.direction)
-
-
-def no_text(row: Row, task: str) -> bool:
-    """Whether a task cannot be done because the method's encoder has no text tower."""
-    return task in NEED_TEXT and (row.captions is None or row.method in CAPTIONS_AS_TAGS)
-
-
-def family(row: Row) -> str:
-    """The family of a row's method or of the method that it is a variant of; unknown methods are their own."""
-    base = row.method.partition(VARIANT)[0]
-    return next((name for name, methods in FAMILIES.items() if base in methods), "others")
-
-
-def row_of(record: Record) -> Row:
-    """The row in which a record stands."""
-    return Row(record["method"], record["captions"], record["method_name"], record["reference_kind"])
 
 
 def encoder_name(record: Record) -> str | None:
@@ -266,14 +240,6 @@ def _one_unit(records: list[Record]) -> tuple[list[Record], list[Unused]]:
         else:
             kept.append(record)
     return kept, unused
-
-
-def _row_order(row: Row) -> tuple:
-    """Floor first, ceiling last, known methods by family with their variants, others by name."""
-    rank = {"floor": 0, None: 1, "ceiling": 2}[row.kind]
-    base = row.method.partition(VARIANT)[0]
-    known = METHOD_ORDER.index(base) if base in METHOD_ORDER else len(METHOD_ORDER)
-    return rank, known, row.method, row.captions or "", row.name
 
 
 def _natural(text: str) -> list:

@@ -2,25 +2,40 @@
 
 import json
 import math
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
 from engine.errors import UserError
+
+LARGEST = 64 * 2**20  # bytes; a record has thousands, an analysis up to a few millions
 
 
 def load(path: str | Path) -> Any:
     """The content of a JSON file.
 
     Raises:
-        UserError: a file that is missing, cut short or no JSON, or that holds NaN, infinity or a key given twice.
+        UserError: a file that is missing, no regular file, too large, cut short or no JSON, or that holds NaN,
+            infinity, a key given twice or half a character.
     """
     try:
-        with open(path, encoding="utf-8") as handle:  # not by way of a Path: a study has tens of thousands of records
+        with open(path, encoding="utf-8", opener=_at_once) as handle:
+            found = os.fstat(handle.fileno())
+            if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST:
+                what = f"larger than {LARGEST >> 20} MiB" if stat.S_ISREG(found.st_mode) else "no regular file"
+                raise UserError(f"{path}: cannot be read (it is {what}).")
             text = handle.read()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError as error:
         raise UserError(f"{path}: cannot be read ({one_line(error)}).") from None
     try:
-        return json.loads(text, parse_constant=_finite, parse_float=_finite, object_pairs_hook=_no_duplicate_keys)
+        content = json.loads(text, parse_constant=_finite, parse_float=_finite, parse_int=_whole,
+                             object_pairs_hook=_no_duplicate_keys)  # fmt: skip
+        if "\\u" in text:
+            json.dumps(content, ensure_ascii=False).encode()  # half of a surrogate pair could not be written again
+        return content
     except json.JSONDecodeError as error:
         raise UserError(f"{path}: truncated or not JSON (line {error.lineno}: {error.msg}).") from None
     except (ValueError, RecursionError) as error:
@@ -28,16 +43,35 @@ def load(path: str | Path) -> Any:
 
 
 def one_line(message: object) -> str:
-    """A message without line breaks, of at most 200 characters."""
+    """A message without line breaks, of at most 200 characters; a long one keeps its end, which often is the reason."""
     text = " ".join(str(message).split())
-    return text if len(text) <= 200 else text[:197] + "..."
+    return text if len(text) <= 200 else f"{text[:120]}...{text[-77:]}"
+
+
+def printable(path: str) -> str:
+    """A path as a report can show it: bytes that are no UTF-8 and signs that are no letters stand as escapes."""
+    text = path.encode("utf-8", "backslashreplace").decode()
+    return text if text.isprintable() else "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)  # fmt: skip
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open without waiting: a pipe of that name has perhaps no other end."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _whole(text: str) -> int:
+    """Parse a JSON integer; one beyond the range of a float raises ValueError."""
+    if len(text) > 18:
+        _finite(text)
+    return int(text)
 
 
 def _finite(text: str) -> float:
     """Parse a JSON number; NaN, Infinity and what overflows to infinity raise ValueError."""
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"{text} is not a finite number")
+        raise ValueError(f"{text if len(text) < 30 else text[:20] + '...'} is not a finite number")
     return value
 
 

@@ -7,7 +7,8 @@ way in every task: rank 1 and positive z are better.
 import numpy as np
 from scipy.stats import kendalltau, rankdata
 
-from reports.sections import DENSE, NEED_TEXT, Column, Row, Section
+from reports.rows import NEED_TEXT, Row
+from reports.sections import DENSE, Column, Section
 from reports.stats import LEVEL
 from reports.tables import Cell, Table, number, row_label
 

@@ -2,21 +2,25 @@
 
 import io
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from reports.sections import Row
+from reports.rows import METHOD_ORDER, Row
 
-# Okabe and Ito's palette: told apart with any common colour blindness. One method keeps one colour on every page.
+# Okabe and Ito's palette: told apart with any common colour blindness.
 COLOURS = {"random": "#999999", "supervised": "#E69F00", "clip": "#56B4E9", "clip_aligned": "#0072B2",
            "maskclip": "#009E73", "mae": "#D55E00"}
-FURTHER = ("#CC79A7", "#B8A900", "#8C6BB1", "#A6761D")
+FURTHER = ("#CC79A7", "#B8A900", "#8C6BB1", "#A6761D")  # methods without a colour of their own share these
+STROKES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (7, 2, 1, 2)), (0, (2, 4)))  # lines of one colour differ by these,
+MARKERS = "os^DvP*"  # and points by these
 INK, GRID = "#010203", "#040506"  # placeholders that become CSS colours of the page
 STYLE = {
     "svg.fonttype": "none", "svg.hashsalt": "densebench", "font.size": 9, "font.family": "DejaVu Sans",
+    "text.parse_math": False,  # a dollar in a method's name is no formula
     "text.color": INK, "axes.edgecolor": GRID, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
 }
 
@@ -30,10 +34,23 @@ class Chart:
     text: str
 
 
-def colours(rows: Sequence[Row]) -> dict[Row, str]:
-    """A colour for each row: its method's own, or one of the further ones in the order of the rows."""
-    unknown = [row.method for row in rows if row.method not in COLOURS]
-    return {row: COLOURS.get(row.method) or FURTHER[unknown.index(row.method) % len(FURTHER)] for row in rows}
+def style(rows: Sequence[Row]) -> list[tuple[str, str, tuple | str]]:
+    """(colour, marker, stroke) for each of `rows`, in their order.
+
+    A known method has the same look in every chart; what shares its colour, or is drawn a second time, differs in
+    marker and stroke.
+    """
+    unknown = dict.fromkeys(row.method for row in rows if row.method not in METHOD_ORDER)
+    places = [method for method in (*METHOD_ORDER, *unknown) if method not in COLOURS]
+    looks, used = [], set()
+    for row in rows:
+        place = places.index(row.method) if row.method in places else 0
+        colour, step = COLOURS.get(row.method, FURTHER[place % len(FURTHER)]), place // len(FURTHER)
+        while (colour, step) in used and step < 2 * len(MARKERS):
+            step += 1
+        used.add((colour, step))
+        looks.append((colour, MARKERS[step % len(MARKERS)], STROKES[step % len(STROKES)]))
+    return looks
 
 
 def inline(figure: Figure, prefix: str) -> str:
@@ -43,7 +60,9 @@ def inline(figure: Figure, prefix: str) -> str:
     """
     FigureCanvasSVG(figure)
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # text stays text: the reader's fonts draw it
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg"):]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)

@@ -6,8 +6,8 @@ from reports.page import Report
 from reports.tables import marks
 
 FIELDS = ("scale", "dataset", "split", "encoder", "task", "protocol", "metric", "unit", "direction", "method",
-          "captions", "method_name", "reference_kind", "state", "n", "mean", "sd", "ci95_half_width", "seeds", "failed",
-          "headroom", "mark")
+          "captions", "pretrain_data", "method_name", "reference_kind", "state", "n", "mean", "sd", "ci95_half_width",
+          "seeds", "failed", "headroom", "mark")
 
 
 def render(report: Report) -> str:
@@ -23,8 +23,9 @@ def render(report: Report) -> str:
                     "scale": section.scale, "dataset": section.dataset, "split": section.split,
                     "encoder": section.encoder, "task": column.task, "protocol": section.protocols[column.task],
                     "metric": column.metric, "unit": section.unit(column), "direction": column.direction,
-                    "method": row.method, "captions": row.captions, "method_name": row.name,
-                    "reference_kind": row.kind, "state": "ok" if values else "failed" if failed else "missing",
+                    "method": row.method, "captions": row.captions, "pretrain_data": row.pretrained_on or None,
+                    "method_name": row.name, "reference_kind": row.kind,
+                    "state": "ok" if values else "failed" if failed else "missing",
                     "n": len(values), "mean": summary and summary.mean, "sd": summary and summary.sd,
                     "ci95_half_width": summary and summary.half, "seeds": " ".join(map(str, sorted(values))),
                     "failed": " | ".join(f"seed {seed}: {why}" for seed, why in failed.items()),

@@ -32,8 +32,8 @@ def render(report: Report) -> dict[str, str]:
 
 
 def slug(caption: str) -> str:
-    """The caption in small letters, digits and hyphens."""
-    return re.sub(r"[^a-z0-9]+", "-", caption.lower()).strip("-")
+    """The caption in small letters, digits and hyphens, cut where a file's name could become too long."""
+    return re.sub(r"[^a-z0-9]+", "-", caption.lower()).strip("-")[:100]
 
 
 def as_csv(table: Table) -> str:

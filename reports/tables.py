@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from reports.encoders import departures
-from reports.sections import TASK_NAMES, Column, Row, Section, family, no_text, row_of
+from reports.rows import Row, family, no_text
+from reports.sections import TASK_NAMES, Column, Section
 from reports.stats import LEVEL, Headroom, holm, paired
 
 
@@ -91,7 +92,7 @@ def result_cell(section: Section, row: Row, column: Column, mark: str) -> Cell:
     images = section.image_interval(row, column)
     if images:
         low, high = (number(value, unit) for value in images)
-        return Cell(number(summary.mean, unit), f"[{low}, {high}] over images, n=1", mark)
+        return Cell(number(summary.mean, unit), f"[{low}, {high}], n=1", mark)
     spread = "" if summary.half is None else f"± {number(summary.half, unit)}, "
     lost = f", {len(failures)} failed" if failures else ""
     return Cell(number(summary.mean, unit), f"{spread}n={summary.n}{lost}", mark or ("reference" if row.kind else ""))
@@ -155,10 +156,11 @@ def pair_cells(section: Section, first: Row, second: Row) -> list[Cell]:
 
 
 def row_label(row: Row) -> str:
-    """The method's name, its captions where it has any, and whether it is a reference line."""
+    """The method's name, its captions where it has any, its pretraining set where there are several, and whether it is
+    a reference line."""
     role = {"floor": "floor", "ceiling": "ceiling, not ranked"}.get(row.kind or "")
     captions = f"{row.captions} captions" if row.captions and row.captions not in row.name else ""
-    extra = [text for text in (captions, role) if text]
+    extra = [text for text in (captions, row.pretrained_on, role) if text]
     return f"{row.name} ({'; '.join(extra)})" if extra else row.name
 
 
@@ -166,7 +168,7 @@ def unequal(section: Section) -> list[str]:
     """Name what is not equal between the competitors of a section: pretraining samples, fine-tuning budget, seeds."""
     found = []
     samples = {section.name(row): sorted({str(r["budget"]["pretrain_samples"]) for r in section.records
-                                 if r["method"] == row.method and r["captions"] == row.captions})
+                                 if section.row_of(r) == row})
                for row in section.competitors}
     if len({tuple(v) for v in samples.values()}) > 1:
         found.append("Pretraining budgets differ (samples seen): "
@@ -179,7 +181,7 @@ def unequal(section: Section) -> list[str]:
                 found.append(f"Fine-tuning for {TASK_NAMES[task]} differs in {key.replace('_', ' ')}: "
                              f"{', '.join(values)}.")
     encoders = {section.name(row): r["checkpoint"]["encoder"] for row in section.rows for r in section.records
-                if row_of(r) == row and r["checkpoint"]}
+                if section.row_of(r) == row and r["checkpoint"]}
     if encoders and (text := departures(encoders)):
         found.append(text)
     counts = {len(section.values(row, c)) for row in section.rows for c in section.columns if not no_text(row, c.task)}
@@ -195,7 +197,7 @@ def _main_notes(section: Section, ranked: dict[Column, dict[Row, str]]) -> list[
         notes.append("Bold: best competitor; ≈: not distinguishable from it by paired t-tests over common seeds at "
                      "5 %, corrected by Holm for the number of methods in the column.")
     if any(section.image_interval(row, column) for row in section.rows for column in section.columns):
-        notes.append("[low, high] over images: 95 % bootstrap interval over the test images of one run. It says how "
+        notes.append("[low, high]: 95 % bootstrap interval over the test images of one run. It says how "
                      "the score may change with other images, not with another seed.")
     chance = [f"{c.label} {number(section.chance(c), section.unit(c))}" for c in section.columns
               if section.chance(c) is not None]

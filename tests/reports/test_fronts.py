@@ -5,6 +5,7 @@ import pytest
 from synthetic import record
 from test_tables import miou, section_of
 
+from reports.costs import pretraining_cost
 from reports.fronts import Point, front, fronts, gain_table
 from reports.markdown import cell_text
 from reports.records import Record
@@ -61,8 +62,16 @@ def test_which_charts_are_drawn():
     assert titles(*one, *other, latency={}) == [
         "pretraining time (h)", "parameters of the whole model (M)", "FLOPs of the encoder (G)"]
     shas = [entry["checkpoint"]["sha256"] for entry in one]
-    assert titles(*one, latency={shas[0]: 1.0, shas[1]: 2.0}) == ["pretraining time (h)", "latency of the encoder (ms)"]
+    here = {shas[0]: 1.0, shas[1]: 2.0}
+    assert titles(*one, latency={"m": here}) == ["pretraining time (h)", "latency of the encoder (ms)"]
+    # one encoder measured here and one there never meet in a chart; both on two machines are two charts
+    assert titles(*one, latency={"m": {shas[0]: 1.0}, "n": {shas[1]: 2.0}}) == ["pretraining time (h)"]
+    assert len(titles(*one, latency={"m": here, "n": here})) == 3
     assert titles(costing("clip", 23.0, 60), costing("mae", 24.0, 60), latency={}) == []
+    elsewhere = costing("mae", 24.0, 3600, hardware=record()["hardware"] | {"cpu": "another"})
+    parts, _ = sections([Record(str(k), None, e) for k, e in enumerate([one[0], elsewhere])])
+    assert fronts(parts, {})[0].title.endswith("scale tiny, times of 2 machines: not comparable")
+    assert "different hardware" in pretraining_cost(parts[0]).notes[-1]
     parts, _ = sections([Record(str(k), None, e) for k, e in enumerate([*one, *other])])
     text = fronts(parts, {})[0].text
     assert "CLIP, " in text and "4 blocks" in text and "2 blocks" in text and "Random" not in text

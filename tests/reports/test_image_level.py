@@ -25,13 +25,13 @@ def test_columns_cells_and_chance():
     assert content.header == ["Method", *(f"{label} (%)\xa0↑" for label in (
         "mIoU UperNet", "zero-shot top-1", "retrieval I2T R@1", "retrieval T2I R@1", "linear top-1", "k-NN top-1"))]
     cells = [[cell_text(cell) for cell in row] for row in content.rows]
-    assert cells[0] == ["CLIP (noisy captions)", "missing", "30.0 ([28.0, 32.0] over images, n=1)",
-                        "20.0 ([18.0, 22.0] over images, n=1)", "15.0 (n=1)", "65.0 (n=1)",
-                        "60.0 ([58.0, 62.0] over images, n=1)"]
+    assert cells[0] == ["CLIP (noisy captions)", "missing", "30.0 ([28.0, 32.0], n=1)",
+                        "20.0 ([18.0, 22.0], n=1)", "15.0 (n=1)", "65.0 (n=1)",
+                        "60.0 ([58.0, 62.0], n=1)"]
     assert cells[1][1:5] == ["30.0 (n=1)", *["– (no text tower)"] * 3]
     notes = " ".join(content.notes)
     assert "Guessing gives: zero-shot top-1 14.3, retrieval I2T R@1 0.8, k-NN top-1 14.3." in notes
-    assert "over images: 95 % bootstrap interval over the test images of one run" in notes
+    assert "[low, high]: 95 % bootstrap interval over the test images of one run" in notes
     assert table(content)[2].startswith("| Method |")
 
 
@@ -56,11 +56,13 @@ def test_mean_per_class_is_a_column_only_where_it_is_primary():
     assert [c.metric for c in section_of(called_for).columns] == ["mean_per_class"]
 
 
-def test_settings_that_nothing_trains_are_dashes():
+def test_settings_of_what_nothing_trains_are_a_note():
     from reports.costs import settings_table
 
     entry = record("knn", "clip", settings=dict.fromkeys(record()["settings"]), selection=None)
-    assert [cell.text for cell in settings_table(section_of(entry)).rows[0][2:4]] == ["–", "–"]
+    content = settings_table(section_of(entry, record("upernet", "clip")))
+    assert [row[0].text for row in content.rows] == ["UperNet"]
+    assert content.notes[-1] == "k-NN: nothing is trained, so there are no settings."
 
 
 def test_families_and_variants_keep_their_place():

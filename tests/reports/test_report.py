@@ -199,4 +199,7 @@ def test_seeds_that_share_a_pretraining_are_said_to(tmp_path, one_pretraining):
         entry["samples"] = []
         write_record(tmp_path / str(seed), entry)
     text = html_report.render(build(tmp_path))
-    assert ("Seeds are those of fine-tuning for MAE" in text) == one_pretraining
+    assert ("Seeds are those of fine-tuning for all methods:" in text) == one_pretraining
+    write_record(tmp_path / "other", record("depth", "clip"))
+    text = html_report.render(build(tmp_path))
+    assert ("Seeds are those of fine-tuning for all methods but CLIP:" in text) == one_pretraining

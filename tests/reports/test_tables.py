@@ -223,8 +223,7 @@ def test_numbers():
 
 
 def test_expectations_follow_the_intervals():
-    found = {(f.title, f.pair, f.task): f for f in findings(section_of(*STUDY))}
-    verdicts = {(pair, task): f.verdict for (_, pair, task), f in found.items()}
+    verdicts = {(f"{f.first} − {f.second}", f.task): f.verdict for f in findings(section_of(*STUDY))}
     assert verdicts["MaskCLIP − CLIP", "upernet"] == "cannot be judged"
     assert verdicts["MAE − Random", "upernet"] == verdicts["MAE − Random", "depth"] == "holds"
     assert verdicts["Oracle − MAE", "upernet"] == "holds"
@@ -234,6 +233,35 @@ def test_expectations_follow_the_intervals():
     assert [f.verdict for f in findings(level)] == ["not distinguishable"]
     assert next(iter(sentences(findings(level)).values())) == [
         ("not distinguishable", "MaskCLIP − CLIP: UperNet (mIoU) 0.0 ± 2.5 points (n=3).")]
+
+
+def test_what_is_said_of_every_method_is_said_once_for_a_task():
+    spread = {"clip": 25.0, "clip_aligned": 20.0, "maskclip": 24.0, "mae": 30.0, "supervised": 26.0}
+    entries = [entry for method, value in ({"random": 20.0, "oracle": 40.0} | spread).items()
+               for entry in series(method, value, value + 1, value + 2.02)]  # fmt: skip
+    said = {title: texts for (title, _), texts in sentences(findings(section_of(*entries))).items()}
+    better = said["Every pretraining is better than random initialisation"]
+    assert better == [
+        ("holds", "UperNet (mIoU): Supervised +6.0; CLIP (noisy) +5.0; MaskCLIP +4.0; MAE +10.0."),
+        ("not distinguishable", "UperNet (mIoU): CLIP (aligned) 0.0.")]
+    assert said["The oracle is a ceiling"] == [("holds", "UperNet (mIoU): all 5, +10.0 to +20.0.")]
+
+
+def test_pretraining_sets_of_one_method_are_rows_of_their_own():
+    def on(samples, value, seed=0, **changes):
+        data = {} if samples is None else {"pretrain_data": {"name": "scenes", "samples": samples}}
+        return miou("clip", seed, value, budget=record()["budget"] | data, **changes)
+
+    content = main_table(section_of(on(4096, 30.0), on(16384, 34.0), miou("mae", 0, 33.0)))
+    assert [row[0].text for row in content.rows[:3]] == [
+        "CLIP (noisy captions; 16,384 samples of scenes)", "CLIP (noisy captions; 4,096 samples of scenes)", "MAE"]
+    section = section_of(on(4096, 30.0), on(16384, 34.0), miou("mae", 0, 33.0))
+    assert section.row("clip").data == ("scenes", 16384), "comparisons take the largest"
+    # records of older versions do not say it: one row, as long as nothing contradicts it
+    assert [row.data for row in section_of(on(4096, 30.0), on(None, 31.0, seed=1)).rows] == [None]
+    three = section_of(on(None, 31.0), on(4096, 30.0), on(16384, 34.0))
+    assert [row.pretrained_on for row in three.rows] == [
+        "16,384 samples of scenes", "4,096 samples of scenes", "pretraining data not recorded"]
 
 
 def test_earlier_stages_are_named_beside_the_cost():

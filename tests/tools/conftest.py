@@ -162,7 +162,8 @@ def leave_outcome(cell: Cell, value: float | None = 1.0) -> None:
         cell.outcome.write_text("{}")
         return
     name, direction = ("rmse", "down") if cell.task == "depth" else ("mIoU", "up")
-    metrics = {name: {"value": value, "unit": "", "direction": direction, "primary": True},
+    unit = "m" if cell.task == "depth" else "%"
+    metrics = {name: {"value": value, "unit": unit, "direction": direction, "primary": True},
                "aAcc": {"value": -100 * (value or 0), "unit": "", "direction": "up", "primary": False}}  # fmt: skip
     write_record(cell.folder, {
         "schema": "densebench/result", "version": VERSION, "task": cell.task, "protocol": "p", "dataset": "d",
