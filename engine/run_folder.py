@@ -48,7 +48,9 @@ def open_run(cfg: Config, settings: dict[str, Any], command: str) -> None:
 
 
 def check_unfinished(folder: Path) -> None:
-    """Refuse a folder where a finished run is: its record is immutable."""
+    """Refuse a folder where a finished run is, whose record is immutable, and a file in its place."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file: choose another --work-dir")
     for name, what in (("result.json", "finished result"), ("checkpoint/checkpoint.json", "finished pretraining")):
         if (folder / name).exists():
             raise UserError(

@@ -52,7 +52,7 @@ def load_test(
     path = Path(path)
     cfg = read(path)
     if cfg.get("task") not in NEEDS:
-        raise UserError(f"{path} is no config of recognition/configs: use python tools/train.py for it")
+        raise UserError(f"{path} is no test of whole images: use python tools/train.py for it")
     merge_scale(cfg, path, scale)
     if "train_dataloader" in cfg:
         raise UserError(f"{path} trains on augmented images at scale {scale!r}: start it by python tools/train.py")
@@ -79,15 +79,24 @@ def load_test(
 
 def check(cfg: Config, source: str | Path) -> None:
     """Raise UserError where the data section or the questions lack what the task needs; `source` states them."""
+    if not isinstance(cfg.get("data"), dict):
+        raise UserError(f"the data section of {source} is {cfg.get('data')!r}: write data = dict(name=..., kind=...)")
     for key in ("name", "kind", "root", *NEEDS[cfg.task]):
-        if cfg.get("data", {}).get(key) is None:
+        if cfg.data.get(key) is None:
             raise UserError(f"the data section of {source} has no {key!r}: {cfg.task} needs it")
+        if not isinstance(cfg.data[key], str):
+            raise UserError(f"{key!r} in the data section of {source} is {cfg.data[key]!r}: give a text")
     listed = {"attributes": "labels", "image_list": "list"}.get(cfg.data.kind)
     if listed and cfg.task == "zero_shot" and cfg.data.get(listed) is None:
         raise UserError(f"the data section of {source} has no {listed!r}: kind {cfg.data.kind!r} needs it")
-    for name, asked in cfg.get("questions", {}).items():
-        if asked.get("templates") is None:
+    questions = cfg.get("questions", {})
+    if not isinstance(questions, dict):
+        raise UserError(f"questions in {source} are {questions!r}: write questions = dict(name=dict(templates=...))")
+    for name, asked in questions.items():
+        if not isinstance(asked, dict) or asked.get("templates") is None:
             raise UserError(f"question {name!r} has no templates: give it a list of prompts or a published list")
+        if cfg.data.kind == "attributes" and asked.get("classes") is None:
+            raise UserError(f"question {name!r} has no classes: kind 'attributes' needs the words that answer it")
 
 
 def check_numbers(cfg: Config) -> None:

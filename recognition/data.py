@@ -35,11 +35,14 @@ def attribute_images(root: str | Path, file: str) -> list[tuple[Path, dict[str, 
 
 
 def class_names(root: str | Path) -> list[str]:
-    """The names of a folder's class folders, sorted. UserError if there is no such folder."""
+    """The names of a folder's class folders, sorted. UserError if there is no such folder, or a single class in it."""
     root = Path(root)
     if not root.is_dir():
         raise UserError(f"there is no folder of classes {root}: check root and split in the data section")
-    return sorted(folder.name for folder in root.iterdir() if folder.is_dir() and folder.name[0] != ".")
+    names = sorted(folder.name for folder in root.iterdir() if folder.is_dir() and folder.name[0] != ".")
+    if len(names) == 1:
+        raise UserError(f"{root} has one class folder, {names[0]!r}: there is nothing to tell apart; add another class")
+    return names
 
 
 def folder_images(root: str | Path, to_learn: bool = False) -> tuple[list[tuple[Path, int]], list[str]]:

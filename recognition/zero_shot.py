@@ -40,9 +40,18 @@ def prompts(names: Sequence[ClassName], templates: Sequence[str | Callable[[str]
     """The prompts of each class; see `class_embeddings`. UserError names a template without a place for the name."""
     if plain := [template for template in templates if isinstance(template, str) and "{}" not in template]:
         raise UserError(f"the template {plain[0]!r} has no {{}} where the class name goes: add it")
-    return [[template.format(name) if isinstance(template, str) else template(name)
-             for name in ([one] if isinstance(one, str) else one) for template in templates]
+    return [[fill(template, name) for name in ([one] if isinstance(one, str) else one) for template in templates]
             for one in names]  # fmt: skip
+
+
+def fill(template: str | Callable[[str], str], name: str) -> str:
+    """A template's prompt for a name. UserError for a template with other places than {}."""
+    if not isinstance(template, str):
+        return template(name)
+    try:
+        return template.format(name)
+    except (KeyError, IndexError, ValueError) as error:
+        raise UserError(f"the template {template!r} has more than a {{}} for the class name ({error!r})") from None
 
 
 def top_classes(images: Tensor, classes: Tensor, count: int) -> Tensor:

@@ -15,6 +15,8 @@ def test_finished_runs_are_immutable(tmp_path):
     (tmp_path / "result.json").write_text("{}")
     with pytest.raises(UserError, match="already holds a finished result: choose another --work-dir, or delete"):
         check_unfinished(tmp_path)
+    with pytest.raises(UserError, match="result.json is a file: choose another --work-dir"):
+        check_unfinished(tmp_path / "result.json")
     (tmp_path / "result.json").rename(tmp_path / "old.json")
     (tmp_path / "checkpoint").mkdir()
     check_unfinished(tmp_path)

@@ -94,6 +94,17 @@ def test_what_is_refused(clip, overlay, tmp_path):
     recipe = "probe = dict(kind='linear', lr=1.0)"
     with pytest.raises(UserError, match="probe has no 'optimizer': state kind, optimizer, lr"):
         load_test("recognition/configs/linear_probe.py", folder, data=overlay(recipe))
+    good = 'data = dict(name="a", kind="image_folder", root=".")\n'
+    for text, message in (
+        ("data = 3", "is 3: write data = dict"),
+        (good.replace('"."', "5"), "'root' in the data section of .* is 5: give a text"),
+        (good + "questions = ('q',)", r"questions in .* are .*: write questions = dict"),
+        (good + "questions = dict(q='a {}')", "question 'q' has no templates"),
+        ("data = dict(name='a', kind='attributes', root='.', labels='l')\nquestions = dict(q=dict(templates=('{}',)))",
+         "question 'q' has no classes: kind 'attributes' needs the words"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=message):
+            load_test(CONFIGS["zero_shot"], folder, data=overlay(text))
     for task, options, message in (
         ("knn", {"neighbours": 0}, "neighbours is 0: give a whole number from 1 on"),
         ("knn", {"neighbours": "many"}, "neighbours is 'many': give a whole number from 1 on"),

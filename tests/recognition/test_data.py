@@ -46,6 +46,9 @@ def test_folder_images(tmp_path):
         folder_images(tmp_path, to_learn=True)
     with pytest.raises(UserError, match="no class folder with images"):
         folder_images(tmp_path / "a")
+    (tmp_path / "a" / "inner").mkdir()
+    with pytest.raises(UserError, match="a has one class folder, 'inner': there is nothing to tell apart"):
+        folder_images(tmp_path / "a")
     with pytest.raises(UserError, match="there is no folder of classes"):
         folder_images(tmp_path / "none")
 

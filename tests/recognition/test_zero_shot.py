@@ -75,6 +75,7 @@ def test_mean_per_class_by_hand():
         ([], ["a {}"], "at least one class name"),
         (["x"], [], "one template"),
         (["x"], ["a photo"], r"'a photo' has no \{\}"),
+        (["x"], ["a {} {colour}"], r"'a \{\} \{colour\}' has more than a \{\} for the class name"),
     ],
 )
 def test_bad_classes(names, templates, message):
