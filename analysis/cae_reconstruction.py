@@ -44,7 +44,7 @@ def run(checkpoint: Sequence[str], images: str, count: int = 64) -> Finding:
 
     Raises:
         UserError: images that cannot be used; a checkpoint that is not a CAE's, that predicts tokens, or whose run has
-            no state; two of one lambda or of different image sizes.
+            no state or another model's; two of one lambda or of different image sizes.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     loaded = [load_cae(Path(folder)) for folder in checkpoint]
@@ -104,7 +104,11 @@ def load_cae(folder: Path) -> tuple[CAE, dict]:
     if state is None:
         raise UserError(f"{config.parent} has no state, which holds the decoder: repeat the run")
     model = MODELS.build(wanted)
-    model.load_state_dict(state["model"])
+    try:
+        model.load_state_dict(state["model"])
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise UserError(f"the state in {config.parent} is not of its config.py ({reason}): repeat the run") from None
     own = model.encoder.state_dict()
     if any(not torch.equal(value, own[key]) for key, value in encoder.state_dict().items()):
         raise UserError(f"the newest state in {config.parent} is not of checkpoint {folder}: repeat the run")

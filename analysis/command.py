@@ -3,6 +3,7 @@
 import argparse
 
 SCENES = "data/scenes"  # the default images are held-out scenes
+COLOURS = "classes/colour/test"  # the same by the colour of the largest solid, as for k-NN and the probes
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -40,7 +41,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     for one in (similarity, cam):
         with_masks(one)
         one.add_argument("--prompt", default="a photo of a {}", help="text of a category (default: %(default)r)")
-    on_images(on_checkpoint("tsne", "a map of pooled features by class: silhouette and k-NN"), "imagefolder/test", 256)
+    on_images(on_checkpoint("tsne", "a map of pooled features by class: silhouette and k-NN"), COLOURS, 256)
     on_images(on_checkpoint("cae_reconstruction", "CAE decoding its encoder's own output: PSNR", several=True))
     latency = on_checkpoint("latency", "time of one image through the encoder in its form for inference")
     latency.add_argument("--size", type=positive, help="pixels per side (default: the checkpoint's)")

@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import compat  # noqa: E402, F401, I001
-from analysis.command import SCENES, parser  # noqa: E402
+from analysis.command import COLOURS, SCENES, parser  # noqa: E402
 from engine.errors import UserError, tell  # noqa: E402
 
 
@@ -31,6 +31,7 @@ def main(arguments: list[str]) -> None:
     from backbones import read_checkpoint
     from engine.provenance import code_version, hardware, versions
     from reports.analyses import FIGURE, check_free, write_analysis
+    from scenes.attributes import ensure_classes
     from scenes.export import ensure
 
     checkpoints = options.get("checkpoint", [])
@@ -41,6 +42,8 @@ def main(arguments: list[str]) -> None:
         read_checkpoint(folder)
     if of_scenes and options["images"] is None:
         ensure(SCENES)
+        if of_scenes == COLOURS:
+            ensure_classes(SCENES, "colour")
         options["images"] = f"{SCENES}/{of_scenes}"
         if "masks" in options and options["masks"] is None:
             options["masks"] = f"{SCENES}/coco/instances_test.json"

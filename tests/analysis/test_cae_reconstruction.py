@@ -101,6 +101,11 @@ def test_what_is_lacking_is_said(tmp_path, mae, pictures):
         cae_reconstruction.run([str(mae)], pictures[0])
     with pytest.raises(UserError, match="predicts visual tokens, which cannot be looked at: pretrain by"):
         load_cae(Path(a_run(tmp_path / "a", target="token")))
+    deeper = Path(a_run(tmp_path / "d"))
+    config = deeper.parent / "config.py"
+    config.write_text(config.read_text().replace("decoder_depth=2", "decoder_depth=3"))
+    with pytest.raises(UserError, match=r"the state in .* is not of its config.py .*decoder.*: repeat the run"):
+        load_cae(deeper)
     bare = a_run(tmp_path / "b")
     for path in (tmp_path / "b/state").iterdir():
         path.unlink()

@@ -60,6 +60,19 @@ def test_own_masks_of_the_default_images(clip, pictures, tmp_path, monkeypatch):
         main([*words[:-1], str(tmp_path / "other")])
 
 
+def test_classes_of_the_default_images_are_colours(mae, pictures, tmp_path, monkeypatch):  # noqa: F811
+    def link(root, attribute):
+        for word in ("red", "blue"):
+            (Path(root) / f"classes/{attribute}/test").mkdir(parents=True, exist_ok=True)
+            (Path(root) / f"classes/{attribute}/test/{word}").symlink_to(pictures[0])
+
+    monkeypatch.setattr("scenes.export.ensure", lambda root: None)
+    monkeypatch.setattr("scenes.attributes.ensure_classes", link)
+    monkeypatch.setattr("tools.analyse.SCENES", str(tmp_path))
+    with pytest.raises(UserError, match="classes/colour/test gives 10 of 2: raise --count or add images"):
+        main(["tsne", "--checkpoint", str(mae), "--out", str(tmp_path / "out")])
+
+
 def test_help_names_every_analysis(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
