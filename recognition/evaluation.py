@@ -8,10 +8,12 @@ from typing import Any
 import open_clip
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from tqdm import tqdm
 
 from engine.errors import UserError
 from recognition.data import CaptionedImages, attribute_images, folder_images, listed_images, train_and_test
+from recognition.feature_store import pooled_features
 from recognition.intervals import interval, resamples, weighted_share
 from recognition.knn import classify
 from recognition.naming import class_words, distinct
@@ -176,7 +178,9 @@ def nearest_neighbours(data: Mapping[str, Any], neighbours: int, features: Featu
     """
     train, test, names = train_and_test(data, "k-NN")
     labels, truth = (torch.tensor([number for _, number in listed]) for listed in (train, test))
-    known, asked = (features.embed_images(read_image(path) for path, _ in listed) for listed in (train, test))
+    known, asked = (
+        F.normalize(pooled_features(features, [path for path, _ in part]), dim=-1) for part in (train, test)
+    )
     nearest = classify(known, labels, asked, neighbours)[:, None]
     return accuracies("", [Answer(nearest, truth, len(names))], resamples(len(truth)))
 

@@ -19,6 +19,7 @@ from engine.errors import UserError
 from engine.seeding import mix, seed_everywhere
 from recognition.data import train_and_test
 from recognition.evaluation import Answer, Measure, accuracies
+from recognition.feature_store import pooled_features
 from recognition.intervals import resamples
 from recognition.probes import batches, build_optimizer, build_probe, normalised, rate
 from recognition.towers import Features, finite, read_image, squares
@@ -43,7 +44,8 @@ def probe(
         UserError: folders that cannot be read, or whose classes differ, or a loss that is not finite.
     """
     train, test, names = train_and_test(data, f"{recipe['kind']} probe")
-    known, asked = (extract(features, [path for path, _ in part], recipe["kind"]) for part in (train, test))
+    extract = tokens if recipe["kind"] == "attentive" else pooled_features
+    known, asked = (extract(features, [path for path, _ in part]) for part in (train, test))
     labels, truth = (torch.tensor([number for _, number in part]) for part in (train, test))
     seed_everywhere(seed)
     head = build_probe(recipe["kind"], known.shape[-1], len(names)).to(features.device)
@@ -56,8 +58,8 @@ def probe(
 
 
 @torch.no_grad()  # and no inference mode: what is made there cannot be trained on
-def extract(features: Features, files: list[Path], kind: str) -> Tensor:
-    """Image files -> pooled features, float32 [N, d], or of kind "attentive" normalised tokens, float16 [N, T, d].
+def tokens(features: Features, files: list[Path]) -> Tensor:
+    """Image files -> normalised tokens, float16 [N, T, d].
 
     The attentive probe begins with a LayerNorm; done here, half precision holds any encoder's tokens.
     """
@@ -65,10 +67,7 @@ def extract(features: Features, files: list[Path], kind: str) -> Tensor:
     with tqdm(total=len(files), desc="features", unit="img", leave=False) as bar:
         for part in squares(map(read_image, files), features.size, features.batch):
             images = features.preprocessor.normalise(part.to(features.device))
-            if kind == "attentive":
-                found.append(normalised(all_tokens(features.model, facts, images).float()).half().cpu())
-            else:
-                found.append(features.model(images).float().cpu())
+            found.append(normalised(all_tokens(features.model, facts, images).float()).half().cpu())
             bar.update(len(part))
     return finite(torch.cat(found), features.meta)
 

@@ -69,7 +69,8 @@ class Features:
     Args:
         folder: a checkpoint of any method. batch: images in one forward pass.
 
-    Attributes: model, the encoder; meta, the checkpoint's `checkpoint.json`; size, pixels per side of an image.
+    Attributes: model, the encoder; meta, the checkpoint's `checkpoint.json`; size, pixels per side of an image; store,
+    the folder beside the checkpoint where features may be kept.
 
     Raises:
         UserError: no checkpoint, or a damaged one; what it gives is not finite.
@@ -77,18 +78,23 @@ class Features:
 
     def __init__(self, folder: str | Path, batch: int = 128) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.store = Path(folder).absolute().parent / "features"
         encoder, self.meta, _ = load_encoder(folder)
         image = self.meta["image"]
         self.model = encoder.to(self.device).eval().requires_grad_(False)
         self.preprocessor = ImagePreprocessor(image["mean"], image["std"]).to(self.device)
         self.size, self.batch = image["size"], batch
 
-    @torch.inference_mode()
-    def embed_images(self, images: Iterable[np.ndarray]) -> Tensor:
-        """RGB images, uint8 [H, W, 3] of any size, at least one -> features [N, D] of unit length in main memory."""
+    @torch.no_grad()  # and no inference mode: what is made there cannot be trained on
+    def pool(self, images: Iterable[np.ndarray]) -> Tensor:
+        """RGB images, uint8 [H, W, 3] of any size, at least one -> pooled features, float32 [N, D] in main memory."""
         parts = squares(images, self.size, self.batch)
         found = [self.model(self.preprocessor.normalise(part.to(self.device))).float().cpu() for part in parts]
-        return F.normalize(finite(torch.cat(found), self.meta), dim=-1)
+        return finite(torch.cat(found), self.meta)
+
+    def embed_images(self, images: Iterable[np.ndarray]) -> Tensor:
+        """RGB images, as in `pool` -> their pooled features at unit length."""
+        return F.normalize(self.pool(images), dim=-1)
 
 
 def finite(found: Tensor, meta: Mapping[str, Any]) -> Tensor:

@@ -11,8 +11,9 @@ from PIL import Image
 
 from backbones import load_encoder
 from engine.errors import UserError
+from recognition.feature_store import compute
 from recognition.probes import build_probe
-from recognition.probing import extract, fit, predict, probe
+from recognition.probing import fit, predict, probe, tokens
 from recognition.towers import Features, read_image
 
 LINEAR = dict(kind="linear", optimizer="lars", lr=6.4, batch=32, epochs=30, warm_up=3)
@@ -89,11 +90,11 @@ def test_features_are_those_of_the_encoder(data, mae):
     sharp = torch.from_numpy(np.stack([read_image(path) for path in files]))
     features = Features(mae, batch=2)
     with torch.no_grad():
-        tokens = encoder.eval().forward_features(((sharp / 255 - mean) / std).permute(0, 3, 1, 2))
-    torch.testing.assert_close(extract(features, files, "linear"), encoder.forward_head(tokens))
-    rows = tokens.double()
+        expected = encoder.eval().forward_features(((sharp / 255 - mean) / std).permute(0, 3, 1, 2))
+    torch.testing.assert_close(compute(features, files), encoder.forward_head(expected))
+    rows = expected.double()
     rows = (rows - rows.mean(-1, keepdim=True)) / (rows.var(-1, correction=0, keepdim=True) + 1e-6).sqrt()
-    found = extract(features, files, "attentive")
+    found = tokens(features, files)
     assert found.dtype == torch.float16
     torch.testing.assert_close(found.double(), rows, atol=2e-3, rtol=1e-3)
 

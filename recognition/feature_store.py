@@ -1,0 +1,69 @@
+"""Pooled features of image files, computed once per encoder: k-NN and every seed of a linear probe read the same ones.
+
+They lie in `features/` beside the checkpoint folder, a safetensors file per encoder and list of images. Its name is
+a hash of all that decides the numbers: weights, image size and normalisation, torch's version, device and threads, and
+each file's path, size and time of change. So nothing there can be out of date, and deleting it costs time only.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from engine.errors import UserError
+from engine.files import atomic_path, locked
+from recognition.towers import Features, read_image
+
+
+def pooled_features(features: Features, files: Sequence[Path]) -> Tensor:
+    """Image files, at least one -> the encoder's own pooled features, float32 [N, D] in main memory.
+
+    Read from `features.store` if they are there, else computed and stored; only computed where that folder cannot be
+    written. Another process that wants the same ones waits for the first.
+
+    Raises:
+        UserError: an image that cannot be read, features that are not finite, or a stored file that is damaged.
+    """
+    if not os.access(features.store.parent, os.W_OK):
+        return compute(features, files)
+    stored = features.store / f"{fingerprint(features, files)}.safetensors"
+    with locked(stored.with_suffix(".lock")):
+        if not stored.exists():
+            with atomic_path(stored) as temporary:
+                save_file({"features": compute(features, files)}, temporary)
+        try:
+            found = load_file(stored)["features"]
+        except (SafetensorError, KeyError) as error:
+            raise UserError(f"{stored} is damaged ({error}): delete it, and its features are computed again") from None
+    return found
+
+
+def compute(features: Features, files: Sequence[Path]) -> Tensor:
+    """Image files -> pooled features, float32 [N, D], by the encoder."""
+    with tqdm(total=len(files), desc="features", unit="img", leave=False) as bar:
+
+        def images() -> Iterator[np.ndarray]:
+            for path in files:
+                yield read_image(path)
+                bar.update()
+
+        return features.pool(images())
+
+
+def fingerprint(features: Features, files: Sequence[Path]) -> str:
+    """64 hexadecimal digits that change with anything that decides the features of `files`."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(features.model.state_dict().items()):
+        digest.update(name.encode() + tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    runtime = [torch.__version__, features.device.type, torch.get_num_threads(), features.batch]
+    listed = [(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    digest.update(json.dumps([features.meta["image"], runtime, listed]).encode())
+    return digest.hexdigest()

@@ -1,0 +1,92 @@
+"""Stored features: the encoder's own, read while nothing that decides them has changed, and never by accident."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from engine.errors import UserError
+from recognition.feature_store import compute, pooled_features
+from recognition.towers import Features
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Five images of noise."""
+    rng = np.random.default_rng(0)
+    for k in range(5):
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(tmp_path / f"{k}.png")
+    return sorted(tmp_path.glob("*.png"))
+
+
+@pytest.fixture
+def features(mae, tmp_path):
+    """An encoder with a store of its own, which counts its forward passes."""
+    shutil.copytree(mae, tmp_path / "run" / "checkpoint")
+    found = Features(tmp_path / "run" / "checkpoint", batch=2)
+    found.passes = 0
+
+    def count(*_):
+        found.passes += 1
+
+    found.model.register_forward_hook(count)
+    return found
+
+
+def test_computed_once(features, files):
+    expected = compute(features, files)
+    assert features.passes == 3 and not features.store.exists()
+    first = pooled_features(features, files)
+    again = pooled_features(features, files)
+    assert features.passes == 6 and torch.equal(first, expected) and torch.equal(again, expected)
+    assert features.store.name == "features" and len([*features.store.glob("*.safetensors")]) == 1
+
+
+@pytest.mark.parametrize("change", ["weights", "image", "order", "batch", "normalisation"])
+def test_a_change_is_seen(features, files, change):
+    before = pooled_features(features, files)
+    if change == "weights":
+        with torch.no_grad():
+            features.model.norm.weight[0] += 1
+    elif change == "image":
+        Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(files[0])
+    elif change == "order":
+        files = files[::-1]
+    elif change == "batch":
+        features.batch = 5
+    else:
+        features.meta["image"]["mean"] = [0.1, 0.2, 0.3]
+    passes = features.passes
+    after = pooled_features(features, files)
+    assert features.passes > passes
+    if change in ("weights", "image"):
+        assert not torch.allclose(after[0], before[0])
+    if change == "order":
+        torch.testing.assert_close(after, before.flip(0))
+
+
+def test_damage_is_named(features, files):
+    pooled_features(features, files)
+    (stored,) = features.store.glob("*.safetensors")
+    stored.write_bytes(stored.read_bytes()[:50])
+    with pytest.raises(UserError, match="is damaged .* delete it"):
+        pooled_features(features, files)
+    stored.unlink()
+    assert torch.equal(pooled_features(features, files), compute(features, files))
+
+
+def test_what_fails_leaves_nothing(features, files):
+    files[3].write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"image .*3.png cannot be read"):
+        pooled_features(features, files)
+    assert not [*features.store.glob("*.safetensors")]
+
+
+def test_a_folder_that_cannot_be_written_is_left_alone(features, files, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert torch.equal(pooled_features(features, files), compute(features, files)) and not features.store.exists()
+    head = torch.nn.Linear(compute(features, files).shape[1], 2)
+    head(pooled_features(features, files)).sum().backward()  # they can be trained on
