@@ -69,8 +69,8 @@ def load_config(
         raise UserError(f"{path} is a test at scale {scale!r}: start it by python tools/test.py, with --checkpoint")
     if data is not None:
         overlay = read(Path(data)).to_dict()
-        if "data" not in overlay:
-            raise UserError(f"{data} has no `data = dict(...)` section: see README, 'Your own data'")
+        if not isinstance(overlay.get("data"), dict) or "name" not in overlay["data"]:
+            raise UserError(f"{data} has no `data = dict(name=..., ...)` section: see README, 'Your own data'")
         cfg.data = overlay.pop("data")
         cfg.merge_from_dict(overlay)
     merge_options(cfg, options, path)
@@ -79,6 +79,7 @@ def load_config(
             f"state_interval {cfg.state_interval} is no multiple of progress_interval {cfg.progress_interval}: choose "
             "one, so that losses are checked before a state that holds them is written"
         )
+    check_seed(seed)
     cfg.scale, cfg.seed, cfg.launcher, cfg.resume = scale, seed, launcher, resume
     cfg.setdefault("role", "final")
     departures = {"options": options, "amp": amp, "checkpoint": checkpoint}
@@ -149,6 +150,12 @@ def method_of(path: Path, checkpoint: str | None) -> str:
         return json.loads(Path(checkpoint, "checkpoint.json").read_text())["method"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{checkpoint} is no checkpoint folder ({type(error).__name__}): see docs/formats.md") from None
+
+
+def check_seed(seed: int) -> None:
+    """UserError where the generators cannot take a seed."""
+    if not 0 <= seed < 2**32:
+        raise UserError(f"seed {seed} is not within 0..{2**32 - 1}: choose another")
 
 
 def merge_options(cfg: Config, options: dict[str, Any] | None, path: Path) -> None:

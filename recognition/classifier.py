@@ -94,8 +94,9 @@ def complete(cfg: Config, meta: dict[str, Any]) -> None:
         if found != names[0]:
             raise UserError(f"{parts[0].root} and {part.root} have other class folders: make them the same")
     cfg.model.num_classes = len(names[0])
-    cfg.data.size = tuple(cfg.data.get("size") or (meta["image"]["size"],) * 2)
-    if len(set(cfg.data.size)) > 1:
-        raise UserError(f"data set {cfg.data.name!r}: images of classifiers are square, not {tuple(cfg.data.size)}")
+    size = cfg.data.get("size") or (meta["image"]["size"],) * 2
+    if not isinstance(size, list | tuple) or len(size) != 2 or len({*size}) > 1 or not isinstance(size[0], int):
+        raise UserError(f"data set {cfg.data.name!r}: images of classifiers are square, size=(224, 224), not {size!r}")
+    cfg.data.size = tuple(size)
     for part in parts:
         part.size = cfg.data.size[0]

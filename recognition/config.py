@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from backbones import read_checkpoint
-from engine.config import config_hash, is_own, merge_options, merge_scale, read, run_folder
+from engine.config import check_seed, config_hash, is_own, merge_options, merge_scale, read, run_folder
 from engine.errors import UserError
 
 # what a data section states beside name, kind and root, by task
@@ -61,8 +61,7 @@ def load_test(
     merge_options(cfg, options, path)
     check(cfg, data or path)
     check_numbers(cfg)
-    if seed < 0:
-        raise UserError(f"seed {seed} is negative: choose 0 or more")
+    check_seed(seed)
     method = read_checkpoint(checkpoint)["method"]
     cfg.scale, cfg.seed, cfg.method, cfg.checkpoint = scale, seed, method, str(checkpoint)
     cfg.role, cfg.resume = "final", False

@@ -113,7 +113,7 @@ def test_what_is_refused(clip, overlay, tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             load_test(f"recognition/configs/{task}.py", folder, options=options)
-    with pytest.raises(UserError, match="seed -1 is negative: choose 0 or more"):
+    with pytest.raises(UserError, match="seed -1 is not within 0..4294967295: choose another"):
         load_test(CONFIGS["knn"], folder, seed=-1)
     for kind, lacking in (("attributes", "labels"), ("image_list", "list")):
         with pytest.raises(UserError, match=f"no '{lacking}': kind '{kind}' needs it"):

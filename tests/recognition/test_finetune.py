@@ -237,6 +237,17 @@ def test_bad_input_is_one_sentence(tmp_path):
     cfg = load_config(CONFIG.format("finetune"), checkpoint=folder, options=options)
     with pytest.raises(UserError, match="have other class folders: make them the same"):
         complete(cfg, {"image": {"size": 32}})
+    same = dict.fromkeys(options, f"{tmp_path}/train")
+    for size in (48, (32, 48), "abc"):
+        cfg = load_config(CONFIG.format("finetune"), checkpoint=folder, options={**same, "data.size": size})
+        with pytest.raises(UserError, match=r"images of classifiers are square, size=\(224, 224\), not "):
+            complete(cfg, {"image": {"size": 32}})
+    (tmp_path / "data.py").write_text("data = 3")
+    for arguments, message in (
+        (dict(seed=-1), "seed -1 is not within"), (dict(data=str(tmp_path / "data.py")), "has no `data = dict"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=message):
+            load_config(CONFIG.format("finetune"), checkpoint=folder, **arguments)
 
 
 def test_the_methods_own_checkpoint_names_the_study_cell(tmp_path, monkeypatch):
