@@ -12,11 +12,14 @@ from mmengine.registry import MODELS
 
 import pretrain  # noqa: F401  registers methods
 from backbones import save_checkpoint
+from engine.config import load_config
 from engine.errors import UserError
+from recognition.config import load_test
 from reports.records import read_record
 from scenes.attributes import ensure_attributes
 from tests.pretrain.samples import ENCODER, TEXT
 from tools import test as entry
+from tools.run import ensure_data
 
 ROOT = Path(__file__).resolve().parents[2]
 META = {
@@ -86,3 +89,17 @@ def test_no_text_tower_is_one_line(tmp_path):
 def test_configs_of_other_rooms_are_refused(tmp_path, start):
     with pytest.raises(UserError, match="use python tools/train.py for it"):
         start("depth/configs/mae.py", "--checkpoint", tmp_path)
+
+
+def test_the_scenes_get_the_class_folders_that_a_config_names(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr("scenes.export.ensure", lambda root, counts: made.append((root, counts)))
+    monkeypatch.setattr("scenes.attributes.ensure_classes", lambda root, attribute: made.append((root, attribute)))
+    folder = checkpoint(tmp_path / "mae", "MAE")
+    ensure_data(load_test("recognition/configs/knn.py", folder, "study"))
+    ensure_data(load_config("recognition/configs/finetune.py", checkpoint=folder))
+    ensure_data(load_test("recognition/configs/zero_shot.py", folder))
+    assert made == [
+        ("data/scenes-study", {"pretrain": 16384}), ("data/scenes-study", "colour"),
+        ("data/scenes", None), ("data/scenes", "colour"), ("data/scenes", None),
+    ]  # fmt: skip
