@@ -9,7 +9,8 @@ output, it recovers the picture from that output; without (lambda 0) it gives no
 normalised by their own mean and standard deviation, which are put back before anything is compared:
 
     PSNR    10 log10(1 / MSE) per image, colours in 0..1, mean over images
-    flat    PSNR of the patches' mean colours alone: what a decoder that predicts nothing gets
+    flat    PSNR of the patches' mean brightness alone (MAE's mean is one of all colours): what a decoder that predicts
+            nothing gets
 
 Weights come from the run's `state/`, which holds the decoder; the checkpoint beside it has the encoder alone.
 """
@@ -68,8 +69,8 @@ def run(checkpoint: Sequence[str], images: str, count: int = 64) -> Finding:
         results[name] = psnr(made, truth).tolist()
         headers.append(f"lambda {name}")
         shown.append((255 * made[:SHOWN]).round().to(torch.uint8))
-    scalars["psnr_flat"] = Scalar(float(psnr(flat, truth).mean()), "dB", "patches' mean colours alone")
-    headers.append("mean colours")
+    scalars["psnr_flat"] = Scalar(float(psnr(flat, truth).mean()), "dB", "patches' mean brightness alone")
+    headers.append("mean brightness")
     shown.append((255 * flat[:SHOWN]).round().to(torch.uint8))
     title = f"CAE decoding its encoder's own output, {loaded[0][1]['scale']}"
     told = "; ".join(f"lambda {name} {scalars[f'psnr_lambda_{name}'].value:.2f} dB" for name in results)
@@ -80,7 +81,7 @@ def run(checkpoint: Sequence[str], images: str, count: int = 64) -> Finding:
         scalars=scalars,
         values={"psnr": results},
         figure=svg(table_of_pictures(title, headers, [[rgb(p[i]) for p in shown] for i in range(len(shown[0]))])),
-        words=f"Reconstructions without the regressor: {told}; mean colours alone {scalars['psnr_flat'].value:.2f} dB.",
+        words=f"Reconstructions without the regressor: {told}; mean brightness {scalars['psnr_flat'].value:.2f} dB.",
     )
 
 
