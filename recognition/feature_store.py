@@ -1,8 +1,9 @@
 """Pooled features of image files, computed once per encoder: k-NN and every seed of a linear probe read the same ones.
 
 They lie in `features/` beside the checkpoint folder, a safetensors file per encoder and list of images. Its name is
-a hash of all that decides the numbers: weights, image size and normalisation, torch's version, device and threads, and
-each file's path, size and time of change. So nothing there can be out of date, and deleting it costs time only.
+a hash of all that decides the numbers: the encoder and its weights, image size and normalisation, torch's version,
+device and threads, and each file's path, size and time of change. So nothing there can be out of date, and deleting it
+costs time only.
 """
 
 import hashlib
@@ -59,11 +60,19 @@ def compute(features: Features, files: Sequence[Path]) -> Tensor:
 
 
 def fingerprint(features: Features, files: Sequence[Path]) -> str:
-    """64 hexadecimal digits that change with anything that decides the features of `files`."""
+    """64 hexadecimal digits that change with anything that decides the features of `files`.
+
+    Equal weights are not yet the same encoder: the number of heads and the activation are in none of them.
+    """
     digest = hashlib.sha256()
     for name, tensor in sorted(features.model.state_dict().items()):
         digest.update(name.encode() + tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     runtime = [torch.__version__, features.device.type, torch.get_num_threads(), features.batch]
-    listed = [(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    digest.update(json.dumps([features.meta["image"], runtime, listed]).encode())
+    try:
+        listed = [(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    except OSError as error:
+        raise UserError(
+            f"image {error.filename} cannot be read ({error.strerror}): fetch it again or remove it"
+        ) from None
+    digest.update(json.dumps([features.meta["encoder"], features.meta["image"], runtime, listed]).encode())
     return digest.hexdigest()

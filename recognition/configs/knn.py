@@ -2,8 +2,8 @@
 
 COMMAND   python tools/test.py recognition/configs/knn.py --checkpoint FOLDER
 COST      half a minute of one core, most of it for the features of 8192 training images
-EXPECTED  for any checkpoint; the random encoder's is the value to compare with; encoders of scale "tiny", chance 12.5 %:
-          random 21.5, CLIP 50.8 %
+EXPECTED  for any checkpoint; the random encoder's is the value to compare with. Encoders of scale "tiny", chance
+          12.5 %: random 21.5, CLIP 50.8 %
 """
 
 _base_ = ["./_base_/scene_classes.py"]

@@ -45,12 +45,14 @@ def test_computed_once(features, files):
     assert features.store.name == "features" and len([*features.store.glob("*.safetensors")]) == 1
 
 
-@pytest.mark.parametrize("change", ["weights", "image", "order", "batch", "normalisation"])
+@pytest.mark.parametrize("change", ["weights", "encoder", "image", "order", "batch", "normalisation"])
 def test_a_change_is_seen(features, files, change):
     before = pooled_features(features, files)
     if change == "weights":
         with torch.no_grad():
             features.model.norm.weight[0] += 1
+    elif change == "encoder":  # the same weights in other heads
+        features.meta["encoder"]["kwargs"]["num_heads"] += 1
     elif change == "image":
         Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(files[0])
     elif change == "order":
@@ -83,6 +85,10 @@ def test_what_fails_leaves_nothing(features, files):
     with pytest.raises(UserError, match=r"image .*3.png cannot be read"):
         pooled_features(features, files)
     assert not [*features.store.glob("*.safetensors")]
+    files[3].unlink()
+    files[3].symlink_to("nowhere.png")
+    with pytest.raises(UserError, match=r"image .*3.png cannot be read \(No such file"):
+        pooled_features(features, files)
 
 
 def test_a_folder_that_cannot_be_written_is_left_alone(features, files, monkeypatch):
