@@ -90,8 +90,10 @@ def scan(root: str | Path) -> tuple[list[Record], list[Unused]]:
     records: list[Record] = []
     unused: list[Unused] = []
 
+    above = len(os.path.join(root, ""))
+
     def below(path: str) -> str:
-        return printable(os.path.relpath(path, root).replace(os.sep, "/"))
+        return printable(path[above:])
 
     def unreadable(error: OSError) -> None:
         unused.append(Unused(below(error.filename), f"folder cannot be read ({error.strerror})"))

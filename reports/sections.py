@@ -74,6 +74,7 @@ class Section:
     rows: list[Row] = field(init=False)
     columns: list[Column] = field(init=False)
     cells: dict[tuple[Row, str], list[Record]] = field(init=False)  # (row, task) -> records by seed
+    units: dict[tuple[str, str], str] = field(init=False)  # (task, metric) -> unit
     several: set[Row] = field(init=False)  # the methods that it has on more than one pretraining set
 
     def __post_init__(self) -> None:
@@ -86,7 +87,8 @@ class Section:
             self.cells[self.row_of(record), record["task"]].append(record)
         self.rows = sorted({row for row, _ in self.cells}, key=row_order)
         metrics = [(r["task"], name, metric) for r in self.records for name, metric in r["metrics"].items()]
-        finished = {(task, name) for task, name, _ in metrics}
+        self.units = {(task, name): metric["unit"] for task, name, metric in metrics}  # one for all: see _one_unit
+        finished = self.units.keys()
         primary = {(task, name) for task, name, metric in metrics if metric["primary"]}
         failed = {r["task"] for r in self.records} - {task for task, _ in finished}
         self.columns = [c for c in COLUMNS if (c.task, c.metric) in (finished if c.alone else primary)
@@ -168,9 +170,7 @@ class Section:
 
     def unit(self, column: Column) -> str:
         """The column's unit; empty where nothing finished or the metric has none."""
-        found = (r["metrics"][column.metric]["unit"] for r in self.records
-                 if r["task"] == column.task and column.metric in r["metrics"])
-        return next(found, "")
+        return self.units.get((column.task, column.metric), "")
 
     def gate(self, column: Column) -> Headroom:
         """The headroom gate of one column, its noise pooled over all rows."""

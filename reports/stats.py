@@ -3,6 +3,7 @@
 All intervals are two-sided 95 % Student intervals. One value has no spread: its interval is None, never zero.
 """
 
+import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -69,7 +70,12 @@ class Headroom:
 
 def half_width(sd: float, n: int) -> float:
     """Half-width of the 95 % Student interval of a mean of `n` >= 2 values with sample standard deviation `sd`."""
-    return float(student.ppf((1 + LEVEL) / 2, n - 1)) * sd / math.sqrt(n)
+    return _quantile(n - 1) * sd / math.sqrt(n)
+
+
+@functools.cache
+def _quantile(freedom: int) -> float:
+    return float(student.ppf((1 + LEVEL) / 2, freedom))
 
 
 def summarise(values: Iterable[float]) -> Summary:

@@ -3,12 +3,14 @@
 import json
 import math
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Any
 
 from engine.errors import UserError
 
+MANY_DIGITS = re.compile(r"\d{19}")  # only then a whole number could be beyond the range of a float
 LARGEST = 64 * 2**20  # bytes; a record has thousands, an analysis up to a few millions
 
 
@@ -31,7 +33,8 @@ def load(path: str | Path) -> Any:
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: cannot be read ({one_line(error)}).") from None
     try:
-        content = json.loads(text, parse_constant=_finite, parse_float=_finite, parse_int=_whole,
+        content = json.loads(text, parse_constant=_finite, parse_float=_finite,
+                             parse_int=_whole if MANY_DIGITS.search(text) else None,
                              object_pairs_hook=_no_duplicate_keys)  # fmt: skip
         if "\\u" in text:
             json.dumps(content, ensure_ascii=False).encode()  # half of a surrogate pair could not be written again
@@ -62,8 +65,7 @@ def _at_once(path: str, flags: int) -> int:
 
 def _whole(text: str) -> int:
     """Parse a JSON integer; one beyond the range of a float raises ValueError."""
-    if len(text) > 18:
-        _finite(text)
+    _finite(text)
     return int(text)
 
 
