@@ -5,8 +5,8 @@
     python tools/train.py pretrain/configs/maskclip.py --data docs/overlays/cifar10.py
     python tools/test.py recognition/configs/zero_shot.py --data recognition/sets/cifar10.py \\
         --checkpoint runs/tiny-cifar10/pretrain/clip/seed0/checkpoint        (and knn.py, linear_probe.py)
-    python tools/train.py pretrain/configs/random.py --data docs/overlays/cifar10.py --cfg-options train_cfg.max_iters=0 \\
-        --work-dir runs/tiny-cifar10/pretrain/random/seed0        (what probes make of random weights)
+    python tools/train.py pretrain/configs/random.py --data docs/overlays/cifar10.py \\
+        --cfg-options train_cfg.max_iters=0 --work-dir runs/tiny-cifar10/pretrain/random/seed0        (random weights)
 
 data/cifar10/{train,test}/CLASS/*.jpg are the images as a folder per class. Each image is shown with one of CLIP's 18
 prompts for its class, drawn anew each time: 256 000 images, five times the set, in batches of 64. The encoder is the
