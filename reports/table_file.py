@@ -1,7 +1,6 @@
 """The main tables as one CSV file: a line per section, method and metric, full precision, nothing left out."""
 
-import csv
-import io
+import pandas
 
 from reports.page import Report
 from reports.tables import marks
@@ -13,16 +12,14 @@ FIELDS = ("scale", "dataset", "split", "encoder", "task", "protocol", "metric", 
 
 def render(report: Report) -> str:
     """Return the CSV text; empty fields where a value does not exist."""
-    buffer = io.StringIO()
-    lines = csv.DictWriter(buffer, FIELDS, lineterminator="\n")
-    lines.writeheader()
+    lines = []
     for section in (chapter.section for chapter in report.chapters):
         for column in section.columns:
             ranked, gate = marks(section, column), section.gate(column)
             for row in section.rows:
                 values, failed = section.values(row, column), section.failures(row, column.task)
                 summary = section.summary(row, column)
-                lines.writerow({
+                lines.append({
                     "scale": section.scale, "dataset": section.dataset, "split": section.split,
                     "encoder": section.encoder, "task": column.task, "protocol": section.protocols[column.task],
                     "metric": column.metric, "unit": section.unit(column), "direction": column.direction,
@@ -35,4 +32,4 @@ def render(report: Report) -> str:
                     "headroom": gate.state if gate.state != "not testable" else f"not testable: {gate.reason}",
                     "mark": ranked.get(row, ""),
                 })
-    return buffer.getvalue()
+    return pandas.DataFrame(lines, columns=FIELDS, dtype=object).to_csv(index=False, lineterminator="\n")
