@@ -77,8 +77,8 @@ def run(line: Sequence[Sequence[str]]) -> Finding:
         met = [float(10**shift) for shift in alone.values() if shift is not None]
         if met and len(alone) > 1:
             of = f"{len(met)} of {len(alone)} seeds of fine-tuning, each alone"
-            scalars[f"{label}_least"] = Scalar(min(met), "times", f"the least of {of}")
-            scalars[f"{label}_most"] = Scalar(max(met), "times", f"the most of {of}")
+            scalars[f"{label}_low"] = Scalar(min(met), "times", f"the least of {of}")
+            scalars[f"{label}_high"] = Scalar(max(met), "times", f"the most of {of}")
             words[-1] += f" ({min(met):.3g} to {max(met):.3g} by {of})"
         shifts[other.name] = {"score": levels.tolist(), "log10_shift": found.tolist(), "log10_shift_by_seed": alone}
     task = next(iter(records[baseline.name].values()))["protocol"]

@@ -77,9 +77,9 @@ def test_records(tmp_path):
     points = [(100, 0, 9.0), (100, 1, 11.0), (1000, 0, 19.0), (1000, 1, 21.0)]
     assert found.values["lines"][0] == {"name": "raw", "sizes": (100, 1000), "scores": (10.0, 20.0), "points": points}
     # raw of seed 0 is a point lower than the mean, of seed 1 a point higher: a tenth of a decade either way
-    for end, shift in (("least", 0.9), ("most", 1.1)):
+    for end, shift in (("low", 0.9), ("high", 1.1)):
         assert found.scalars[f"fewer_samples_{end}"].value == pytest.approx(10**shift)
-    assert found.scalars["fewer_samples_most"].about == "the most of 2 of 2 seeds of fine-tuning, each alone"
+    assert found.scalars["fewer_samples_high"].about == "the most of 2 of 2 seeds of fine-tuning, each alone"
     bare = data_scaling.run([["raw", *raw[:3]], ["clean", *clean]])  # one seed has all sizes: no spread
     assert set(bare.scalars) == {"fewer_samples"} and list(bare.values["shifts"]["clean"]["log10_shift_by_seed"]) == [0]
     assert found.settings["metric"] == "mIoU" and found.settings["baseline"] == "raw"
