@@ -10,6 +10,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from reports.schema import check
 from reports.strict_json import load, printable
 
 FILE_NAME = "result.json"
+MANY = 2000  # files from which processes of their own read faster than one
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def scan(root: str | Path) -> tuple[list[Record], list[Unused]]:
     root = Path(root)
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; give the folder that holds the runs, for example runs/.")
-    records: list[Record] = []
+    found: list[str] = []
     unused: list[Unused] = []
 
     above = len(os.path.join(root, ""))
@@ -108,15 +110,32 @@ def scan(root: str | Path) -> tuple[list[Record], list[Unused]]:
                                      "a link to a folder, which is not followed; name that folder itself"))
         for name in sorted(names):
             if name == FILE_NAME:
-                path = os.path.join(folder, name)
-                try:
-                    records.append(Record(below(path), Path(folder), read_record(path)))
-                except UserError as error:
-                    unused.append(Unused(below(path), str(error).removeprefix(f"{path}: ")))
+                found.append(os.path.join(folder, name))
             elif fnmatch.fnmatch(name, f".{FILE_NAME}.*.tmp"):
                 unused.append(Unused(below(os.path.join(folder, name)), "left by a write that was interrupted"))
+    records: list[Record] = []
+    for path, content in zip(found, _read_all(found), strict=True):
+        if isinstance(content, str):
+            unused.append(Unused(below(path), content))
+        else:
+            records.append(Record(below(path), Path(path).parent, content))
     records, repeated = _without_repeats(records)
     return sorted(records, key=lambda r: r.path), sorted(unused + repeated, key=lambda u: u.path)
+
+
+def _read_all(paths: list[str]) -> list[dict[str, Any] | str]:
+    """Each file's record, or the reason why it is none; many are read by a process per core."""
+    if len(paths) < MANY:
+        return list(map(_read_or_reason, paths))
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        return list(pool.map(_read_or_reason, paths, chunksize=MANY // 10))
+
+
+def _read_or_reason(path: str) -> dict[str, Any] | str:
+    try:
+        return read_record(path)
+    except UserError as error:
+        return str(error).removeprefix(f"{path}: ")
 
 
 def cell(record: Record) -> tuple:

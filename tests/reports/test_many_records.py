@@ -17,3 +17,10 @@ def test_every_file_is_used_or_named(tmp_path):
     reasons = Counter(kind for kind, word in WORDS.items() for u in unused if word in u.reason)
     assert reasons == planted | {"contradiction": 2}  # both sides of a contradiction are left out
     assert len(unused) == sum(reasons.values())
+
+
+def test_several_processes_read_as_one_does(tmp_path, monkeypatch):
+    plant(tmp_path, 1010)
+    alone = scan(tmp_path)
+    monkeypatch.setattr("reports.records.MANY", 100)
+    assert scan(tmp_path) == alone
