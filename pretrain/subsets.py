@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from engine.config import check_seed
 from engine.errors import UserError
 from pretrain.shards import key_and_extension, load_index
 
@@ -17,8 +18,9 @@ def nested_subsets(samples: int, sizes: Sequence[int], seed: int = 0) -> dict[in
     """Size -> which of `samples` it holds, rising indices; the first ones of one random order.
 
     Raises:
-        UserError: a size that is not within 1 .. samples.
+        UserError: a size that is not within 1 .. samples, or a seed that the generator cannot take.
     """
+    check_seed(seed)
     order = np.random.default_rng(seed).permutation(samples)
     for size in sizes:
         if not 1 <= size <= samples:

@@ -19,6 +19,8 @@ def test_each_subset_is_part_of_every_larger_one():
     assert abs(found[300].mean() - 499.5) < 60  # of all parts of the data, not of its start
     with pytest.raises(UserError, match="a subset of 1001 of 1000 samples cannot be drawn: choose from 1 to 1000"):
         nested_subsets(1000, [1001])
+    with pytest.raises(UserError, match="seed -1 is not within"):
+        nested_subsets(1000, [10], seed=-1)
 
 
 def contents(root):
