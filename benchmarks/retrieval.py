@@ -5,8 +5,8 @@ COST      a quarter of an hour on two cores (100,000 images and texts, 512 dimen
 EXPECTED  peak memory below 2 GiB, of which the embeddings take 0.4; time near that of the plain product
 
 Both work on the same random unit vectors, each in a process of its own. The plain one multiplies blocks of the same
-size and asks torch for the ten nearest, which says less: no rank beyond the tenth, and ties in no stated order. The ratio
-is that of processor time, which other work on the machine hardly changes.
+size and asks torch for the ten nearest, which says less: no rank beyond the tenth, and ties in no stated order. Ratios
+are of processor time, which other work on the machine hardly changes.
 """
 
 import argparse
