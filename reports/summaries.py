@@ -40,21 +40,26 @@ def _scores(section: Section, column: Column) -> dict[Row, float]:
 
 
 def _ranks(section: Section, scores: dict[Column, dict[Row, float]]) -> Table | None:
-    """Rank in each task, mean rank and mean z-score over the tasks that every method could do."""
+    """Rank in each task that every method could do, and mean rank and z-score over the dense ones.
+
+    A probe of pooled features says something else than a dense task; it counts only where there are not two of these.
+    """
     chosen = {c: found for c, found in scores.items()
               if c.task not in NEED_TEXT or len(found) == len(section.competitors)}
     if len(chosen) < 2:
         return None
     ranks = {c: dict(zip(found, rankdata([-v for v in found.values()]), strict=True)) for c, found in chosen.items()}
     deviations = {c: dict(zip(found, _standardised(list(found.values())), strict=True)) for c, found in chosen.items()}
+    dense = [c for c in chosen if c.task in DENSE]
+    counted = dense if len(dense) > 1 else list(chosen)
     lines = []
     for row in section.competitors:
-        held = [c for c in chosen if row in chosen[c]]
+        held = [c for c in counted if row in chosen[c]]
         if held:
             mean_rank = float(np.mean([ranks[c][row] for c in held]))
             mean_z = float(np.mean([deviations[c][row] for c in held]))
-            part = f"{len(held)} of {len(chosen)} tasks" if len(held) < len(chosen) else ""
-            cells = [Cell(f"{ranks[c][row]:g}") if c in held else Cell("missing", "", "missing") for c in chosen]
+            part = f"{len(held)} of {len(counted)} tasks" if len(held) < len(counted) else ""
+            cells = [Cell(f"{ranks[c][row]:g}") if row in chosen[c] else Cell("missing", "", "missing") for c in chosen]
             lines.append((bool(part), mean_rank, [Cell(row_label(row)), *cells, Cell(f"{mean_rank:.2f}", part),
                                                   Cell(f"{mean_z:+.2f}".replace("-", "−"), part)]))
     lines.sort(key=lambda line: line[:2])
@@ -63,6 +68,8 @@ def _ranks(section: Section, scores: dict[Column, dict[Row, float]]) -> Table | 
     notes = ["Sorted by mean rank. Equal scores share a rank; z is the distance from the competitors' mean in their "
              "standard deviations, better upwards. Ranks rest on means alone: methods that the main table does not "
              "tell apart still get different ranks."]
+    if len(counted) < len(chosen):
+        notes.append("Means are over the dense tasks; the ranks of the others stand beside them.")
     if any(part for part, *_ in lines):
         notes.append("Methods below the line lack a task; their means rest on fewer and are not comparable with those "
                      "above.")

@@ -74,3 +74,13 @@ def test_tau_counts_pairs(seed):
     value, p, n = tau(first, second)
     assert value == pytest.approx(agree / 36) and n == 9 and 0 <= p <= 1
     assert tau(dict.fromkeys(rows, 1.0), second) is None
+
+
+def test_a_probe_stands_beside_the_mean_of_dense_tasks():
+    entries = [entry for k, method in enumerate(THREE)
+               for entry in (miou(method, 0, 30.0 + k), rmse(method, 0, 0.9 - 0.1 * k), knn(method, 50.0 - k))]
+    ranks = summary_tables(section_of(*entries))[0]
+    assert [[cell_text(cell) for cell in row] for row in ranks.rows] == [
+        ["MAE", "1", "1", "3", "1.00", "+1.00"], ["MaskCLIP (noisy captions)", "2", "2", "2", "2.00", "+0.00"],
+        ["CLIP (noisy captions)", "3", "3", "1", "3.00", "−1.00"]]
+    assert "over the dense tasks" in ranks.notes[1]
