@@ -55,8 +55,9 @@ def test_on_image_folders(scenes_root, mae, tmp_path):
     data = {"kind": "image_folder", "train": test, "test": test}
     top1, mean = nearest_neighbours(data, 1, Features(mae))
     assert (top1.name, top1.value, mean.name, mean.value) == ("top1", 100, "mean_per_class", 100)
-    (tmp_path / "cube").mkdir()
-    (tmp_path / "cube" / "1.png").write_bytes(next(test.glob("*/*.png")).read_bytes())
+    for name in ("cube", "pyramid"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes(next(test.glob("*/*.png")).read_bytes())
     with pytest.raises(UserError, match="have other class folders"):
         nearest_neighbours({**data, "train": tmp_path}, 1, Features(mae))
     with pytest.raises(UserError, match="'image_folder', not 'coco'"):
