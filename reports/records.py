@@ -9,9 +9,10 @@ import fnmatch
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +90,7 @@ def scan(root: str | Path) -> tuple[list[Record], list[Unused]]:
     root = Path(root)
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; give the folder that holds the runs, for example runs/.")
-    found: list[str] = []
     unused: list[Unused] = []
-
     above = len(os.path.join(root, ""))
 
     def below(path: str) -> str:
@@ -100,21 +99,23 @@ def scan(root: str | Path) -> tuple[list[Record], list[Unused]]:
     def unreadable(error: OSError) -> None:
         unused.append(Unused(below(error.filename), f"folder cannot be read ({error.strerror})"))
 
-    for folder, subfolders, names in os.walk(root, onerror=unreadable):  # text, not Path: a study has many files
-        subfolders.sort()
-        for name in subfolders:
-            if name == FILE_NAME:
-                unused.append(Unused(below(os.path.join(folder, name)), "a folder, not a record"))
-            elif os.path.islink(os.path.join(folder, name)):
-                unused.append(Unused(below(os.path.join(folder, name)),
-                                     "a link to a folder, which is not followed; name that folder itself"))
-        for name in sorted(names):
-            if name == FILE_NAME:
-                found.append(os.path.join(folder, name))
-            elif fnmatch.fnmatch(name, f".{FILE_NAME}.*.tmp"):
-                unused.append(Unused(below(os.path.join(folder, name)), "left by a write that was interrupted"))
+    def found() -> Iterator[str]:
+        for folder, subfolders, names in os.walk(root, onerror=unreadable):  # text, not Path: a study has many files
+            subfolders.sort()
+            for name in subfolders:
+                if name == FILE_NAME:
+                    unused.append(Unused(below(os.path.join(folder, name)), "a folder, not a record"))
+                elif os.path.islink(os.path.join(folder, name)):
+                    unused.append(Unused(below(os.path.join(folder, name)),
+                                         "a link to a folder, which is not followed; name that folder itself"))
+            for name in sorted(names):
+                if name == FILE_NAME:
+                    yield os.path.join(folder, name)
+                elif fnmatch.fnmatch(name, f".{FILE_NAME}.*.tmp"):
+                    unused.append(Unused(below(os.path.join(folder, name)), "left by a write that was interrupted"))
+
     records: list[Record] = []
-    for path, content in zip(found, _read_all(found), strict=True):
+    for path, content in _read_all(found()):
         if isinstance(content, str):
             unused.append(Unused(below(path), content))
         else:
@@ -123,19 +124,21 @@ def scan(root: str | Path) -> tuple[list[Record], list[Unused]]:
     return sorted(records, key=lambda r: r.path), sorted(unused + repeated, key=lambda u: u.path)
 
 
-def _read_all(paths: list[str]) -> list[dict[str, Any] | str]:
-    """Each file's record, or the reason why it is none; many are read by a process per core."""
-    if len(paths) < MANY:
-        return list(map(_read_or_reason, paths))
+def _read_all(paths: Iterator[str]) -> list[tuple[str, dict[str, Any] | str]]:
+    """Each path with its record, or the reason why it is none; many are read by a process per core, from when the
+    first are found."""
+    first = list(islice(paths, MANY))
+    if len(first) < MANY:
+        return list(map(_read_or_reason, first))
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        return list(pool.map(_read_or_reason, paths, chunksize=MANY // 10))
+        return list(pool.map(_read_or_reason, chain(first, paths), chunksize=MANY // 10))
 
 
-def _read_or_reason(path: str) -> dict[str, Any] | str:
+def _read_or_reason(path: str) -> tuple[str, dict[str, Any] | str]:
     try:
-        return read_record(path)
+        return path, read_record(path)
     except UserError as error:
-        return str(error).removeprefix(f"{path}: ")
+        return path, str(error).removeprefix(f"{path}: ")
 
 
 def cell(record: Record) -> tuple:
