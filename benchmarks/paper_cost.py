@@ -54,8 +54,8 @@ def main() -> None:
     """Print the table."""
     torch.manual_seed(0)
     classify = encoder_flops(VIT_B, (224, 224))
-    rate = 3 * classify * 100 * IMAGENET / (FINE_TUNING * 3600 * GPUS)  # operations per second of one V100
-    pace = 100 * IMAGENET / (FINE_TUNING * 3600 * GPUS)
+    pace = 100 * IMAGENET / (FINE_TUNING * 3600 * GPUS)  # images per second of one V100
+    rate = 3 * classify * pace  # operations
     print(f"MAE's fine-tuning: {pace:.0f} images/s and {rate / 1e12:.1f} TFLOP/s on each V100\n")
     print("| protocol | images seen | GFLOPs forward | images/s of a V100 | V100 hours | hours at ViTDet's pace |")
     print("|---|---:|---:|---:|---:|---:|")

@@ -9,10 +9,9 @@ costs time only.
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -49,14 +48,7 @@ def pooled_features(features: Features, files: Sequence[Path]) -> Tensor:
 
 def compute(features: Features, files: Sequence[Path]) -> Tensor:
     """Image files -> pooled features, float32 [N, D], by the encoder."""
-    with tqdm(total=len(files), desc="features", unit="img", leave=False) as bar:
-
-        def images() -> Iterator[np.ndarray]:
-            for path in files:
-                yield read_image(path)
-                bar.update()
-
-        return features.pool(images())
+    return features.pool(map(read_image, tqdm(files, desc="features", unit="img", leave=False)))
 
 
 def fingerprint(features: Features, files: Sequence[Path]) -> str:
@@ -69,10 +61,11 @@ def fingerprint(features: Features, files: Sequence[Path]) -> str:
         digest.update(name.encode() + tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     runtime = [torch.__version__, features.device.type, torch.get_num_threads(), features.batch]
     try:
-        listed = [(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+        found = [(str(path.absolute()), path.stat()) for path in files]
     except OSError as error:
         raise UserError(
             f"image {error.filename} cannot be read ({error.strerror}): fetch it again or remove it"
         ) from None
+    listed = [(name, about.st_size, about.st_mtime_ns) for name, about in found]
     digest.update(json.dumps([features.meta["encoder"], features.meta["image"], runtime, listed]).encode())
     return digest.hexdigest()

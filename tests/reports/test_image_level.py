@@ -15,7 +15,7 @@ def image_level(method, seed=0, tasks=("zero_shot", "retrieval", "knn", "linear_
 
 def test_columns_cells_and_chance():
     entries = [*image_level("clip"), *image_level("mae", tasks=("knn", "linear_probe")), *series("mae", 30.0)]
-    for entry, value in zip(entries, (30.0, 20.0, 60.0, 65.0, 64.0, 70.0), strict=False):
+    for entry, value in zip(entries[:6], (30.0, 20.0, 60.0, 65.0, 64.0, 70.0), strict=True):
         name = next(iter(entry["metrics"]))
         shift = value - entry["metrics"][name]["value"]
         for key in {"value", "low", "high"} & entry["metrics"][name].keys():

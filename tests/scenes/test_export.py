@@ -1,6 +1,7 @@
 """Files on disk against the scenes they come from; interruption, mismatch, determinism."""
 
 import io
+import itertools
 import json
 import os
 import signal
@@ -56,7 +57,7 @@ def test_splits_never_share_an_index(made):
     assert {s: len(n) for s, n in names.items()} == COUNTS
     assert len(set().union(*names.values())) == sum(COUNTS.values())
     ranges = sorted((export.SPLIT_START[s], export.SPLIT_STOP[s]) for s in SPLITS)
-    assert all(a[1] <= b[0] for a, b in zip(ranges, ranges[1:], strict=False))
+    assert all(a[1] <= b[0] for a, b in itertools.pairwise(ranges))
 
 
 @pytest.mark.parametrize("split", SPLITS)
