@@ -18,7 +18,7 @@ from analysis.attention import each_block, grid_of
 from analysis.drawing import COLOURS, INK, chart, svg
 from analysis.finding import Finding, Scalar, identity, name_of
 from analysis.pictures import load_pictures
-from recognition.towers import Features
+from backbones.towers import Features
 
 BATCH = 32
 

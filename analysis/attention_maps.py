@@ -26,9 +26,9 @@ from analysis.attention import each_block, grid_of
 from analysis.drawing import over, rgb, svg, table_of_pictures
 from analysis.finding import Finding, Scalar, identity, name_of
 from analysis.pictures import Picture, coverage, load_pictures
+from backbones.towers import Features
 from engine.seeding import seed_host
-from pretrain.augment import RandomCrop
-from recognition.towers import Features
+from pretrain.data.augment import RandomCrop
 
 BATCH, SHOWN, CROPS = 32, 5, 10_000
 CROP_SCALES = ((0.08, 1.0), (0.2, 1.0))

@@ -30,9 +30,9 @@ from backbones import load_encoder
 from engine.config import read
 from engine.errors import UserError
 from engine.resume import newest_state
-from pretrain.masking import embed_tokens
 from pretrain.methods.cae import CAE
-from pretrain.methods.mae import normalise_patches, patchify
+from pretrain.parts.patches import normalise_patches, patchify
+from pretrain.parts.visible_tokens import embed_tokens
 
 SHOWN = 6
 

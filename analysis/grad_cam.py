@@ -16,7 +16,7 @@ from analysis.finding import Finding, Scalar, identity, name_of
 from analysis.localisation import ask, draw, prompts, scalars_of
 from analysis.pictures import load_pictures
 from backbones import describe_encoder
-from recognition.towers import Towers
+from backbones.towers import Towers
 
 BATCH = 32
 

@@ -11,9 +11,10 @@ from pycocotools.coco import COCO
 from torch import Tensor
 from torchvision.transforms.v2.functional import InterpolationMode, center_crop, resize
 
+from backbones.towers import to_square
+from datasets.images import read_rgb
+from datasets.shards import IMAGES
 from engine.errors import UserError
-from pretrain.shards import IMAGES
-from recognition.towers import read_image, to_square
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def load_pictures(folder: str | Path, count: int, size: int, masks: str | Path |
     listed = read_masks(Path(masks), [file.name for file in files]) if masks is not None else {}
     found = []
     for file in files:
-        image, things = read_image(file), {}
+        image, things = read_rgb(file), {}
         for category, mask in listed.get(file.name, {}).items():
             if mask.shape != image.shape[:2]:
                 sides = [f"{width} x {height}" for height, width in (image.shape[:2], mask.shape)]

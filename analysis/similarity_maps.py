@@ -20,7 +20,7 @@ from analysis.attention import SelfAttention, fuse, grid_of, patch_grid
 from analysis.finding import Finding, identity, name_of
 from analysis.localisation import ask, draw, prompts, scalars_of
 from analysis.pictures import load_pictures
-from recognition.towers import Towers
+from backbones.towers import Towers
 
 BATCH = 32
 

@@ -18,9 +18,10 @@ from sklearn.neighbors import NearestNeighbors
 
 from analysis.drawing import COLOURS, chart, svg
 from analysis.finding import Finding, Scalar, identity, name_of
+from backbones.towers import Features
+from datasets.class_folders import folder_images
+from datasets.images import read_rgb
 from engine.errors import UserError
-from recognition.data import folder_images
-from recognition.towers import Features, read_image
 
 COMPONENTS, PERPLEXITY, SEED, NEIGHBOURS = 50, 30, 0, 20
 MARKERS = "osD^vP*X"
@@ -45,7 +46,7 @@ def run(checkpoint: str, images: str, count: int = 256) -> Finding:
             f"t-SNE needs more than {PERPLEXITY} images, of two classes or more and not each of its own; {images} "
             f"gives {len(listed)} of {len(set(labels))}: raise --count or add images"
         )
-    found = features.embed_images(read_image(path) for path, _ in listed).double().numpy()
+    found = features.embed_images(read_rgb(path) for path, _ in listed).double().numpy()
     places = embed(found)
     hit = nearest_class(found, labels) == labels
     most = np.bincount(labels).max() / len(labels)

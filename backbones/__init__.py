@@ -28,11 +28,15 @@ from backbones.layer_decay import LayerDecayConstructor, layer_decay_groups
 from backbones.ledger import Ledger, Rules, fill, read_ledger
 from backbones.pooled import PooledEncoder, all_tokens
 from backbones.positions import resize_positions
+from backbones.preprocess import IMAGENET_MEAN, IMAGENET_STD, ImagePreprocessor
 from backbones.vit_pyramid import ViTPyramid
 
 __all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
     "EncoderFacts",
     "HierarchicalPyramid",
+    "ImagePreprocessor",
     "LayerDecayConstructor",
     "Ledger",
     "PooledEncoder",

@@ -36,9 +36,9 @@ import engine.parts  # noqa: E402, F401
 from backbones import build_encoder, parameter_count, save_checkpoint  # noqa: E402
 from engine.config import load_config  # noqa: E402
 from pretrain.base import PretrainMethod  # noqa: E402
-from pretrain.dvae import Encoder as TokenEncoder  # noqa: E402
-from pretrain.tokenizer_training import Recipe  # noqa: E402
-from pretrain.text import CLIP_VOCABULARY, END, START, tokenizer  # noqa: E402
+from pretrain.tokenizer.dvae import Encoder as TokenEncoder  # noqa: E402
+from pretrain.tokenizer.training import Recipe  # noqa: E402
+from backbones.text import CLIP_VOCABULARY, END, START, tokenizer  # noqa: E402
 import pretrain  # noqa: E402, F401
 
 

@@ -1,5 +1,6 @@
 """Monocular depth by the NYUv2 protocol: head, loss, metric, data, schedule, configs. Importing it registers them."""
 
-from depth import augment, dataset, head, metric, schedule
+import datasets.depth  # noqa: F401  registers its folders and transforms
+from depth import augment, head, metric, schedule
 
-__all__ = ["augment", "dataset", "head", "metric", "schedule"]
+__all__ = ["augment", "head", "metric", "schedule"]

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-MIN_DEPTH = 1e-3
-"""Metres. A depth at or below this is a hole in the sensor's map, not a distance."""
+from datasets.depth import MIN_DEPTH
 
 VARIANCE_WEIGHT = 0.5
 """The lambda of SILog: 0 is plain RMSE of logarithms, 1 ignores a global scale altogether."""

@@ -7,7 +7,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 
-from depth.loss import MIN_DEPTH
+from datasets.depth import MIN_DEPTH
 from engine.errors import UserError
 
 EIGEN_ROWS = slice(45, 471)

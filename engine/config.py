@@ -1,6 +1,6 @@
 """From a config file and the command line to the whole configuration of one run.
 
-Layers, each over the one before: `engine/runtime.py`; the config file with its bases; the scale overlay
+Layers, each over the one before: `engine/configs/_base_/runtime.py`; the config file with its bases; the scale overlay
 `<room>/_base_/scale_<scale>.py` (paper-cae: `scale_paper_cae.py`), where a room has several heads that of the head,
 `<room>/_base_/<task>_<scale>.py`, and its row of the table `by_method`; the config's own `at_scale[<scale>]`; the data
 overlay; `--cfg-options`. Then the values that follow from others are filled in: seeds, folders, schedule ends, data
@@ -15,11 +15,11 @@ from typing import Any
 
 from mmengine.config import Config
 
-from engine.data_binding import bind_data
+from datasets.sections import bind_data
 from engine.errors import UserError
 from engine.provenance import digest
 
-RUNTIME = Path(__file__).with_name("runtime.py")
+RUNTIME = Path(__file__).parent / "configs" / "_base_" / "runtime.py"
 # Where a run is and how it is started does not change what it computes, so it has no part in the hash.
 PLACEMENT = (
     "work_dir", "resume", "launcher", "run_name", "config_hash", "progress_interval", "state_interval", "log_level",

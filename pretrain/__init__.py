@@ -1,6 +1,7 @@
 """Pretraining: methods, their shared parts and their data. Importing this package registers all of them by name."""
 
-from pretrain import data, dense, hooks, methods, optim
-from pretrain.binding import complete, method_class
+from pretrain import hooks, methods, optim
+from pretrain.data import dataset, dense
+from pretrain.from_data import complete, method_class
 
-__all__ = ["complete", "data", "dense", "hooks", "method_class", "methods", "optim"]
+__all__ = ["complete", "dataset", "dense", "hooks", "method_class", "methods", "optim"]

@@ -13,7 +13,7 @@ from backbones.checkpoint import ENCODER
 from engine.config import config_hash
 from engine.errors import UserError
 from pretrain.base import PretrainMethod
-from pretrain.binding import method_class
+from pretrain.from_data import method_class
 
 RECORDED = ("method", "captions", "seed", "scale", "samples_seen", "config_hash", "parent")
 

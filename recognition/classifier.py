@@ -8,9 +8,9 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 from torch import Tensor, nn
 
-from engine.classification import ClassificationLoss
+from backbones.classification import ClassificationLoss
+from datasets.class_folders import class_names
 from engine.errors import UserError
-from recognition.data import class_names
 from recognition.probes import build_optimizer, build_probe
 
 

@@ -11,14 +11,16 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from backbones.towers import Features, Towers
+from datasets.captioned import CaptionedImages
+from datasets.class_folders import attribute_images, folder_images, listed_images, train_and_test
+from datasets.images import read_rgb
 from engine.errors import UserError
-from recognition.data import CaptionedImages, attribute_images, folder_images, listed_images, train_and_test
 from recognition.feature_store import pooled_features
 from recognition.intervals import interval, resamples, weighted_share
 from recognition.knn import classify
 from recognition.naming import class_words, distinct
 from recognition.retrieval import both_directions
-from recognition.towers import Features, Towers, read_image
 from recognition.zero_shot import class_embeddings, hits, mean_per_class, top_classes
 
 KINDS = ("attributes", "image_folder", "image_list")
@@ -69,7 +71,7 @@ def zero_shot(data: Mapping[str, Any], questions: Mapping[str, Any], towers: Tow
                   for name, asked in questions.items()}  # fmt: skip
     else:
         raise UserError(f"zero-shot needs data of kind {', '.join(map(repr, KINDS))}, not {data['kind']!r}")
-    images = towers.embed_images(map(read_image, tqdm(files, desc="images", unit="img", leave=False)))
+    images = towers.embed_images(map(read_rgb, tqdm(files, desc="images", unit="img", leave=False)))
     answers = {}
     for name, (classes, truth) in labels.items():
         templates = published(questions[name]["templates"])

@@ -18,9 +18,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from backbones.towers import Features
+from datasets.images import read_rgb
 from engine.errors import UserError
 from engine.files import atomic_path, locked
-from recognition.towers import Features, read_image
 
 
 def pooled_features(features: Features, files: Sequence[Path]) -> Tensor:
@@ -48,7 +49,7 @@ def pooled_features(features: Features, files: Sequence[Path]) -> Tensor:
 
 def compute(features: Features, files: Sequence[Path]) -> Tensor:
     """Image files -> pooled features, float32 [N, D], by the encoder."""
-    return features.pool(map(read_image, tqdm(files, desc="features", unit="img", leave=False)))
+    return features.pool(map(read_rgb, tqdm(files, desc="features", unit="img", leave=False)))
 
 
 def fingerprint(features: Features, files: Sequence[Path]) -> str:

@@ -11,10 +11,11 @@ from PIL import Image
 from timm.data import create_transform
 from torch.utils.data import Dataset
 
-from recognition.data import folder_images
+from backbones.towers import to_square
+from datasets.class_folders import folder_images
+from datasets.images import read_rgb
 from recognition.evaluation import Answer, accuracies
 from recognition.intervals import resamples
-from recognition.towers import read_image, to_square
 
 
 @DATASETS.register_module()
@@ -52,7 +53,7 @@ class LabelledFolder(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         path, label = self.files[index]
-        image = read_image(path)
+        image = read_rgb(path)
         if self.transform is not None:
             pixels = self.transform(Image.fromarray(image))
         else:

@@ -15,14 +15,15 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from backbones import all_tokens, describe_encoder
+from backbones.towers import Features, finite, squares
+from datasets.class_folders import train_and_test
+from datasets.images import read_rgb
 from engine.errors import UserError
 from engine.seeding import mix, seed_everywhere
-from recognition.data import train_and_test
 from recognition.evaluation import Answer, Measure, accuracies
 from recognition.feature_store import pooled_features
 from recognition.intervals import resamples
 from recognition.probes import batches, build_optimizer, build_probe, normalised, rate
-from recognition.towers import Features, finite, read_image, squares
 
 
 def probe(
@@ -65,7 +66,7 @@ def tokens(features: Features, files: list[Path]) -> Tensor:
     """
     facts, found = describe_encoder(features.model), []
     with tqdm(total=len(files), desc="features", unit="img", leave=False) as bar:
-        for part in squares(map(read_image, files), features.size, features.batch):
+        for part in squares(map(read_rgb, files), features.size, features.batch):
             images = features.preprocessor.normalise(part.to(features.device))
             found.append(normalised(all_tokens(features.model, facts, images).float()).half().cpu())
             bar.update(len(part))

@@ -5,10 +5,10 @@ from typing import Any
 from mmengine.config import Config
 
 from backbones import encoder_flops, parameter_count
+from backbones.towers import Features, Towers
 from engine.errors import UserError
-from engine.record import costs, identity
 from recognition.tasks import Outcome
-from recognition.towers import Features, Towers
+from study.record import costs, identity
 
 
 def evaluation_record(

@@ -6,9 +6,9 @@ from typing import Any
 
 from mmengine.config import Config
 
+from backbones.towers import Features, Towers
 from recognition.evaluation import Measure, nearest_neighbours, retrieval, zero_shot
 from recognition.probing import probe
-from recognition.towers import Features, Towers
 
 
 @dataclass(frozen=True)

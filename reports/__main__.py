@@ -9,7 +9,7 @@ if __name__ == "__main__":
     gc.disable()  # records stay until the end: searching millions of objects for cycles takes a third of the time
 
 from engine.errors import UserError  # noqa: E402
-from reports import cards, html, markdown, table_file, table_files  # noqa: E402
+from reports import cards, html, main_csv, markdown, table_files  # noqa: E402
 from reports.output import write_report  # noqa: E402
 from reports.page import build  # noqa: E402
 
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         report = build(options.runs)
         records = [record for chapter in report.chapters for record in chapter.section.records]
         removed = write_report(options.out, {
-            "report.md": markdown.render(report), "main.csv": table_file.render(report),
+            "report.md": markdown.render(report), "main.csv": main_csv.render(report),
             **{f"tables/{name}": text for name, text in table_files.render(report).items()},
             **{f"cards/{name}": text for name, text in cards.render(records).items()},
             "index.html": html.render(report),

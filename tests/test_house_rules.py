@@ -11,21 +11,23 @@ ROOT = Path(__file__).resolve().parents[1]
 HAVE_GIT = subprocess.run(["git", "-C", ROOT, "rev-parse"], capture_output=True).returncode == 0
 LONGEST = 320
 
-ROOMS = ("analysis", "backbones", "benchmarks", "compat", "depth", "engine", "pretrain", "recognition", "reports",
-         "scenes", "tools")  # fmt: skip
-BELOW = {  # room -> rooms that it may import; a room is always below tools and benchmarks
+# Room -> rooms that it may import, from the ground up. Rooms of one floor do not know each other.
+BELOW = {
     "compat": set(),
-    "engine": {"reports"},  # the writer of records; engine.errors and engine.files stand below it
+    "engine": set(),
     "backbones": {"engine"},
-    "pretrain": {"backbones", "engine"},
-    "depth": {"backbones", "engine"},
-    "recognition": {"backbones", "engine", "pretrain"},
-    "analysis": {"backbones", "engine", "pretrain", "recognition", "reports"},
+    "datasets": {"engine"},
     "scenes": {"engine"},
     "reports": {"engine"},
-    "tools": set(ROOMS),
-    "benchmarks": set(ROOMS),
+    "pretrain": {"backbones", "datasets", "engine"},
+    "depth": {"backbones", "datasets", "engine"},
+    "recognition": {"backbones", "datasets", "engine"},
+    "analysis": {"backbones", "datasets", "engine", "pretrain", "recognition", "reports"},
+    "study": {"backbones", "datasets", "depth", "engine", "pretrain", "recognition", "reports", "scenes"},
 }
+ROOMS = (*BELOW, "tools", "benchmarks")
+BELOW |= {"tools": set(ROOMS), "benchmarks": set(ROOMS)}
+FLOORS = 5
 LIGHT = {"scenes", "reports"}  # they use of engine only what needs no library, and no library that trains
 HEAVY = {"torch", "torchvision", "mmengine", "mmcv", "mmdet", "mmseg", "timm", "open_clip", "safetensors"}
 LIGHT_ENGINE = {"engine.errors", "engine.files"}

@@ -34,8 +34,8 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Name the classes, write the shards."""
     args = parse_arguments()
-    from pretrain.class_captions import write_class_shards
-    from recognition.data import class_names
+    from datasets.class_captions import write_class_shards
+    from datasets.class_folders import class_names
     from recognition.evaluation import published
     from recognition.naming import class_words
     from recognition.zero_shot import prompts

@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))  # the speed 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from engine.doctor import Finding, checkpoints, data_sets, machine, modules, packages, speed  # noqa: E402
+from study.doctor import Finding, checkpoints, data_sets, machine, modules, packages, speed  # noqa: E402
 
 # Of the published protocols with ViT-B/16: images seen in training, and the side of a square of as many pixels.
 PAPER = {"UperNet": (2.56e6, 512), "Mask R-CNN 1x": (1.41e6, 1024), "depth": (0.61e6, 480)}

@@ -19,28 +19,30 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import compat  # noqa: E402, F401, I001
 from engine.errors import UserError, tell  # noqa: E402
-from engine.prepare import options  # noqa: E402
+from datasets.prepare import options  # noqa: E402
 
 # kind -> module, function in it, what SOURCE is, options
 KINDS = {
-    "coco": ("engine.prepare.coco", "coco", "COCO 2017: train2017, val2017, annotations", (options.SUBSET,)),
-    "ade20k": ("engine.prepare.segmentation", "ade20k", "ADEChallengeData2016, as released", (options.SUBSET,)),
-    "nyuv2": ("depth.nyuv2", "nyuv2", "NYU Depth V2: GLPDepth's folders, or the labelled .mat file with splits.mat",
+    "coco": ("datasets.prepare.coco", "coco", "COCO 2017: train2017, val2017, annotations", (options.SUBSET,)),
+    "ade20k": ("datasets.prepare.segmentation", "ade20k", "ADEChallengeData2016, as released", (options.SUBSET,)),
+    "nyuv2": ("datasets.prepare.nyuv2", "nyuv2",
+              "NYU Depth V2: GLPDepth's folders, or the labelled .mat file with splits.mat",
               (options.LISTS, options.SUBSET)),
-    "imagenet": ("pretrain.imagenet", "imagenet", "ImageNet-1K: train/CLASS, val/CLASS or a flat val",
+    "imagenet": ("datasets.prepare.imagenet", "imagenet", "ImageNet-1K: train/CLASS, val/CLASS or a flat val",
                  (options.SUBSET,)),
-    "flickr30k": ("recognition.karpathy", "flickr30k", "Flickr30K's images and dataset_flickr30k.json",
+    "flickr30k": ("datasets.prepare.karpathy", "flickr30k", "Flickr30K's images and dataset_flickr30k.json",
                   (options.KARPATHY, options.SUBSET)),
-    "coco-captions": ("recognition.karpathy", "coco_captions", "COCO's images and dataset_coco.json",
+    "coco-captions": ("datasets.prepare.karpathy", "coco_captions", "COCO's images and dataset_coco.json",
                       (options.KARPATHY, options.SUBSET)),
-    "camvid": ("engine.prepare.segmentation", "camvid", "CamVid of the SegNet tutorial", (options.SUBSET,)),
-    "coco-format": ("engine.prepare.coco", "coco_format", "your own images with COCO files",
+    "camvid": ("datasets.prepare.segmentation", "camvid", "CamVid of the SegNet tutorial", (options.SUBSET,)),
+    "coco-format": ("datasets.prepare.coco", "coco_format", "your own images with COCO files",
                     (options.ANNOTATIONS, options.IMAGES, options.SPLITS, options.SIZE)),
-    "mmseg-folder": ("engine.prepare.segmentation", "mmseg_folder", "your own images and label maps",
+    "mmseg-folder": ("datasets.prepare.segmentation", "mmseg_folder", "your own images and label maps",
                      (options.CLASSES, options.IGNORE, options.ZERO, *options.TREES)),
-    "depth-folder": ("depth.prepare", "depth_folder", "your own images and 16-bit depth maps",
+    "depth-folder": ("datasets.prepare.depth", "depth_folder", "your own images and 16-bit depth maps",
                      (*options.UNITS, *options.TREES)),
-    "image-text": ("pretrain.prepare", "image_text", "your own image-text pairs in tar shards", (options.PATTERN,)),
+    "image-text": ("datasets.prepare.image_text", "image_text",
+                   "your own image-text pairs in tar shards", (options.PATTERN,)),
 }  # fmt: skip
 
 
@@ -63,7 +65,7 @@ def main() -> None:
     """Parse, prepare."""
     values = vars(parse_arguments())
     kind, source, out = (values.pop(key) for key in ("kind", "source", "out"))
-    from engine.prepare.job import prepare  # the heavy imports, after the arguments are known to be good
+    from datasets.prepare.job import prepare  # the heavy imports, after the arguments are known to be good
 
     module, function, _, _ = KINDS[kind]
     prepare(kind, getattr(importlib.import_module(module), function), source, out, values)

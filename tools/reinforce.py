@@ -55,9 +55,10 @@ def main() -> None:
     from mmengine.registry import DATASETS
 
     import pretrain
-    from pretrain.reinforce import Teacher, reinforce
-    from pretrain.shards import cache_folder
-    from tools.run import ensure_data
+    from backbones.towers import Teacher
+    from datasets.shards import cache_folder
+    from pretrain.data.reinforce import reinforce
+    from study.run import ensure_data
 
     if cfg.data.kind != "image_text":
         raise UserError(f"{args.config} learns from data of kind {cfg.data.kind!r}: captions are in 'image_text' alone")

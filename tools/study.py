@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import compat  # noqa: E402, F401
 from engine.config import load_config  # noqa: E402
 from engine.errors import UserError, tell  # noqa: E402
-from tools.grid import IMAGE_TASKS, Cell, Study  # noqa: E402
-from tools.schedule import Scheduler  # noqa: E402
+from study.cells import IMAGE_TASKS, Cell, Study  # noqa: E402
+from study.scheduler import Scheduler  # noqa: E402
 
 TASKS = ("upernet", "semantic_fpn", "mask_rcnn", "depth", *IMAGE_TASKS)
 ON_DEMAND = ("cascade_mask_rcnn",)  # in no plan, only by --tasks
@@ -83,7 +83,7 @@ def main() -> int:
     study = Study(plan.scale, methods, tasks, seeds, grid, args.pretrain_anew)
     cells: list[Cell] = study.cells()
     print(f"{args.plan}: {len(cells)} runs at scale {plan.scale}, {args.jobs} at once", flush=True)
-    from tools.run import ensure_data  # the heavy imports, after the arguments are known to be good
+    from study.run import ensure_data  # the heavy imports, after the arguments are known to be good
 
     ensure_data(load_config(cells[0].path, plan.scale))  # once, on all cores, before runs compete for them
     return Scheduler(cells, args.jobs).run()

@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--pattern", default="*.tar", help="which shards (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the order that all sizes share (default: %(default)s)")
     args = parser.parse_args(arguments)
-    from pretrain.subsets import write_subsets
+    from datasets.subsets import write_subsets
 
     print(*write_subsets(args.root, args.out, args.sizes, args.pattern, args.seed), sep="\n")
 

@@ -46,7 +46,7 @@ def main() -> None:
     args = parse_arguments()
     cfg = load_test(args.config, args.checkpoint, args.scale, args.seed, args.data, args.work_dir, args.cfg_options)
     print(f"{cfg.task} {cfg.method}  scale {cfg.scale}  data {cfg.data.name}  -> {cfg.work_dir}", flush=True)
-    from tools.run import run_test  # the heavy imports, after the arguments are known to be good
+    from study.run import run_test  # the heavy imports, after the arguments are known to be good
 
     record = run_test(cfg, command=shlex.join(["python", *sys.argv]))
     from recognition.record import table

@@ -60,7 +60,7 @@ def main() -> None:
     from engine.sinks import check_sink  # the heavy imports, after the arguments are known to be good
 
     check_sink(args.sink)
-    from tools.run import headline, run
+    from study.run import headline, run
 
     record = run(cfg, command=shlex.join(["python", *sys.argv]), sink=args.sink)
     if record is not None:

@@ -1,4 +1,4 @@
-"""The text tower in the names of OpenAI's CLIP, as `pretrain.text.TextTower` holds it; SLIP and open_clip use them too.
+"""The text tower in the names of OpenAI's CLIP, as `backbones.text` holds it; SLIP and open_clip use them too.
 
 Source: openai/CLIP clip/model.py, mlfoundations/open_clip src/open_clip/transformer.py.
 """

@@ -1,8 +1,8 @@
 """Mask R-CNN (He et al. 2017) with FPN. None is filled from the data set or the encoder."""
 
-_base_ = ["../../engine/finetuning.py"]
+_base_ = ["../../engine/configs/_base_/finetuning.py"]
 default_scope = "mmdet"
-custom_imports = dict(imports=["engine.parts", "engine.detection_data", "engine.segmentation_data", "backbones"])
+custom_imports = dict(imports=["engine.parts", "datasets.detection", "datasets.segmentation", "backbones"])
 task, head = "mask_rcnn", "Mask R-CNN"
 data = dict(
     name="scenes", kind="coco", root="data/scenes", annotations="coco/instances_{split}.json", images="images/{split}",

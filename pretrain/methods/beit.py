@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from backbones.relative_positions import AnySizeBeit
 from engine.errors import UserError
 from pretrain.base import PretrainMethod
-from pretrain.block_masking import block_mask
-from pretrain.masking import RandomMask, take
-from pretrain.tokenizer import build_tokenizer
+from pretrain.parts.block_masking import block_mask
+from pretrain.parts.masking import RandomMask, take
+from pretrain.tokenizer.load import build_tokenizer
 
 
 @MODELS.register_module()
@@ -29,7 +29,7 @@ class BEiT(PretrainMethod):
 
     Args:
         encoder: see PretrainMethod; a BEiT of timm's with a norm behind its blocks (use_fc_norm=False).
-        tokenizer: see `pretrain.tokenizer.build_tokenizer`.
+        tokenizer: see `pretrain.tokenizer.load.build_tokenizer`.
         mask_count: hidden patches of an image: 75 of 14 x 14 in the paper.
         min_block, aspect: of the rectangles, see `block_mask`.
     """

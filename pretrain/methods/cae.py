@@ -25,10 +25,11 @@ from torch import Tensor, nn
 
 from engine.errors import UserError
 from pretrain.base import PretrainMethod
-from pretrain.block_masking import block_mask
-from pretrain.masking import embed_tokens, require_droppable, run_blocks, sincos_positions, take
-from pretrain.methods.mae import normalise_patches, patchify
-from pretrain.tokenizer import build_tokenizer
+from pretrain.parts.block_masking import block_mask
+from pretrain.parts.masking import take
+from pretrain.parts.patches import normalise_patches, patchify
+from pretrain.parts.visible_tokens import embed_tokens, require_droppable, run_blocks, sincos_positions
+from pretrain.tokenizer.load import build_tokenizer
 
 NORM = partial(nn.LayerNorm, eps=1e-6)  # of timm's ViT too
 

@@ -10,9 +10,9 @@ from typing import Any
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from backbones.text import TextTower
 from pretrain.base import PretrainMethod
-from pretrain.losses import clamp_logit_scale, contrastive_losses, new_logit_scale
-from pretrain.text import TextTower
+from pretrain.parts.losses import clamp_logit_scale, contrastive_losses, new_logit_scale
 
 
 @MODELS.register_module()
@@ -21,7 +21,7 @@ class CLIP(PretrainMethod):
 
     Args:
         encoder: see PretrainMethod.
-        text: arguments of `pretrain.text.TextTower`; its embed_dim is the width of the shared space.
+        text: arguments of `backbones.text.TextTower`; its embed_dim is the width of the shared space.
     """
 
     needs = frozenset({"image", "tokens"})

@@ -25,11 +25,11 @@ from mmengine.dist import get_rank
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from backbones.text import TextTower
 from engine.errors import UserError
 from pretrain.base import PretrainMethod
-from pretrain.losses import clamp_logit_scale, gather, new_logit_scale
 from pretrain.methods.clip import contrastive_state
-from pretrain.text import TextTower
+from pretrain.parts.losses import clamp_logit_scale, gather, new_logit_scale
 
 TEACHER_KEYS = ("teacher_image", "teacher_text", "teacher_text_synthetic")
 
@@ -76,7 +76,7 @@ class DataCompDR(PretrainMethod):
 
     Args:
         encoder: see PretrainMethod.
-        text: arguments of `pretrain.text.TextTower`.
+        text: arguments of `backbones.text.TextTower`.
         clip_weight, distill_weight: a and b, see above.
         teacher_widths: each teacher's share of the stored embeddings; `pretrain.complete` reads them where it is None.
         teacher_scale: of the teachers' similarities.

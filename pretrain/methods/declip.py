@@ -1,7 +1,7 @@
 """DeCLIP: every supervision that an image-text pair contains (Li et al., ICLR 2022).
 
 L = 0.4 L_pairs + 0.2 L_SimSiam + 0.2 L_MLM + 0.2 L_NN, of two views v1, v2 of the image, the caption t, and t', one
-edit of it (`pretrain.eda`). Weights and forms are those of the public code (Sense-GVT/DeCLIP), where the paper's CLIP
+edit of it (`data/eda.py`). Weights and forms are those of the public code (Sense-GVT/DeCLIP), where the paper's CLIP
 and multi-view terms are one.
 
 * L_pairs: CLIP's symmetric loss, mean over (v1, t), (v2, t), (v1, t'), (v2, t').
@@ -21,10 +21,10 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from engine.errors import UserError
-from pretrain.heads import mlp
-from pretrain.losses import contrastive_losses, gather
 from pretrain.methods.clip import CLIP
-from pretrain.mlm import MaskedLanguageModel
+from pretrain.parts.heads import mlp
+from pretrain.parts.losses import contrastive_losses, gather
+from pretrain.parts.mlm import MaskedLanguageModel
 
 BERT = {"ratio": 0.15, "depth": 0, "corruption": (0.8, 0.1, 0.1)}
 

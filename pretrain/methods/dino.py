@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from backbones import describe_encoder
 from engine.errors import UserError
 from pretrain.base import PretrainMethod
-from pretrain.ema import EmaTeacher
-from pretrain.heads import Quantizer, TeacherCentre
+from pretrain.parts.ema import EmaTeacher
+from pretrain.parts.heads import Quantizer, TeacherCentre
 
 
 @torch.no_grad()

@@ -3,9 +3,9 @@
 L = 0.8 L_inst + 0.1 L_token + 0.1 L_MLM (eq. 1).
 
 * L_inst: CLIP's two directions, halved, against labels that soften in thirds of training: one-hot, then alpha = 0.2
-  spread evenly over the negatives, then by the negatives' importance (`pretrain/softening.py`).
+  spread evenly over the negatives, then by the negatives' importance (`parts/softening.py`).
 * L_token: the last stage's image tokens and the caption's tokens (no padding) of the same pair, projected to one space,
-  are matched one to one by the Hungarian algorithm on their cosines S (`pretrain/matching.py`). The loss is the mean
+  are matched one to one by the Hungarian algorithm on their cosines S (`parts/matching.py`). The loss is the mean
   cost 1 - S of the matched entries; matching -S would give the same matches and gradients. There are no negatives
   ("relaxed"), so L_inst must keep the tokens apart.
 * L_MLM: 15 % of the words are chosen, of which 80 % become [MASK], 10 % a random token and 10 % stay. The masked
@@ -25,15 +25,15 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from backbones import describe_encoder
+from backbones.text import TextTower, valid_tokens, word_tokens
 from engine.errors import UserError
 from pretrain.base import PretrainMethod
-from pretrain.losses import clamp_logit_scale, new_logit_scale
-from pretrain.masking import take
-from pretrain.matching import match, matched
 from pretrain.methods.clip import contrastive_state
-from pretrain.mlm import choose_words, corrupt_words, word_loss
-from pretrain.softening import softened_losses, softening_at
-from pretrain.text import TextTower, valid_tokens, word_tokens
+from pretrain.parts.losses import clamp_logit_scale, new_logit_scale
+from pretrain.parts.masking import take
+from pretrain.parts.matching import match, matched
+from pretrain.parts.mlm import choose_words, corrupt_words, word_loss
+from pretrain.parts.softening import softened_losses, softening_at
 
 
 class StageFeatures(NamedTuple):

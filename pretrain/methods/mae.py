@@ -13,22 +13,9 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from pretrain.base import PretrainMethod
-from pretrain.masking import RandomMask, encode_visible, fill, random_mask, require_droppable, sincos_positions, take
-
-
-def patchify(images: Tensor, patch: int) -> Tensor:
-    """Images [B, 3, h * p, w * p] -> patches [B, h * w, p * p * 3], pixel order (row, column, channel)."""
-    b, c, height, width = images.shape
-    h, w = height // patch, width // patch
-    x = images.reshape(b, c, h, patch, w, patch)
-    return x.permute(0, 2, 4, 3, 5, 1).reshape(b, h * w, patch * patch * c)  # [b, h, w, p, p, c] -> [b, hw, ppc]
-
-
-def normalise_patches(patches: Tensor) -> Tensor:
-    """(x - mean) / sqrt(var + 1e-6) over the last axis, with the unbiased variance."""
-    centred = patches - patches.mean(dim=-1, keepdim=True)
-    variance = centred.square().sum(dim=-1, keepdim=True) / (patches.shape[-1] - 1)  # unbiased, as published
-    return centred * (variance + 1e-6).rsqrt()
+from pretrain.parts.masking import RandomMask, random_mask, take, with_mask_tokens
+from pretrain.parts.patches import normalise_patches, patchify
+from pretrain.parts.visible_tokens import encode_visible, require_droppable, sincos_positions
 
 
 @MODELS.register_module()
@@ -109,6 +96,6 @@ class MAE(PretrainMethod):
         """
         x = self.decoder_embed(latent)
         prefix = x.shape[1] - mask.keep.shape[1]
-        patches = fill(x[:, prefix:], self.mask_token, mask) + self.decoder_positions  # [B, N, width]
+        patches = with_mask_tokens(x[:, prefix:], self.mask_token, mask) + self.decoder_positions  # [B, N, width]
         x = self.decoder_blocks(torch.cat([x[:, :prefix], patches], dim=1))[:, prefix:]
         return self.decoder_pred(self.decoder_norm(take(x, mask.hidden)))

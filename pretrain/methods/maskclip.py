@@ -20,24 +20,16 @@ from mmengine.registry import MODELS
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from backbones.text import TextTower
 from pretrain.base import PretrainMethod
-from pretrain.ema import EmaTeacher
-from pretrain.heads import Quantizer, TeacherCentre
-from pretrain.losses import clamp_logit_scale, contrastive_losses, new_logit_scale
-from pretrain.masking import (
-    RandomMask,
-    embed_tokens,
-    fill,
-    random_mask,
-    require_droppable,
-    run_blocks,
-    sincos_positions,
-    take,
-)
 from pretrain.methods.clip import contrastive_state
-from pretrain.methods.mae import normalise_patches, patchify
-from pretrain.mlm import MaskedLanguageModel
-from pretrain.text import TextTower
+from pretrain.parts.ema import EmaTeacher
+from pretrain.parts.heads import Quantizer, TeacherCentre
+from pretrain.parts.losses import clamp_logit_scale, contrastive_losses, new_logit_scale
+from pretrain.parts.masking import RandomMask, random_mask, take, with_mask_tokens
+from pretrain.parts.mlm import MaskedLanguageModel
+from pretrain.parts.patches import normalise_patches, patchify
+from pretrain.parts.visible_tokens import embed_tokens, require_droppable, run_blocks, sincos_positions
 
 
 @MODELS.register_module()
@@ -139,7 +131,7 @@ class MaskCLIP(PretrainMethod):
         """Embedded tokens [B, P, D], [B, N, D] -> decoded features of the hidden patches [B, M, D]."""
         visible = run_blocks(self.encoder, prefix, take(patches, mask.keep))  # [B, P + V, D]
         count = prefix.shape[1]
-        places = fill(visible[:, count:], self.mask_token, mask) + self.decoder_positions  # [B, N, D]
+        places = with_mask_tokens(visible[:, count:], self.mask_token, mask) + self.decoder_positions  # [B, N, D]
         decoded = self.decoder(torch.cat([visible[:, :count], places], dim=1))
         return take(decoded[:, count:], mask.hidden)
 

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 
 from engine.errors import UserError
 from pretrain.base import PretrainMethod
-from pretrain.ema import EmaTeacher
-from pretrain.heads import mlp
-from pretrain.losses import gather
-from pretrain.masking import sincos_positions
+from pretrain.parts.ema import EmaTeacher
+from pretrain.parts.heads import mlp
+from pretrain.parts.losses import gather
+from pretrain.parts.visible_tokens import sincos_positions
 
 
 @MODELS.register_module()

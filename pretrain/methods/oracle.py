@@ -10,7 +10,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from pretrain.base import PretrainMethod
-from pretrain.masking import require_droppable
+from pretrain.parts.visible_tokens import require_droppable
 
 
 @MODELS.register_module()

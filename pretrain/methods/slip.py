@@ -17,9 +17,9 @@ from mmengine.dist import get_rank
 from mmengine.registry import MODELS
 from torch import Tensor
 
-from pretrain.heads import mlp
-from pretrain.losses import gather
 from pretrain.methods.clip import CLIP
+from pretrain.parts.heads import mlp
+from pretrain.parts.losses import gather
 
 
 @MODELS.register_module()

@@ -1,6 +1,6 @@
-"""Supervised classification, the DeiT recipe (Touvron et al. 2021) through the parts of `engine.classification`.
+"""Supervised classification, the DeiT recipe (Touvron et al. 2021) through the parts of `backbones.classification`.
 
-RandAugment belongs to the data (`transform` of `pretrain.data.ImageFolder`), stochastic depth to the encoder's kwargs.
+RandAugment belongs to the data (`transform` of `ImageFolder`), stochastic depth to the encoder's kwargs.
 """
 
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from engine.classification import ClassificationLoss
+from backbones.classification import ClassificationLoss
 from pretrain.base import PretrainMethod
 
 

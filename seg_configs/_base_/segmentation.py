@@ -1,8 +1,8 @@
 """What UperNet and SemanticFPN share: data, schedule, metrics. None is filled from the data set or the encoder."""
 
-_base_ = ["../../engine/finetuning.py"]
+_base_ = ["../../engine/configs/_base_/finetuning.py"]
 default_scope = "mmseg"
-custom_imports = dict(imports=["engine.parts", "engine.segmentation_data", "backbones"])
+custom_imports = dict(imports=["engine.parts", "datasets.segmentation", "backbones"])
 data = dict(
     name="scenes", kind="seg", root="data/scenes", images="images/{split}", labels="seg/{split}", size=(64, 64),
     classes=("floor", "wall", "sphere", "cube", "cylinder", "cone", "torus", "capsule"),

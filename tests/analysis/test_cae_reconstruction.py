@@ -14,7 +14,7 @@ from backbones import save_checkpoint
 from engine.errors import UserError
 from engine.files import sha256, write_json
 from engine.resume import SCHEMA, VERSION
-from pretrain.methods.mae import normalise_patches, patchify
+from pretrain.parts.patches import normalise_patches, patchify
 from tests.pretrain.cae_samples import SCALED, SMALL, make_cae, shaken
 from tests.recognition.conftest import META
 

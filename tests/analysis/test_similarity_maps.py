@@ -10,8 +10,8 @@ from analysis import similarity_maps
 from analysis.localisation import ask, pointing_and_iou, prompts
 from analysis.pictures import Picture, load_pictures
 from analysis.similarity_maps import place_features
+from backbones.text import tokenize
 from engine.errors import UserError
-from pretrain.text import tokenize
 from tests.analysis.test_attention import SMALL, randomised
 
 

@@ -6,7 +6,7 @@ from torch.testing import assert_close
 
 from backbones import build_encoder
 from backbones.convert import check, formats
-from pretrain.text import TextTower
+from backbones.text import TextTower
 
 TEXT = {"context_length": 12, "vocab_size": 49408, "width": 24, "heads": 3, "layers": 2}
 VISION = {"image_size": 32, "layers": 2, "width": 32, "head_width": 8, "patch_size": 8}

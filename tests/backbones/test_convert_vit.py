@@ -184,7 +184,7 @@ def slip_state(model, projector):
 
 @pytest.mark.parametrize(("projector", "method"), [(True, "slip"), (False, "clip")])
 def test_slip_brings_both_towers(save, projector, method):
-    from pretrain.text import END, START, TextTower
+    from backbones.text import END, START, TextTower
 
     model = random_vit()
     state, text = slip_state(model, projector)

@@ -5,8 +5,8 @@ import torch
 
 from backbones import build_encoder, save_checkpoint
 from engine.config import load_config
-from tools.grid import CONFIGS
-from tools.run import run
+from study.cells import CONFIGS
+from study.run import run
 
 PLAIN = dict(img_size=64, patch_size=8, embed_dim=24, depth=4, num_heads=3)
 ENCODERS = {

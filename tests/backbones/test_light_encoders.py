@@ -5,7 +5,7 @@ import json
 import torch
 
 from backbones import read_checkpoint
-from tools.run import run
+from study.run import run
 
 
 def test_resnet18_goes_from_clip_to_semantic_fpn(configure, in_child, tmp_path):

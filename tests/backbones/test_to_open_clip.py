@@ -7,8 +7,8 @@ from torch.testing import assert_close
 
 from backbones import build_encoder, save_checkpoint
 from backbones.convert import Converted
+from backbones.text import TextTower
 from engine.errors import UserError
-from pretrain.text import TextTower
 from tests.backbones.clip_models import VISION, converted_from, features, model_of, sentences
 from tools.convert import main as convert_main
 

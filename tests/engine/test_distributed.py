@@ -8,7 +8,7 @@ import sys
 import torch
 from safetensors.torch import load_file
 
-from tools.run import run
+from study.run import run
 
 
 def test_two_processes_equal_one(configure, in_child, tmp_path):

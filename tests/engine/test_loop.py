@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from engine.data_order import Addressed, AddressedSampler
 from engine.loop import AddressedLoop
+from engine.order import Addressed, AddressedSampler
 
 SEED, SIZE, BATCH = 11, 10, 4
 
@@ -96,7 +96,7 @@ def test_every_sample_once_an_epoch(straight):
 def test_two_processes_resume_at_the_right_sample(monkeypatch):
     """The cursor counts the samples of all processes."""
     monkeypatch.setattr("engine.loop.get_world_size", lambda: 2)
-    monkeypatch.setattr("engine.data_order.get_dist_info", lambda: (1, 2))
+    monkeypatch.setattr("engine.order.get_dist_info", lambda: (1, 2))
     whole, tail = iterate(0, 4)[0], iterate(2, 4)[0]
     assert tail[2] == whole[2] and tail[3] == whole[3]
 

@@ -11,9 +11,9 @@ from mmengine.registry import DATASETS, DefaultScope
 from backbones import bind_encoder, build_encoder, save_checkpoint
 from engine.config import load_config
 from engine.errors import UserError
+from study.cells import Study
 from tests.backbones.conftest import TINY, meta_of
 from tests.engine.detection_recipes import SMALL, built, groups_of, rates_at, step_and_test, write_coco
-from tools.grid import Study
 from tools.study import ON_DEMAND, TASKS
 
 METHODS = sorted(path.stem for path in Path("pretrain/configs").glob("*.py"))

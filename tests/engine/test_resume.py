@@ -30,7 +30,7 @@ def kill_during(iteration: int) -> None:
 
 def train(configure, config, folder, kill=None, **arguments):
     """Run one configuration here and now."""
-    from tools.run import run
+    from study.run import run
 
     options = {"state_interval": INTERVAL, "progress_interval": 1}
     cfg = configure(config, ITERS, folder, options=options, **arguments)
@@ -75,7 +75,7 @@ def interrupted_equals_straight(configure, in_child, tmp_path, config, **argumen
     "dino", "mae", "beit", "cae", "fd", "wsp", "oracle",
 ])  # fmt: skip
 def test_pretraining(configure, in_child, tmp_path, method):
-    from tools.run import run
+    from study.run import run
 
     arguments = {}
     if parent := load_config(f"pretrain/configs/{method}.py").get("parent"):
@@ -93,7 +93,7 @@ def test_every_method_is_held_to_exact_resume():
 
 @pytest.fixture
 def random_checkpoint(configure, in_child, tmp_path) -> str:
-    from tools.run import run
+    from study.run import run
 
     folder = tmp_path / "random"
     assert in_child(lambda: run(configure("pretrain/configs/random.py", 0, folder), "test")) == 0
@@ -129,7 +129,7 @@ def test_damaged_states(configure, in_child, tmp_path, random_checkpoint, capfd)
 
 
 def test_a_run_whose_loss_is_not_finite_stops_with_its_state_intact(configure, tmp_path):
-    from tools.run import run
+    from study.run import run
 
     cfg = configure("pretrain/configs/mae.py", 6, tmp_path / "run",
                     options={"state_interval": 1, "progress_interval": 1, "optim_wrapper.optimizer.lr": 1e30,

@@ -61,7 +61,7 @@ def tensorboard(monkeypatch):
 
 def run_with(configure, config, folder, sink, kill=None, **arguments):
     """`test_resume.train` with a sink."""
-    from tools.run import run
+    from study.run import run
 
     cfg = configure(config, ITERS, folder, options={"state_interval": 2, "progress_interval": 1}, **arguments)
     if kill:
@@ -96,7 +96,7 @@ def test_tensorboard_through_an_interruption(configure, in_child, tmp_path, tens
 
 
 def test_wandb_in_fine_tuning(configure, in_child, tmp_path, monkeypatch):
-    from tools.run import run
+    from study.run import run
 
     monkeypatch.setitem(sys.modules, "wandb", wandb_in(tmp_path))
     monkeypatch.delenv("WANDB_PROJECT", raising=False)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from pretrain.dvae import Encoder
 from pretrain.methods.cae import CAE
+from pretrain.tokenizer.dvae import Encoder
 from tests.pretrain.samples import ENCODER
 
 SCALED = {**ENCODER, "kwargs": {**ENCODER["kwargs"], "init_values": 0.1}}

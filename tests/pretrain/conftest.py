@@ -15,14 +15,14 @@ def shards(tmp_path_factory):
 
 @pytest.fixture
 def text(shards):
-    from pretrain.shards import shard_vocabulary
+    from pretrain.data.captions import shard_vocabulary
 
     return {**TEXT, "vocabulary": shard_vocabulary(shards)}
 
 
 @pytest.fixture
 def batch(shards):
-    from pretrain.data import ImageTextShards, pretrain_collate
+    from pretrain.data.dataset import ImageTextShards, pretrain_collate
 
     data = ImageTextShards(str(shards), 32, captions="aligned", context=16)
     np.random.seed(0)

@@ -8,11 +8,11 @@ from mmengine.registry import MODELS
 
 from engine.config import load_config
 from engine.errors import UserError
-from pretrain.augment import RandomCrop
-from pretrain.block_masking import block_mask
-from pretrain.dvae import Encoder
+from pretrain.data.augment import RandomCrop
 from pretrain.methods import beit as module
 from pretrain.methods.beit import BEiT
+from pretrain.parts.block_masking import block_mask
+from pretrain.tokenizer.dvae import Encoder
 from tests.pretrain.samples import ENCODER
 
 RELATIVE = dict(

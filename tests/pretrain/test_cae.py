@@ -11,10 +11,10 @@ from torch import nn
 
 from engine.config import load_config
 from engine.errors import UserError
-from pretrain.block_masking import block_mask
-from pretrain.masking import take
 from pretrain.methods import cae as module
 from pretrain.methods.cae import CAE
+from pretrain.parts.block_masking import block_mask
+from pretrain.parts.masking import take
 from tests.pretrain.cae_samples import (
     CPU,
     SCALED,

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from pretrain.block_masking import block_mask
 from pretrain.methods import cae as module
 from pretrain.methods.cae import RegressorBlock
+from pretrain.parts.block_masking import block_mask
 from tests.pretrain.cae_samples import CPU, a_batch, make_cae, shaken, slow_positions, write_tokenizer
 
 

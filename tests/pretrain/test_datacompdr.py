@@ -9,12 +9,12 @@ import torch
 from mmengine.registry import DATASETS, MODELS
 
 import pretrain
+from backbones.text import END, START, token_ids
 from engine.config import load_config
 from engine.errors import UserError
-from pretrain.data import ImageTextShards, pretrain_collate
-from pretrain.losses import contrastive_losses
+from pretrain.data.dataset import ImageTextShards, pretrain_collate
 from pretrain.methods.datacompdr import DataCompDR
-from pretrain.text import END, START, token_ids
+from pretrain.parts.losses import contrastive_losses
 from tests.pretrain.processes import after_backward, on_two_processes
 from tests.pretrain.samples import ENCODER
 

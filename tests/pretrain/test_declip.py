@@ -5,11 +5,11 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
+from backbones.text import word_tokens
 from engine.config import load_config
 from engine.errors import UserError
-from pretrain.data import ImageTextShards, pretrain_collate
+from pretrain.data.dataset import ImageTextShards, pretrain_collate
 from pretrain.methods.declip import DeCLIP, TextBank, pick_loss
-from pretrain.text import word_tokens
 from tests.pretrain.processes import after_backward, on_two_processes
 from tests.pretrain.samples import ENCODER
 
@@ -247,7 +247,7 @@ def test_weights_and_absent_branches(text, inputs):
 
 def test_masked_words_are_berts(text, inputs):
     """15 % of the words; of 2000 chosen ones about 80 % turn into [MASK] and half of the rest into another token."""
-    from pretrain.mlm import choose_words
+    from pretrain.parts.mlm import choose_words
 
     model = build(text)
     assert model.mlm.ratio == 0.15 and len(model.mlm.blocks) == 0 and model.mlm.causal

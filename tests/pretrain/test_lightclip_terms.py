@@ -6,9 +6,9 @@ import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
 
+from backbones.text import end_positions, word_tokens
 from pretrain.methods.lightclip import LightCLIP
-from pretrain.mlm import ChosenWords, choose_words, corrupt_words
-from pretrain.text import end_positions, word_tokens
+from pretrain.parts.mlm import ChosenWords, choose_words, corrupt_words
 from tests.pretrain.samples import ENCODER
 
 VIT = {"name": ENCODER["name"], "kwargs": {**ENCODER["kwargs"], "depth": 4}}

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from pretrain.masking import RandomMask, random_mask
 from pretrain.methods import mae as module
-from pretrain.methods.mae import MAE, normalise_patches, patchify
+from pretrain.methods.mae import MAE
+from pretrain.parts.masking import RandomMask, random_mask
+from pretrain.parts.patches import normalise_patches, patchify
 from tests.pretrain.samples import ENCODER
 
 
@@ -47,7 +48,7 @@ def test_loss_is_the_mean_over_hidden_patches(model, monkeypatch):
     loss = float(model(inputs={"image": images})["loss_pixel"])
     mask: RandomMask = drawn["mask"]
     with torch.no_grad():
-        from pretrain.masking import encode_visible
+        from pretrain.parts.visible_tokens import encode_visible
 
         prediction = model.decode(encode_visible(model.encoder, images, mask.keep), mask).double().numpy()
     per_patch = []

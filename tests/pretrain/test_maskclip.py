@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from pretrain.ema import EmaTeacher
-from pretrain.masking import random_mask
+from backbones.text import END, START, word_tokens
 from pretrain.methods import maskclip as module
 from pretrain.methods.maskclip import MaskCLIP
-from pretrain.mlm import choose_words
-from pretrain.text import END, START, word_tokens
+from pretrain.parts.ema import EmaTeacher
+from pretrain.parts.masking import random_mask
+from pretrain.parts.mlm import choose_words
 from tests.pretrain.samples import ENCODER
 
 HEAD = {"hidden": 16, "bottleneck": 8, "codes": 12}

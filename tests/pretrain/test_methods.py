@@ -15,7 +15,7 @@ METHODS = sorted(path.stem for path in Path("pretrain/configs").glob("*.py"))
 
 
 def train(configure, method: str, folder: Path, iters: int, checkpoint: str | None = None) -> dict:
-    from tools.run import run
+    from study.run import run
 
     config = f"pretrain/configs/{method}.py"
     run(configure(config, 0 if method == "random" else iters, folder, checkpoint=checkpoint), "test")
@@ -48,7 +48,7 @@ def test_config_trains_and_exports(configure, tmp_path, method):
 
 def test_text_tower_comes_back(configure, tmp_path):
     from backbones import load_text_state
-    from pretrain.text import TextTower
+    from backbones.text import TextTower
 
     meta = train(configure, "clip", tmp_path / "run", 2)
     state, _ = load_text_state(tmp_path / "run" / "checkpoint")

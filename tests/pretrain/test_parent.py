@@ -21,7 +21,7 @@ ROLES = {"wsp": ("mae", "start"), "fd": ("clip", "teacher")}
 
 
 def run(cfg) -> dict:
-    from tools.run import run
+    from study.run import run
 
     run(cfg, "test")
     return read_checkpoint(Path(cfg.work_dir) / "checkpoint")

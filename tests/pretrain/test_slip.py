@@ -8,7 +8,7 @@ import torch
 from mmengine.registry import MODELS
 
 from engine.config import load_config
-from pretrain.data import ImageTextShards, pretrain_collate
+from pretrain.data.dataset import ImageTextShards, pretrain_collate
 from pretrain.methods.clip import CLIP
 from pretrain.methods.slip import SLIP, nt_xent
 from tests.pretrain.processes import after_backward, on_two_processes

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from engine.seeding import seed_everywhere
-from pretrain.data import ImageFolder
+from pretrain.data.dataset import ImageFolder
 from pretrain.methods.supervised import Supervised
 from tests.pretrain.samples import ENCODER
 

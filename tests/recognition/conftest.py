@@ -6,7 +6,7 @@ from mmengine.registry import MODELS
 
 import pretrain  # noqa: F401  registers methods
 from backbones import save_checkpoint
-from pretrain.text import compact_vocabulary
+from backbones.text import compact_vocabulary
 from scenes.world import COLOURS, MATERIALS, SHAPES
 from tests.pretrain.samples import ENCODER, TEXT
 

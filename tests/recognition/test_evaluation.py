@@ -7,11 +7,12 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from backbones.towers import Towers
+from datasets.captioned import CaptionedImages
+from datasets.class_folders import attribute_images
 from engine.errors import UserError
-from recognition.data import CaptionedImages, attribute_images
 from recognition.evaluation import Answer, accuracies, retrieval, zero_shot
 from recognition.intervals import resamples
-from recognition.towers import Towers
 from scenes.attributes import ensure_attributes
 
 COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "white")

@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
+from backbones.towers import Features
 from engine.errors import UserError
 from recognition.feature_store import compute, pooled_features
-from recognition.towers import Features
 
 
 @pytest.fixture

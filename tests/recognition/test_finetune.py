@@ -194,7 +194,7 @@ def test_test_images_are_resized_then_cut(tmp_path):
 
 
 def test_a_whole_run_and_its_record(tmp_path):
-    from tools.run import run
+    from study.run import run
 
     root = write_classes(tmp_path / "levels", ("train", "test"), ("dark", "light"), 8, (32, 32))
     overlay = tmp_path / "levels.py"

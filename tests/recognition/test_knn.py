@@ -8,10 +8,10 @@ import torch
 from torch.nn.functional import normalize
 
 from backbones import load_encoder
+from backbones.towers import Features
 from engine.errors import UserError
 from recognition import knn
 from recognition.evaluation import nearest_neighbours
-from recognition.towers import Features
 
 
 @pytest.mark.parametrize("memory", [1, 2**28], ids=["one row", "all"])

@@ -10,11 +10,12 @@ from mmengine.config import Config
 from PIL import Image
 
 from backbones import load_encoder
+from backbones.towers import Features
+from datasets.images import read_rgb
 from engine.errors import UserError
 from recognition.feature_store import compute
 from recognition.probes import build_probe
 from recognition.probing import fit, predict, probe, tokens
-from recognition.towers import Features, read_image
 
 LINEAR = dict(kind="linear", optimizer="lars", lr=6.4, batch=32, epochs=30, warm_up=3)
 ATTENTIVE = dict(kind="attentive", optimizer="sgd", lr=0.4, batch=32, epochs=30, warm_up=3)
@@ -87,7 +88,7 @@ def test_features_are_those_of_the_encoder(data, mae):
     files = sorted(Path(data["test"]).glob("*/*.png"))[:3]
     encoder, meta, _ = load_encoder(mae)
     mean, std = (torch.tensor(meta["image"][name]) for name in ("mean", "std"))
-    sharp = torch.from_numpy(np.stack([read_image(path) for path in files]))
+    sharp = torch.from_numpy(np.stack([read_rgb(path) for path in files]))
     features = Features(mae, batch=2)
     with torch.no_grad():
         expected = encoder.eval().forward_features(((sharp / 255 - mean) / std).permute(0, 3, 1, 2))

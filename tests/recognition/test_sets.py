@@ -10,12 +10,13 @@ from mmengine.config import Config
 from PIL import Image
 from timm.data import ImageNetInfo
 
+from backbones.towers import Towers
+from datasets.captioned import CaptionedImages
+from datasets.class_folders import folder_images, listed_images
 from engine.errors import UserError
 from recognition.config import load_test
-from recognition.data import CaptionedImages, folder_images, listed_images
 from recognition.evaluation import retrieval, zero_shot
 from recognition.naming import class_words
-from recognition.towers import Towers
 from tests.pretrain.samples import make_sample, write_tar
 
 SETS = Path("recognition/sets")

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from backbones.text import tokenize
+from backbones.towers import Towers
 from engine.errors import UserError
-from pretrain.text import tokenize
-from recognition.towers import Towers
 from recognition.zero_shot import class_embeddings, hits, mean_per_class, top_classes
 
 NAMES = ["red sphere", "blue cube", "metal cone", "torus"]

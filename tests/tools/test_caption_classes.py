@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from backbones import read_checkpoint
+from datasets.shards import ShardReader, load_index, read_captions
 from engine.config import load_config
 from engine.errors import UserError
-from pretrain.shards import ShardReader, load_index, read_captions
 from recognition.config import load_test
+from study.run import run, run_test
 from tools import caption_classes
-from tools.run import run, run_test
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

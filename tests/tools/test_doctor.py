@@ -5,7 +5,7 @@ from importlib.metadata import version
 
 import pytest
 
-from engine import doctor
+from study import doctor
 from tools import doctor as command
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from engine.config import load_config
 from reports.__main__ import main as report
-from tools import grid, schedule
-from tools.grid import TRIAL_SEED, Study
-from tools.schedule import Scheduler, import_everything
+from study import cells as grid
+from study import scheduler as schedule
+from study.cells import TRIAL_SEED, Study
+from study.scheduler import Scheduler, import_everything
 
 METHODS, TASKS = ("random", "mae"), ("upernet", "depth")
 GRID = {"lr": (1e-3, 2e-3), "layer_decay": (0.65,)}

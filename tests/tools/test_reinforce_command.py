@@ -5,8 +5,8 @@ import json
 import pytest
 
 from engine.errors import UserError
+from study.run import run
 from tools import reinforce as command
-from tools.run import run
 
 
 def test_the_command_makes_what_training_takes(configure, tmp_path, monkeypatch, capsys):

@@ -11,8 +11,8 @@ from mmengine.config import DictAction
 from engine.config import load_config
 from engine.errors import UserError
 from recognition.config import load_test
-from tools.grid import IMAGE_TASKS, TRIAL_SEED, TRIAL_SHARE, Cell, Study, choose, has_text, points
-from tools.schedule import Scheduler
+from study.cells import IMAGE_TASKS, TRIAL_SEED, TRIAL_SHARE, Cell, Study, choose, has_text, points
+from study.scheduler import Scheduler
 from tools.study import PLANS, TASKS
 
 GRID = {"lr": (1e-3, 2e-3), "layer_decay": (0.65, 0.9)}
@@ -158,7 +158,7 @@ def test_a_parent_is_pretrained_first_and_fine_tuned_only_if_chosen(methods, ane
 
 def test_methods_and_seeds_named_twice_run_once(command, here, monkeypatch):
     monkeypatch.setattr(Scheduler, "run", lambda self: print([c.name for c in self.cells]) or 0)
-    monkeypatch.setattr("tools.run.ensure_data", lambda cfg: None)  # 8704 scenes that no run of this test looks at
+    monkeypatch.setattr("study.run.ensure_data", lambda cfg: None)  # 8704 scenes that no run of this test looks at
     named = ("--methods", "mae", "mae", "--tasks", "depth", "depth", "--seeds", 1, 1)
     ended = command("study", "demo", *named, cwd=here)
     assert ended.code == 0 and "['pretrain mae seed 1', 'depth mae seed 1']" in ended.out

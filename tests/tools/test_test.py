@@ -17,9 +17,9 @@ from engine.errors import UserError
 from recognition.config import load_test
 from reports.records import read_record
 from scenes.attributes import ensure_attributes
+from study.run import ensure_data
 from tests.pretrain.samples import ENCODER, TEXT
 from tools import test as entry
-from tools.run import ensure_data
 
 ROOT = Path(__file__).resolve().parents[2]
 META = {

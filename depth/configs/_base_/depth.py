@@ -4,7 +4,7 @@ What is None is filled when the run is set up: the encoder, its channels, stride
 folders, depth range and sizes from the `data` section; the end of the schedule from `max_iters`.
 """
 
-_base_ = ["../../../engine/finetuning.py"]
+_base_ = ["../../../engine/configs/_base_/finetuning.py"]
 task = "depth"
 head = "DepthHead"
 default_scope = "mmseg"

@@ -4,7 +4,7 @@ What is None is filled when the run is set up: the encoder and its normalisation
 and image size from the data.
 """
 
-_base_ = ["../../../engine/finetuning.py"]
+_base_ = ["../../../engine/configs/_base_/finetuning.py"]
 custom_imports = dict(imports=["engine.parts", "backbones", "recognition.parts"], allow_failed_imports=False)
 
 model = dict(

@@ -1,0 +1,128 @@
+"""Checks of images with depth maps for `tools/prepare.py`: a user's own folders, and what NYUv2 shares with them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from datasets.depth import LoadDepth
+from datasets.prepare.findings import Findings, each
+from datasets.prepare.images import image_size, sizes_text, trial_size
+from datasets.prepare.job import Plan
+from datasets.prepare.layouts import link_trees
+from datasets.prepare.place import OVERLAY, Place
+from datasets.sections import SPLITS
+from datasets.segmentation import pair_files
+from engine.errors import UserError
+
+LINKS = ("images/{split}", "depth/{split}")
+LAYOUTS = (
+    LINKS, ("images/{split}", "depths/{split}"), ("rgb/{split}", "depth/{split}"), ("{split}/images", "{split}/depth"),
+    ("{split}/image", "{split}/depth"), ("{split}/rgb", "{split}/depth"), ("{split}/images", "{split}/depths"),
+)  # fmt: skip
+FAR = 0.01  # share of measured pixels beyond `max_depth` from which it is mentioned
+
+
+def depth_folder(place: Place, options: dict[str, Any]) -> Plan:
+    """A user's own images with 16-bit depth maps."""
+    splits, done = link_trees(place, LAYOUTS, options, *LINKS)
+    data = {
+        "name": place.name, "kind": "depth", "root": str(place.out), "images": LINKS[0], "labels": LINKS[1],
+        "splits": splits, "depth_scale": options["depth_scale"], "max_depth": options["max_depth"],
+    }  # fmt: skip
+    data |= {key: options[key] for key in ("image_suffix", "label_suffix") if options.get(key)}
+
+    def check(findings: Findings) -> dict[str, Any]:
+        sizes = check_depth(data, findings)
+        return {"size": tuple(options.get("size") or trial_size(sizes))} if sizes else {}
+
+    command = f"python tools/train.py depth/configs/random.py --data {place.out / OVERLAY}"
+    remarks = "`size` suits first trials on a CPU. NYUv2's Eigen crop is for maps of 480 x 640 and is not used here."
+    return Plan(check, data, command, overlay=True, remarks=remarks, done=done)
+
+
+class DepthLook(NamedTuple):
+    """One pair: the image's (height, width); share of pixels measured, share of these beyond max_depth, and nearest,
+    middle and farthest depth in metres; and what is wrong as (what, sentence)."""
+
+    size: tuple[int, int] | None
+    numbers: tuple[float, float, float, float, float] | None
+    faults: list[tuple[str, str]]
+
+
+def look_at_depth(image: str, depth: str, scale: float, max_depth: float) -> DepthLook:
+    """Read an image's header and its whole depth map, as training reads it."""
+    try:
+        size = image_size(image)
+    except UserError as error:
+        return DepthLook(None, None, [("unreadable or truncated image", str(error))])
+    results = {"img_path": image, "depth_map_path": depth, "ori_shape": size, "depth_scale": scale,
+               "max_depth": max_depth, "seg_fields": []}  # fmt: skip
+    try:
+        metres = LoadDepth().transform(results)["gt_depth_map"]
+    except UserError as error:
+        return DepthLook(size, None, [("depth map that cannot be used", str(error))])
+    measured = metres[metres > 0]
+    numbers = (measured.size / metres.size, float((measured > max_depth).mean()), float(measured.min()),
+               float(np.median(measured)), float(measured.max()))  # fmt: skip
+    return DepthLook(size, numbers, [])
+
+
+def check_depth(
+    data: dict[str, Any],
+    findings: Findings,
+    published: dict[str, int] | None = None,
+    hints: dict[str, str] | None = None,
+) -> list[tuple[int, int]]:
+    """Check every pair of every split; returns the images' sizes (height, width).
+
+    Args:
+        data: a data section of kind "depth".
+        published: split -> number of pairs; hints: split -> what may explain another number.
+    """
+    looks: list[DepthLook] = []
+    for split in dict.fromkeys({**SPLITS, **data.get("splits", {})}.values()):
+        folders = [data[key].format(split=split) for key in ("images", "labels")]
+        try:
+            pairs = pair_files(data["root"], *folders, data.get("image_suffix"), data.get("label_suffix"))
+        except UserError as error:
+            findings.problem("folder without complete pairs", str(error))
+            continue
+        found = list(each(lambda pair: look_at_depth(*pair, data["depth_scale"], data["max_depth"]), pairs,
+                          f"check {split}", "pair"))  # fmt: skip
+        findings.count(
+            split, "images with depth", len(pairs), (published or {}).get(split), (hints or {}).get(split, "")
+        )
+        findings.take_sample([path for pair in pairs for path in pair])
+        for look in found:
+            for fault in look.faults:
+                findings.problem(*fault)
+        looks += found
+    sizes = [look.size for look in looks if look.size]
+    if sizes:
+        findings.lines.append(("sizes", sizes_text(sizes)))
+    summarise([look.numbers for look in looks if look.numbers], data, findings)
+    return sizes
+
+
+def summarise(numbers: Sequence[tuple[float, ...]], data: dict[str, Any], findings: Findings) -> None:
+    """What distances the maps hold: a wrong scale shows here."""
+    if not numbers:
+        return
+    share, beyond, near, middle, far = np.array(numbers).T  # [n] each
+    findings.lines.append((
+        "depth", f"{near.min():.3g} to {far.max():.3g} m, half below {np.median(middle):.3g} m; {share.mean():.0%} of "
+        f"the pixels measured; {data['depth_scale']:g} units per metre",
+    ))  # fmt: skip
+    if beyond.mean() > FAR:
+        findings.note("depth beyond max_depth", f"{beyond.mean():.0%} of the measured pixels are farther than "
+                      f"{data['max_depth']:g} m and are not learned from; --max-depth sets it")  # fmt: skip
+
+
+def hint_of_lists(folder: Path) -> str:
+    """Where the lists of NYUv2's pairs come from."""
+    return (
+        f"train_list.txt and test_list.txt name the published pairs: they are in code/dataset/filenames/nyudepthv2 of "
+        f"the repository vinvino02/GLPDepth; put them into {folder} or name their folder with --lists"
+    )

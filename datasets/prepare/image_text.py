@@ -1,0 +1,121 @@
+"""Checks of image-text shards for `tools/prepare.py`."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datasets.images import CorruptSample, decode_image
+from datasets.prepare.findings import Findings, each
+from datasets.prepare.job import Plan
+from datasets.prepare.place import OVERLAY, Place
+from datasets.shards import ShardIndex, ShardReader, list_shards, listed_tags, read_captions, read_headers
+from engine.errors import UserError
+
+EXAMINED = 2000  # samples whose image and captions are read, spread evenly; the headers of all are
+TOLERATED = 0.001  # share of corrupt samples at which pretraining stops (`PretrainDataset.max_corrupt`)
+
+
+def image_text(place: Place, options: dict[str, Any]) -> Plan:
+    """A user's own image-text pairs in tar shards."""
+    list_shards(place.source, options["pattern"])  # refuses a folder without any before anything is made
+    in_place = place.out.resolve() == place.source.resolve()
+    root = place.out if in_place else place.out / "shards"
+    if not in_place:
+        place.link("shards", place.source)
+    data = {"name": place.name, "kind": "image_text", "root": str(root), "pattern": options["pattern"]}
+    extra: dict[str, Any] = {}
+
+    def check(findings: Findings) -> dict[str, Any]:
+        found = check_shards(data, findings)
+        if found and found != "noisy":
+            extra["captions"] = found
+        return {}
+
+    command = f"python tools/train.py pretrain/configs/clip.py --data {place.out / OVERLAY}"
+    remarks = (
+        "Another caption: captions = NAME or --cfg-options captions=NAME. Image size: docs/overlays/image_text.py."
+    )
+    return Plan(
+        check,
+        data,
+        command,
+        overlay=True,
+        extra=extra,
+        remarks=remarks,
+        done=[f"{'found' if in_place else 'linked'} {place.source}"],
+    )
+
+
+def check_shards(data: dict[str, Any], findings: Findings) -> str | None:
+    """Check the headers of all shards and the content of some samples; returns a caption that all examined ones have:
+    "noisy" where possible, None where there is none."""
+    shards = list_shards(Path(data["root"]), data["pattern"])
+    index = read_index(shards, findings)
+    if index is None:
+        findings.problem("no sample", f"the shards in {data['root']} hold no image with text that can be read")
+        return None
+    reader, total = ShardReader(index), len(index.keys)
+    findings.count("shards", "tars", len(shards))
+    findings.count("shards", "samples", total)
+    findings.take_sample([str(path) for path in shards], most=2)
+    chosen = np.unique(np.linspace(0, total - 1, min(total, EXAMINED)).astype(int)).tolist()
+    names: Counter = Counter()
+    corrupt = [reader.name(k) + ": no image" for k in np.flatnonzero(index.spans[:, 0, 0] < 0)]
+    sizes = []
+    for size, captions, fault in each(lambda k: examine(reader, k), chosen, "check samples", "sample"):
+        names.update(captions)
+        if size:
+            sizes.append(size)
+        if fault and not fault.endswith(": no image"):
+            corrupt.append(fault)
+    findings.lines.append(("examined", f"{len(chosen):,} samples in full, the headers of all"))
+    share = ", ".join(f"{name} {count / len(chosen):.0%}" for name, count in names.most_common() if name != "txt")
+    findings.lines.append(("captions", share or "none"))
+    if sizes:
+        low, high = np.min(sizes, axis=0), np.max(sizes, axis=0)
+        findings.lines.append(("sizes", f"widths {low[1]} to {high[1]}, heights {low[0]} to {high[0]}"))
+    worst = len(corrupt) > TOLERATED * total
+    for sentence in corrupt:
+        (findings.problem if worst else findings.note)("corrupt sample", sentence)
+    whole = sorted(name for name, count in names.items() if count == len(chosen) and name not in ("txt", "tags"))
+    if not whole:
+        findings.note("no caption that all samples have", "only methods of images alone can train on these")
+    return "noisy" if "noisy" in whole else next(iter(whole), None)
+
+
+def read_index(shards: list[Path], findings: Findings) -> ShardIndex | None:
+    """The index of all shards that can be read, None if they hold nothing; nothing is stored."""
+    keys, owners, spans = [], [], []
+    for number, found in enumerate(each(try_headers, shards, "read shards", "tar")):
+        if isinstance(found, str):
+            findings.problem("unreadable or truncated shard", found)
+            continue
+        for key, parts in found:
+            keys.append(key.encode())
+            owners.append(number)
+            spans.append(parts)
+    if not keys:
+        return None
+    return ShardIndex(shards, np.array(owners, np.int32), np.array(spans, np.int64), np.array(keys))
+
+
+def try_headers(path: Path) -> list | str:
+    """The samples of a shard, or the sentence that says why it cannot be read."""
+    try:
+        return read_headers(path)
+    except UserError as error:
+        return str(error)
+
+
+def examine(reader: ShardReader, sample: int) -> tuple[tuple[int, int] | None, list[str], str | None]:
+    """(height, width) of a sample's image, the names of its captions and of its tags, and what is wrong with it."""
+    try:
+        record = reader.read(sample, 2)
+        captions = [*read_captions(reader.read(sample, 1), record), *(["tags"] if listed_tags(record) else [])]
+        return decode_image(reader.read(sample, 0)).shape[:2], captions, None
+    except CorruptSample as error:
+        return None, captions, f"{reader.name(sample)}: {error}"
+    except ValueError as error:
+        return None, [], f"{reader.name(sample)}: damaged JSON ({error})"

@@ -1,0 +1,1 @@
+"""The data of pretraining: samples, augmentation, captions, tags, stored teachers."""

@@ -1,0 +1,288 @@
+"""Image-text shards and image folders behind one interface.
+
+An item is {"image": uint8 [3, size, size], "index": int} with "tokens" int64 [context] where captions are asked for and
+"label" int where there is one. Methods that compare pictures or texts ask for more by `views` and `texts`. Augmentation
+draws from numpy's global generator, which the data order seeds for each (seed, epoch, index), so an item does not
+depend on the process that makes it.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.registry import DATASETS, FUNCTIONS
+from torch.utils.data import Dataset
+
+from backbones.text import END, tokenize
+from datasets.images import CorruptSample, decode_image
+from datasets.shards import IMAGES, ShardReader, listed_tags, load_index, read_captions
+from engine.errors import UserError
+from pretrain.data.augment import View, Window
+from pretrain.data.captions import draw_text
+from pretrain.data.eda import edit
+from pretrain.data.reinforcement import Reinforcement
+from pretrain.data.tags import Tagger, caption_tags
+
+
+class PretrainDataset(Dataset):
+    """What the data sets share: cropping, and the treatment of corrupt samples.
+
+    A corrupt sample is replaced by the next good index under the same random state and named in `corrupt_log`; the run
+    ends once such samples are more than `max_corrupt` of all.
+
+    Args:
+        size: side of the images in pixels.
+        views: the item's pictures, name -> arguments of `augment.View` (scale, ratio, flip, colour, count, size). A
+            view with of=NAME shows the same window as that one, which stands before it. Names begin with "image" (then
+            the model normalises them) or "pixels" (left as they are).
+        name: the data's name in checkpoints.
+        corrupt_log: file that lists corrupt samples; `pretrain.complete` puts it into the run's folder.
+        max_corrupt: largest share of corrupt samples.
+        token_cache: a file of `pretrain.tokenizer.cache`, for items with "ids", int64 [N], in place of "pixels"; in a
+            config True, which `pretrain.complete` replaces by the file.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        views: dict[str, dict[str, Any]] | None = None,
+        name: str = "scenes",
+        corrupt_log: str | None = None,
+        max_corrupt: float = 0.001,
+        token_cache: str | None = None,
+    ) -> None:
+        self.size, self.name = size, name
+        self.views, self.same_window = {}, {}
+        for view, arguments in (views or {"image": {}}).items():
+            arguments = {"size": size, **arguments}
+            self.same_window[view] = arguments.pop("of", None)
+            self.views[view] = View(**arguments)
+        self.token_cache = np.load(token_cache, mmap_mode="r") if token_cache else None  # [n, N]
+        if token_cache:
+            self.views.pop("pixels", None)
+        self.corrupt_log = Path(corrupt_log) if corrupt_log else None
+        self.max_corrupt = max_corrupt
+        self.corrupt: dict[int, str] = {}
+
+    def load(self, index: int) -> dict[str, Any]:
+        """Make item `index`; raise CorruptSample if its bytes cannot be used."""
+        raise NotImplementedError
+
+    def where(self, index: int) -> str:
+        """Where sample `index` lies, for messages."""
+        raise NotImplementedError
+
+    def pictures(self, image: np.ndarray, windows: dict[str, Window] | None = None) -> dict[str, torch.Tensor]:
+        """[H, W, 3] -> all views; `windows` holds those that are not to be drawn."""
+        made, windows = {}, dict(windows or {})
+        for name, view in self.views.items():
+            shown = name if name in windows else self.same_window[name]
+            if shown is None:
+                made[name], windows[name] = view(image)
+            else:
+                made[name] = view.at(image, windows[shown])
+        return made
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        for candidate in range(index, index + len(self)):
+            candidate %= len(self)
+            if candidate in self.corrupt:
+                continue
+            try:
+                item = self.load(candidate)
+                if self.token_cache is not None:
+                    item["ids"] = torch.from_numpy(self.token_cache[candidate].astype(np.int64))
+                return item
+            except CorruptSample as error:
+                self.note_corrupt(candidate, str(error))
+        raise UserError(f"every sample of the data set {self.name} is corrupt, first {self.where(0)}")
+
+    def note_corrupt(self, index: int, reason: str) -> None:
+        """Remember and name a corrupt sample; UserError once there are too many, those of other workers included."""
+        self.corrupt[index] = f"{self.where(index)}\t{reason}"
+        named = set(self.corrupt.values())
+        if self.corrupt_log is not None:
+            if self.corrupt_log.is_file():
+                named |= set(self.corrupt_log.read_text().splitlines())
+            if self.corrupt[index] not in (self.corrupt_log.read_text() if self.corrupt_log.is_file() else ""):
+                self.corrupt_log.parent.mkdir(parents=True, exist_ok=True)
+                with open(self.corrupt_log, "a") as handle:  # one short write: whole lines, whoever appends
+                    handle.write(self.corrupt[index] + "\n")
+        if len(named) > self.max_corrupt * len(self):
+            raise UserError(
+                f"{len(named)} of {len(self)} samples are corrupt, more than {self.max_corrupt:.1%}; the last is "
+                f"{self.where(index)} ({reason}), all are in {self.corrupt_log}: repair the data, or raise "
+                "train_dataloader.dataset.max_corrupt"
+            )
+
+
+@DATASETS.register_module()
+class ImageTextShards(PretrainDataset):
+    """Random access into WebDataset / img2dataset tar shards (KEY.png|jpg|webp with KEY.txt and/or KEY.json).
+
+    Args:
+        root: folder of .tar files; pattern: which of them.
+        captions: which caption: "noisy" or "txt" (the alt text of KEY.txt) or a name in the JSON's "captions", such as
+            "aligned", "rewritten", "enriched"; "a+b" draws one of several for each sample, uniformly (LaCLIP), and so
+            does a name that stands for a list of texts; None for images only.
+        context: length of the token rows.
+        texts: the item's texts, name (beginning with "tokens") -> {"captions": as above, "eda": True for one edit of
+            `eda.edit`}; by default {"tokens": {}}. The captions are those above unless stated. Texts of the same
+            captions show the same draw; none are read where texts is empty.
+        tags: arguments of `tags.Tagger` (min_count, width), for items with "tags", int64 [width] padded with
+            -1: the JSON's "tags", or the words of the chosen caption where there is no such list.
+        reinforcement: folder of `tools/reinforce.py`: "image" is then one of the stored crops, and the item has what
+            the teachers make of it, "teacher_image" and a "teacher_text..." for each text, float16 [sum of widths].
+        size, views, name, corrupt_log, max_corrupt: see PretrainDataset.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        size: int,
+        captions: str | None = None,
+        context: int = 77,
+        pattern: str = "*.tar",
+        texts: dict[str, dict[str, Any]] | None = None,
+        tags: dict[str, int] | None = None,
+        reinforcement: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(size, **kwargs)
+        self.reader = ShardReader(load_index(root, pattern))
+        self.context = context
+        texts = ({"tokens": {}} if texts is None else texts) if captions is not None else {}
+        self.texts = {name: (text.get("captions") or captions, text.get("eda", False)) for name, text in texts.items()}
+        self.captions = captions
+        self.check_captions(root, [kinds for kinds, _ in self.texts.values()] + [captions] * (tags is not None))
+        self.tagger = Tagger(root, pattern, captions, **tags) if tags is not None else None
+        self.reinforcement = None
+        if reinforcement is not None:
+            self.reinforcement = Reinforcement(reinforcement, self.reader.index.shards, self.texts, self.views)
+
+    def check_captions(self, root: str, chosen: list[str | None]) -> None:
+        """Raise UserError if the first sample has no caption of a chosen kind."""
+        found = read_captions(self.reader.read(0, 1), self.reader.read(0, 2))
+        for name in (name for captions in chosen if captions for name in captions.split("+")):
+            if name not in found:
+                raise UserError(
+                    f"the shards in {root} have no caption {name!r} but {', '.join(sorted(found)) or 'none'}: "
+                    "choose one with --cfg-options captions=NAME"
+                )
+
+    def __len__(self) -> int:
+        return len(self.reader.index.shard)
+
+    def where(self, index: int) -> str:
+        """Shard and key."""
+        return self.reader.name(index)
+
+    def load(self, index: int) -> dict[str, Any]:
+        """Read, decode, crop, tokenize."""
+        image = decode_image(self.reader.read(index, 0))
+        item: dict[str, Any] = {"index": index}
+        chosen, windows = {}, {}
+        if self.texts or self.tagger:
+            rows, chosen = self.tokens(index)
+            item |= rows
+        if self.reinforcement is not None:
+            windows["image"], stored = self.reinforcement.draw(index, chosen)
+            item |= stored
+        return {**item, **self.pictures(image, windows)}
+
+    def tokens(self, index: int) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
+        """The token rows of a sample's texts, and its tags; and which of its candidates each text shows."""
+        record = self.reader.read(index, 2)
+        try:
+            found, listed = read_captions(self.reader.read(index, 1), record), listed_tags(record)
+        except ValueError:
+            raise CorruptSample("damaged JSON") from None
+        drawn: dict[str, tuple[str, int]] = {}
+        made, chosen = {}, {}
+        for name, (captions, eda) in self.texts.items():
+            if captions not in drawn:
+                drawn[captions] = draw_text(found, captions)
+            caption, chosen[name] = drawn[captions]
+            caption = edit(caption) if eda else caption
+            made[name] = torch.from_numpy(tokenize(caption, self.context))
+        if self.tagger is not None:
+            if listed is None and self.captions not in drawn:
+                drawn[self.captions] = draw_text(found, self.captions)
+            tags = caption_tags(drawn[self.captions][0]) if listed is None else listed
+            made["tags"] = torch.from_numpy(self.tagger.row(tags))
+        return made, chosen
+
+
+@DATASETS.register_module()
+class ImageFolder(PretrainDataset):
+    """A folder per class; classes sorted by name are labels 0, 1, ...
+
+    Args:
+        root: folder of class folders.
+        transform: optional arguments of `timm.data.create_transform` (RandAugment, random erasing) instead of the crop.
+        size, views, name, corrupt_log, max_corrupt: see PretrainDataset.
+    """
+
+    def __init__(self, root: str, size: int, transform: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(size, **kwargs)
+        self.classes, self.files = self.scan(Path(root))
+        self.transform: Callable | None = None
+        if transform is not None:
+            from timm.data import create_transform
+
+            self.transform = create_transform(size, is_training=True, normalize=False, **transform)
+
+    @staticmethod
+    def scan(root: Path) -> tuple[list[str], list[tuple[str, int]]]:
+        """Class names and (path, label) of every image, sorted."""
+        if not root.is_dir():
+            raise UserError(f"there is no image folder {root}: check root in the data section")
+        classes = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
+        files = [
+            (entry.path, label)
+            for label, name in enumerate(classes)
+            for entry in sorted(os.scandir(root / name), key=lambda entry: entry.name)
+            if entry.name.rpartition(".")[2].lower() in IMAGES
+        ]
+        if not files:
+            raise UserError(f"no image of type {', '.join(IMAGES)} in the class folders of {root}")
+        return classes, files
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def where(self, index: int) -> str:
+        """The file."""
+        return self.files[index][0]
+
+    def load(self, index: int) -> dict[str, Any]:
+        """Read, decode, augment."""
+        path, label = self.files[index]
+        image = decode_image(Path(path).read_bytes())
+        item: dict[str, Any] = {"index": index, "label": label}
+        if self.transform is None:
+            item |= self.pictures(image)
+        else:
+            from PIL import Image
+
+            item["image"] = self.transform(Image.fromarray(image))
+        return item
+
+
+@FUNCTIONS.register_module()
+def pretrain_collate(items: list[dict[str, Any]]) -> dict[str, dict[str, torch.Tensor]]:
+    """Stack items into {"inputs": {...}}; each text [B, context] is cut to the longest caption of the batch.
+
+    Cutting happens here, on the host, so that the model never has to ask the device for a length.
+    """
+    batch = {}
+    for key, first in items[0].items():
+        values = [item[key] for item in items]
+        batch[key] = torch.stack(values) if isinstance(first, torch.Tensor) else torch.tensor(values)
+    for name in (name for name in batch if name.startswith("tokens")):
+        longest = int((batch[name] == END).int().argmax(dim=1).max()) + 1
+        batch[name] = batch[name][:, :longest].contiguous()
+    return {"inputs": batch}

@@ -1,0 +1,1 @@
+"""A run from data to record, and many of them."""

@@ -1,0 +1,67 @@
+"""The first stage of a two-stage pretraining: trained here on the embedded data if nobody has done so."""
+
+import fcntl
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.dist import barrier, is_main_process
+
+from backbones import checkpoint_exists
+from engine.errors import UserError
+from study.cells import CONFIGS
+
+TRAIN = Path(__file__).resolve().with_name("train.py")
+# What a launcher tells its processes: the first stage is one process of its own.
+LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
+
+
+def take_parent(cfg: Config) -> None:
+    """Bind the parent of a pretraining run; on the embedded data, train it first where it is missing.
+
+    Raises:
+        UserError: as `pretrain.parent.bind_parent`, or a first stage that did not end well.
+    """
+    from pretrain.parent import bind_parent
+
+    if cfg.get("checkpoint") and cfg.checkpoint_of_method and cfg.data.name == "scenes":
+        if is_main_process():
+            words = [CONFIGS["pretrain"].format(method=cfg.parent), "--scale", cfg.scale, "--seed", str(cfg.seed)]
+            train_once(Path(cfg.checkpoint), words, f"{cfg.run_name} needs {cfg.checkpoint}")
+        barrier()
+    bind_parent(cfg)
+
+
+def train_once(checkpoint: Path, words: list[str], why: str) -> None:
+    """Run `tools/train.py` with `words` unless `checkpoint` is there, never twice at a time.
+
+    The lock is held by the training process too: if this one dies, another waits for that training to end instead of
+    beginning beside it. An unfinished first stage is resumed.
+
+    Args:
+        checkpoint: the folder that the training leaves in its run's folder.
+        words: arguments of tools/train.py.
+        why: beginning of the line that says what happens.
+    """
+    if checkpoint_exists(checkpoint):
+        return
+    run = checkpoint.parent
+    run.parent.mkdir(parents=True, exist_ok=True)
+    shown = shlex.join(["python", "tools/train.py", *words])
+    with open(run.with_name(f".{run.name}.lock"), "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{why}, which another process trains: waiting for it", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if checkpoint_exists(checkpoint):
+            return
+        print(f"{why}: training it first with `{shown}`", flush=True)
+        environment = {key: value for key, value in os.environ.items() if key not in LAUNCHER}
+        command = [sys.executable, str(TRAIN), *words, "--resume"]
+        status = subprocess.run(command, env=environment, pass_fds=[lock.fileno()]).returncode
+    if status:
+        raise UserError(f"the first stage ended with exit status {status}, its reason above: mend that and run again")

@@ -1,0 +1,153 @@
+"""One run from a whole configuration: data, encoder, training, test, record.
+
+`train.py`, `test.py` and `study.py` call it.
+"""
+
+import time
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.dist import barrier, is_main_process
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from safetensors.torch import save_file
+
+import backbones
+import engine.parts  # noqa: F401  registers loops, samplers and hooks
+from datasets.sections import CLASSIFICATION
+from engine.config import hashed_content
+from engine.distributed import set_up_processes
+from engine.errors import UserError
+from engine.files import atomic_path, write_json
+from engine.resume import bare
+from engine.run_folder import check_unfinished, flatten, open_run
+from reports.records import write_record
+from study.first_stage import take_parent
+from study.record import result_record
+
+SCENES = {"study": {"pretrain": 16384}}  # image counts by scale, where they are not the generator's defaults
+
+
+def prepare(cfg: Config) -> dict | None:
+    """Make or check the data, bind the encoder, and return the encoder's `checkpoint.json` (None in pretraining)."""
+    if cfg.task == "pretrain":
+        import pretrain
+
+        ensure_data(cfg)
+        pretrain.complete(cfg)
+        return None
+    method = dict(method=cfg.method, scale=cfg.get("pretrain_scale", cfg.scale), seed=cfg.seed)
+    meta = backbones.bind_encoder(cfg, cfg.checkpoint, drop_path_rate=cfg.get("drop_path_rate"), **method)
+    if cfg.checkpoint_of_method and meta["method"] != cfg.method:
+        raise UserError(
+            f"{cfg.checkpoint} holds a {meta['method']} encoder, but this config is for {cfg.method}: name another "
+            "folder with --checkpoint"
+        )
+    ensure_data(cfg)  # after the checkpoint: nobody should wait for the scenes to learn that it is missing
+    if cfg.task in CLASSIFICATION:
+        from recognition.classifier import complete
+
+        complete(cfg, meta)
+    return meta
+
+
+def ensure_data(cfg: Config) -> None:
+    """Generate the embedded scenes on first use; say what is missing where the data are the user's own."""
+    data = cfg.data
+    if data.name == "scenes":
+        from scenes.attributes import ensure_classes
+        from scenes.export import ensure
+
+        ensure(data.get("scenes_root", data.root), counts=SCENES.get(cfg.scale))
+        if "attribute" in data:
+            ensure_classes(data.root, data.attribute)
+    elif not Path(data.root).is_dir():
+        raise UserError(f"data set {data.name!r}: there is no folder {data.root}; check root in the data overlay")
+
+
+def run(cfg: Config, command: str, sink: str | None = None) -> dict | None:
+    """Train, test and record one run; returns the record (None in pretraining, which leaves a checkpoint).
+
+    Args:
+        cfg: from `engine.config.load_config`.
+        command: the command line that repeats the run, for the record.
+        sink: where else the training curve goes: one of `engine.sinks.SINKS`.
+    """
+    set_up_processes(cfg)
+    folder = Path(cfg.work_dir)
+    check_unfinished(folder)
+    if cfg.task == "pretrain":
+        take_parent(cfg)
+    settings = flatten(hashed_content(cfg))
+    meta = prepare(cfg)
+    if is_main_process():
+        open_run(cfg, settings, command)
+    barrier()
+    cfg.default_hooks.progress = dict(type="ProgressHook", interval=cfg.progress_interval)
+    cfg.default_hooks.resume = dict(
+        type="ResumeHook", interval=cfg.state_interval, resume=cfg.resume, config_hash=cfg.config_hash
+    )
+    if sink is not None:
+        cfg.default_hooks.sink = dict(type="SinkHook", name=sink)
+    cfg.resume = False  # ResumeHook resumes; mmengine's own way replays data and restores no random state
+    runner = Runner.from_cfg(cfg)
+    with DefaultScope.overwrite_default_scope(cfg.get("default_scope", "mmengine")):
+        # The test data are read now, so that a fault of theirs shows before hours of training.
+        if cfg.task != "pretrain" and len(runner.test_dataloader.dataset) == 0:
+            raise UserError(f"the test set of {cfg.data.name} is empty: check its folder and split")
+        if meta is not None and is_main_process():
+            write_json(folder / "ledger.json", bare(runner.model).backbone.ledger.document())
+        runner.train()
+        if cfg.task == "pretrain":
+            return None
+        save_weights(runner, folder)
+        return evaluate(cfg, runner, meta, command)
+
+
+def run_test(cfg: Config, command: str) -> dict:
+    """Test a checkpoint on an image-level task and write the record; returns it.
+
+    Args:
+        cfg: from `recognition.config.load_test`.
+        command: the command line that repeats the test, for the record.
+    """
+    from recognition.record import evaluation_record
+    from recognition.tasks import TASKS
+    from scenes.attributes import ensure_attributes
+
+    check_unfinished(Path(cfg.work_dir))
+    task = TASKS[cfg.task]
+    part = task.part(cfg.checkpoint)  # before the data: nobody should wait for scenes to learn that it is missing
+    ensure_data(cfg)
+    if cfg.data.name == "scenes" and cfg.task == "zero_shot":
+        ensure_attributes(cfg.data.root, cfg.data.split)
+    open_run(cfg, flatten(hashed_content(cfg)), command)
+    started = time.perf_counter()
+    outcome = task.test(cfg, part)
+    record = evaluation_record(cfg, part, outcome, time.perf_counter() - started, command)
+    write_record(cfg.work_dir, record)
+    return record
+
+
+def save_weights(runner: Runner, folder: Path) -> None:
+    """Write the fine-tuned model to `model.safetensors`."""
+    if is_main_process():
+        weights = {name: value.contiguous().cpu() for name, value in bare(runner.model).state_dict().items()}
+        with atomic_path(folder / "model.safetensors") as temporary:
+            save_file(weights, temporary)
+
+
+def evaluate(cfg: Config, runner: Runner, meta: dict, command: str) -> dict | None:
+    """Test the runner's model and write the record."""
+    measured = runner.test()
+    if not is_main_process():
+        return None
+    flops = backbones.flops_per_image(bare(runner.model).backbone, *cfg.data.size)
+    record = result_record(cfg, meta, runner, measured, flops, command)
+    write_record(cfg.work_dir, record)
+    return record
+
+
+def headline(record: dict) -> str:
+    """The record's metrics in one line."""
+    return "  ".join(f"{name} {m['value']:.4g} {m['unit']}" for name, m in record["metrics"].items())
