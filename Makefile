@@ -53,7 +53,7 @@ test: $(READY)
 	$(PYTHON) -m pytest -n $(JOBS) --dist worksteal
 
 lint: $(READY)
-	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
 
 clean:
 	@printf "delete report/, runs/ and data/scenes*? [y/N] "; read answer; \

@@ -20,9 +20,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
     """
 
     def __init__(
-        self,
-        mean: tuple[float, float, float] = IMAGENET_MEAN,
-        std: tuple[float, float, float] = IMAGENET_STD,
+        self, mean: tuple[float, float, float] = IMAGENET_MEAN, std: tuple[float, float, float] = IMAGENET_STD
     ) -> None:
         super().__init__(non_blocking=True)
         self.mean, self.std = list(mean), list(std)

@@ -19,12 +19,14 @@ import compat  # noqa: E402, F401
 from compat import roi_align, torchvision_ops  # noqa: E402
 
 # (what, images, channels, rows, columns of the finest map of stride 4, levels, RoIs, bins)
-ROI_CASES = [("scenes 64 x 64, box head", 8, 96, 16, 16, 4, 1000, 7),
-             ("scenes 64 x 64, mask head", 8, 96, 16, 16, 4, 256, 14),
-             ("scenes 64 x 64, 256 channels", 8, 256, 16, 16, 4, 1000, 7),
-             ("COCO 800 x 1216, box head", 1, 256, 200, 304, 4, 512, 7),
-             ("COCO 800 x 1216, finest map alone", 1, 256, 200, 304, 1, 512, 7),
-             ("COCO 800 x 1216, mask head", 1, 256, 200, 304, 4, 128, 14)]
+ROI_CASES = [
+    ("scenes 64 x 64, box head", 8, 96, 16, 16, 4, 1000, 7),
+    ("scenes 64 x 64, mask head", 8, 96, 16, 16, 4, 256, 14),
+    ("scenes 64 x 64, 256 channels", 8, 256, 16, 16, 4, 1000, 7),
+    ("COCO 800 x 1216, box head", 1, 256, 200, 304, 4, 512, 7),
+    ("COCO 800 x 1216, finest map alone", 1, 256, 200, 304, 1, 512, 7),
+    ("COCO 800 x 1216, mask head", 1, 256, 200, 304, 4, 128, 14),
+]
 
 
 def milliseconds(function: Callable, device: str, seconds: float = 1.0) -> float:
@@ -48,14 +50,17 @@ def boxes_in(height: int, width: int, count: int, generator: torch.Generator) ->
     return torch.cat([corner, corner + sides], dim=1)
 
 
-def roi_case(images: int, channels: int, rows: int, columns: int, levels: int, count: int,
-             generator: torch.Generator) -> list[tuple[torch.Tensor, torch.Tensor, float]]:
+def roi_case(
+    images: int, channels: int, rows: int, columns: int, levels: int, count: int, generator: torch.Generator
+) -> list[tuple[torch.Tensor, torch.Tensor, float]]:
     """Per level its map [B, C, H, W], its RoIs [R, 5] and its scale; RoIs go to levels by size as in FPN."""
     boxes = boxes_in(4 * rows, 4 * columns, count, generator)
     level = ((boxes[:, 2:] - boxes[:, :2]).prod(dim=1).sqrt() / 56).log2().floor().clamp(0, levels - 1)
     rois = torch.cat([torch.randint(0, images, (count, 1), generator=generator), boxes], dim=1)
-    return [(torch.randn(images, channels, rows >> n, columns >> n, generator=generator), rois[level == n], 0.25 / 2**n)
-            for n in range(levels)]
+    return [
+        (torch.randn(images, channels, rows >> n, columns >> n, generator=generator), rois[level == n], 0.25 / 2**n)
+        for n in range(levels)
+    ]
 
 
 def report(what: str, device: str, fallback: Callable, compiled: Callable | None) -> None:
@@ -85,24 +90,46 @@ def main() -> None:
             generator.manual_seed(count)
             boxes = boxes_in(400, 400, count, generator) + torch.rand(count, 1, generator=generator) * (size - 400)
             boxes, scores = boxes.to(device), torch.rand(count, generator=generator).to(device)
-            report(f"nms, {count} boxes, {crowd}", device, lambda b=boxes, s=scores: torchvision_ops.nms(b, s, 0.5),
-                   (lambda b=boxes, s=scores: operators.nms(b, s, 0.5)) if compiled else None)
+            report(
+                f"nms, {count} boxes, {crowd}",
+                device,
+                lambda b=boxes, s=scores: torchvision_ops.nms(b, s, 0.5),
+                (lambda b=boxes, s=scores: operators.nms(b, s, 0.5)) if compiled else None,
+            )
     for what, images, channels, rows, columns, levels, count, bins in ROI_CASES:
         generator.manual_seed(count)
-        case = [(features.to(device), rois.to(device), roi_align.Pooling((bins, bins), scale, 0, True))
-                for features, rois, scale in roi_case(images, channels, rows, columns, levels, count, generator)]
-        gradients = [torch.randn(len(rois), channels, bins, bins, generator=generator).to(device)
-                     for _, rois, _ in case]
+        case = [
+            (features.to(device), rois.to(device), roi_align.Pooling((bins, bins), scale, 0, True))
+            for features, rois, scale in roi_case(images, channels, rows, columns, levels, count, generator)
+        ]
+        gradients = [
+            torch.randn(len(rois), channels, bins, bins, generator=generator).to(device) for _, rois, _ in case
+        ]
         what = f"{what}, {count} RoIs {bins} x {bins}"
-        report(f"{what}, forward", device, lambda c=case: [roi_align.forward(*level) for level in c],
-               (lambda c=case, b=bins: [operators.roi_align(f, r, p.scale, b, b, 0, True) for f, r, p in c])
-               if compiled else None)
-        report(f"{what}, backward", device,
-               lambda c=case, g=gradients: [roi_align.backward(grad, rois, tuple(f.shape), pooling)
-                                            for grad, (f, rois, pooling) in zip(g, c, strict=True)],
-               (lambda c=case, g=gradients, b=bins: [
-                   operators._roi_align_backward(grad, r, p.scale, b, b, *f.shape, 0, True)
-                   for grad, (f, r, p) in zip(g, c, strict=True)]) if compiled else None)
+        report(
+            f"{what}, forward",
+            device,
+            lambda c=case: [roi_align.forward(*level) for level in c],
+            (lambda c=case, b=bins: [operators.roi_align(f, r, p.scale, b, b, 0, True) for f, r, p in c])
+            if compiled
+            else None,
+        )
+        report(
+            f"{what}, backward",
+            device,
+            lambda c=case, g=gradients: [
+                roi_align.backward(grad, rois, tuple(f.shape), pooling)
+                for grad, (f, rois, pooling) in zip(g, c, strict=True)
+            ],
+            (
+                lambda c=case, g=gradients, b=bins: [
+                    operators._roi_align_backward(grad, r, p.scale, b, b, *f.shape, 0, True)
+                    for grad, (f, r, p) in zip(g, c, strict=True)
+                ]
+            )
+            if compiled
+            else None,
+        )
 
 
 if __name__ == "__main__":

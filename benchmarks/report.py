@@ -37,8 +37,10 @@ DAMAGE = {  # kind -> what it does to the text of a record
     "against the schema": lambda text: text.replace('"threads": 1', '"threads": 0'),
     "not finite": lambda text: text.replace('"flops": 71075328', '"flops": NaN'),
 }
-SCAN = "import sys; from reports.records import scan; records, unused = scan(sys.argv[1]);" \
-       "print(len(records), 'records used,', len(unused), 'files not used')"
+SCAN = (
+    "import sys; from reports.records import scan; records, unused = scan(sys.argv[1]);"
+    "print(len(records), 'records used,', len(unused), 'files not used')"
+)
 
 
 def record(task: str, method: str, seed: int, lr: float | None) -> dict:
@@ -118,8 +120,10 @@ def main() -> None:
     print(f"planted: {', '.join(f'{number} {kind}' for kind, number in planted.items())}")
     print("\n".join(finished.stdout.splitlines()[-3:]))
     memory = spent.ru_maxrss / 1024
-    print(f"{options.records:,} files: {wall:.1f} s wall, {spent.ru_utime + spent.ru_stime:.1f} s processor, "
-          f"{memory:.0f} MiB")
+    print(
+        f"{options.records:,} files: {wall:.1f} s wall, {spent.ru_utime + spent.ru_stime:.1f} s processor, "
+        f"{memory:.0f} MiB"
+    )
     sys.exit(wall > 10 or memory > 1024)
 
 

@@ -43,9 +43,19 @@ def _wide(*tensors: Tensor) -> list[Tensor]:
     return [t.float() if t.dtype in (torch.float16, torch.bfloat16) else t for t in tensors]
 
 
-def roi_align_forward(input: Tensor, rois: Tensor, output: Tensor, argmax_y: Tensor, argmax_x: Tensor,
-                      aligned_height: int, aligned_width: int, spatial_scale: float, sampling_ratio: int,
-                      pool_mode: int, aligned: bool) -> None:
+def roi_align_forward(
+    input: Tensor,
+    rois: Tensor,
+    output: Tensor,
+    argmax_y: Tensor,
+    argmax_x: Tensor,
+    aligned_height: int,
+    aligned_width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    pool_mode: int,
+    aligned: bool,
+) -> None:
     """Pool input [B, C, H, W] in rois [R, 5] into output [R, C, aligned_height, aligned_width], in place.
 
     pool_mode 1 averages the samples; 0 takes their maximum and writes where it was into argmax_y and argmax_x.
@@ -53,26 +63,41 @@ def roi_align_forward(input: Tensor, rois: Tensor, output: Tensor, argmax_y: Ten
     features, boxes = _wide(input, rois)
     pooling = roi_align.Pooling((aligned_height, aligned_width), spatial_scale, sampling_ratio, aligned)
     if pool_mode == 0:
-        for target, result in zip((output, argmax_y, argmax_x), roi_align.forward_max(features, boxes, pooling),
-                                  strict=True):
+        for target, result in zip(
+            (output, argmax_y, argmax_x), roi_align.forward_max(features, boxes, pooling), strict=True
+        ):
             target.copy_(result)
     elif _compiled(input):
-        output.copy_(torch.ops.torchvision.roi_align(
-            features, boxes, spatial_scale, aligned_height, aligned_width, sampling_ratio, aligned))
+        output.copy_(
+            torch.ops.torchvision.roi_align(
+                features, boxes, spatial_scale, aligned_height, aligned_width, sampling_ratio, aligned
+            )
+        )
     else:
         output.copy_(roi_align.forward(features, boxes, pooling))
 
 
-def roi_align_backward(grad_output: Tensor, rois: Tensor, argmax_y: Tensor, argmax_x: Tensor, grad_input: Tensor,
-                       aligned_height: int, aligned_width: int, spatial_scale: float, sampling_ratio: int,
-                       pool_mode: int, aligned: bool) -> None:
+def roi_align_backward(
+    grad_output: Tensor,
+    rois: Tensor,
+    argmax_y: Tensor,
+    argmax_x: Tensor,
+    grad_input: Tensor,
+    aligned_height: int,
+    aligned_width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    pool_mode: int,
+    aligned: bool,
+) -> None:
     """Write the gradient of the pooled features into grad_input [B, C, H, W], in place; arguments as the forward's."""
     gradient, boxes = _wide(grad_output, rois)
     if pool_mode == 0:
         result = roi_align.backward_max(gradient, boxes, *_wide(argmax_y, argmax_x), tuple(grad_input.shape))
     elif _compiled(grad_output):
         result = torch.ops.torchvision._roi_align_backward(
-            gradient, boxes, spatial_scale, aligned_height, aligned_width, *grad_input.shape, sampling_ratio, aligned)
+            gradient, boxes, spatial_scale, aligned_height, aligned_width, *grad_input.shape, sampling_ratio, aligned
+        )
     else:
         pooling = roi_align.Pooling((aligned_height, aligned_width), spatial_scale, sampling_ratio, aligned)
         result = roi_align.backward(gradient, boxes, tuple(grad_input.shape), pooling)
@@ -91,7 +116,8 @@ def _absent(name: str) -> Callable:
     def operator(*args: object, **kwargs: object) -> None:
         raise NotImplementedError(
             f"mmcv operator {name!r} is not among those compat/ supplies: install a compiled mmcv "
-            "(MMCV_WITH_OPS=1 pip install --no-build-isolation mmcv==2.1.0) in place of mmcv-lite")
+            "(MMCV_WITH_OPS=1 pip install --no-build-isolation mmcv==2.1.0) in place of mmcv-lite"
+        )
 
     return operator
 
@@ -99,8 +125,9 @@ def _absent(name: str) -> Callable:
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Finds `mmcv._ext` where nothing else does, and fills the module."""
 
-    def find_spec(self, fullname: str, path: Sequence[str] | None,
-                  target: ModuleType | None = None) -> importlib.machinery.ModuleSpec | None:
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
         """Answer for `mmcv._ext` alone; the spec also serves mmengine, which asks whether the operators exist."""
         return importlib.machinery.ModuleSpec(_NAME, self, origin=__file__) if fullname == _NAME else None
 

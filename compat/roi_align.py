@@ -72,7 +72,7 @@ class _Axis:
         """The cells [R, P, K] that each bin reads and the sum of their weights, cells shared by samples merged."""
         _, cells, weights = self.samples(chosen, grid)
         # Samples follow each other, so the lowest cell is the first's or, in a box turned over, the last's.
-        first = torch.minimum(cells[:, :, :1], cells[:, :, grid - 1:grid])
+        first = torch.minimum(cells[:, :, :1], cells[:, :, grid - 1 : grid])
         relative = cells - first
         width = int(relative.max()) + 1
         if width >= cells.shape[2]:  # samples further apart than cells: nothing to merge
@@ -93,8 +93,11 @@ def _axes(rois: Tensor, pooling: Pooling, extents: tuple[int, int]) -> tuple[_Ax
         # Divided by a tensor: on a GPU torch multiplies by the inverse of a plain number, and the rounding then adds
         # a sample where the length is a multiple of the bins.
         length = length / torch.full_like(length, bins)
-        grid = length.ceil().long().clamp(min=0) if pooling.sampling_ratio <= 0 else \
-            torch.full_like(length, pooling.sampling_ratio, dtype=torch.long)
+        grid = (
+            length.ceil().long().clamp(min=0)
+            if pooling.sampling_ratio <= 0
+            else torch.full_like(length, pooling.sampling_ratio, dtype=torch.long)
+        )
         axes.append(_Axis(start, length, grid, bins, extent))
     return axes[0], axes[1]
 
@@ -178,8 +181,13 @@ def backward(gradient: Tensor, rois: Tensor, shape: tuple[int, ...], pooling: Po
     for entries in _gathered(_matrix(rois, pooling, (height, width)), bins):
         cells, order = entries[0].sort(stable=True)
         touched, counts = cells.unique_consecutive(return_counts=True)
-        total.index_add_(0, touched, embedding_bag(entries[1][order], table, counts.cumsum(0) - counts, mode="sum",
-                                                   per_sample_weights=entries[2][order]))
+        total.index_add_(
+            0,
+            touched,
+            embedding_bag(
+                entries[1][order], table, counts.cumsum(0) - counts, mode="sum", per_sample_weights=entries[2][order]
+            ),
+        )
     return total.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
@@ -226,8 +234,10 @@ def backward_max(gradient: Tensor, rois: Tensor, at_y: Tensor, at_x: Tensor, sha
     plane = plane[:, :, None, None] * (height * width)
     inside = (at_y >= -1) & (at_y <= height) & (at_x >= -1) & (at_x <= width) & (at_y != -1) & (at_x != -1)
     low_y, low_x = (at.clamp(min=0).long().clamp(max=extent - 1) for at, extent in ((at_y, height), (at_x, width)))
-    part_y, part_x = ((at.clamp(min=0) - low).where(low < extent - 1, 0)
-                      for at, low, extent in ((at_y, low_y, height), (at_x, low_x, width)))
+    part_y, part_x = (
+        (at.clamp(min=0) - low).where(low < extent - 1, 0)
+        for at, low, extent in ((at_y, low_y, height), (at_x, low_x, width))
+    )
     for high_y in (False, True):
         for high_x in (False, True):
             row = (low_y + high_y).clamp(max=height - 1)

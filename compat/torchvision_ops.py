@@ -94,22 +94,25 @@ def _greedy(boxes: np.ndarray, iou_threshold: float, offset: int) -> np.ndarray:
     positions = np.arange(len(boxes))
     while len(positions):
         block = slice(0, _BLOCK)
-        overlaps = np.triu(_exceeds(corners[:, block], areas[block], corners[:, block], areas[block],
-                                    iou_threshold, offset), 1)
+        overlaps = np.triu(
+            _exceeds(corners[:, block], areas[block], corners[:, block], areas[block], iou_threshold, offset), 1
+        )
         alive = np.ones(len(overlaps), dtype=bool)
         for row in np.flatnonzero(overlaps.any(axis=1)):
             if alive[row]:
                 alive &= ~overlaps[row]
         kept.append(positions[block][alive])
         survivors, rest = np.flatnonzero(alive), slice(_BLOCK, None)
-        struck = _exceeds(corners[:, survivors], areas[survivors], corners[:, rest], areas[rest],
-                          iou_threshold, offset).any(axis=0)
+        struck = _exceeds(
+            corners[:, survivors], areas[survivors], corners[:, rest], areas[rest], iou_threshold, offset
+        ).any(axis=0)
         corners, areas, positions = corners[:, rest][:, ~struck], areas[rest][~struck], positions[rest][~struck]
     return np.concatenate(kept) if kept else np.zeros(0, dtype=np.int64)
 
 
-def _exceeds(a: np.ndarray, area_a: np.ndarray, b: np.ndarray, area_b: np.ndarray,
-             iou_threshold: float, offset: int) -> np.ndarray:
+def _exceeds(
+    a: np.ndarray, area_a: np.ndarray, b: np.ndarray, area_b: np.ndarray, iou_threshold: float, offset: int
+) -> np.ndarray:
     """Whether IoU exceeds the threshold: corners a [4, K], b [4, M] -> [K, M] bool.
 
     The operations and their order are the compiled operator's, so that rounding is too; it compares in float64.

@@ -20,11 +20,7 @@ _LARGEST_ID = 65535
 
 
 def pair_files(
-    data_root: str | Path,
-    images: str,
-    labels: str,
-    image_suffix: str | None = None,
-    label_suffix: str | None = None,
+    data_root: str | Path, images: str, labels: str, image_suffix: str | None = None, label_suffix: str | None = None
 ) -> list[tuple[str, str]]:
     """Return the (image, label) paths of two parallel folder trees, in the order of their names.
 

@@ -64,12 +64,7 @@ class DepthHead(BaseDecodeHead):
     align_corners = False
 
     def __init__(
-        self,
-        in_channels: int,
-        feature_stride: int,
-        in_index: int = -1,
-        embed_dim: int = 192,
-        max_depth: float = 10.0,
+        self, in_channels: int, feature_stride: int, in_index: int = -1, embed_dim: int = 192, max_depth: float = 10.0
     ) -> None:
         # The parent's constructor builds a classifier, its dropout and a class loss; a regressor has none of them.
         super(BaseDecodeHead, self).__init__(
@@ -92,9 +87,7 @@ class DepthHead(BaseDecodeHead):
         layers += [nn.Conv2d(channels, embed_dim, 3, padding=1), nn.BatchNorm2d(embed_dim), nn.ReLU(inplace=True)]
         self.decoder = nn.Sequential(*layers)
         self.regressor = nn.Sequential(
-            nn.Conv2d(embed_dim, embed_dim, 3, padding=1),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(embed_dim, 1, 3, padding=1),
+            nn.Conv2d(embed_dim, embed_dim, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(embed_dim, 1, 3, padding=1)
         )
 
     def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:

@@ -22,10 +22,17 @@ TASK_TYPES = {  # names of the Hugging Face hub
     "retrieval": "image-text-retrieval", "linear_probe": "image-classification",
     "attentive_probe": "image-classification", "knn": "image-classification", "finetune": "image-classification",
 }  # fmt: skip
-METRIC_TYPES = {"mIoU": "mean_iou", "top1": "accuracy", "box_AP": "mean_average_precision",
-                "mask_AP": "mean_average_precision", "rmse": "rmse"}
-KINDS = {"floor": "This encoder was not trained: it is the floor that every pretraining should pass.",
-         "ceiling": "This encoder was pretrained with the dense labels: it is a ceiling and no fair competitor."}
+METRIC_TYPES = {
+    "mIoU": "mean_iou",
+    "top1": "accuracy",
+    "box_AP": "mean_average_precision",
+    "mask_AP": "mean_average_precision",
+    "rmse": "rmse",
+}
+KINDS = {
+    "floor": "This encoder was not trained: it is the floor that every pretraining should pass.",
+    "ceiling": "This encoder was pretrained with the dense labels: it is a ceiling and no fair competitor.",
+}
 
 
 def render(records: Iterable[Record]) -> dict[str, str]:
@@ -36,8 +43,16 @@ def render(records: Iterable[Record]) -> dict[str, str]:
             groups[record["checkpoint"]["sha256"], record["scale"]].append(record)
     cards = {}
     for (sha, scale), members in groups.items():
-        members.sort(key=lambda r: (list(TASK_NAMES).index(r["task"]), r["dataset"], r["split"], r["protocol"],
-                                    r["seed"], r.path))
+        members.sort(
+            key=lambda r: (
+                list(TASK_NAMES).index(r["task"]),
+                r["dataset"],
+                r["split"],
+                r["protocol"],
+                r["seed"],
+                r.path,
+            )
+        )
         cards[f"{members[0]['method']}-{scale}-{sha[:12]}.md"] = card(members)
     return dict(sorted(cards.items()))
 
@@ -48,26 +63,59 @@ def card(records: list[Record]) -> str:
     sha, encoder = first["checkpoint"]["sha256"], first["checkpoint"]["encoder"]
     name = f"densebench-{first['scale']}-{first['method']}-{sha[:12]}"
     results = _results(records)
-    lines = ["---", "library_name: timm", f"tags: {_plain(_tags(first))}", "model-index:", f"- name: {_plain(name)}",
-             "  results:"]
+    lines = [
+        "---",
+        "library_name: timm",
+        f"tags: {_plain(_tags(first))}",
+        "model-index:",
+        f"- name: {_plain(name)}",
+        "  results:",
+    ]
     for (task, dataset, split, protocol), entries in results.items():
         lines += [
             f"  - task: {_plain({'type': TASK_TYPES[task], 'name': TASK_NAMES[task]})}",
             f"    dataset: {_plain({'type': dataset, 'name': f'{dataset}, {protocol}', 'split': split})}",
             "    metrics:",
-            *(f"    - {_plain(_metric(column, unit, values))}" for column, unit, values in entries)]
-    lines += ["---", "", f"# {first['method_name']}, scale {first['scale']}", "", _introduction(first), "",
-              "## Weights", "",
-              f"`encoder.safetensors`, SHA-256 `{sha}`, under timm's key names. The encoder is", "",
-              "```python", _building(encoder), "```", "", "## Results", ""]
+            *(f"    - {_plain(_metric(column, unit, values))}" for column, unit, values in entries),
+        ]
+    lines += [
+        "---",
+        "",
+        f"# {first['method_name']}, scale {first['scale']}",
+        "",
+        _introduction(first),
+        "",
+        "## Weights",
+        "",
+        f"`encoder.safetensors`, SHA-256 `{sha}`, under timm's key names. The encoder is",
+        "",
+        "```python",
+        _building(encoder),
+        "```",
+        "",
+        "## Results",
+        "",
+    ]
     lines += _table(results)
-    lines += ["", "Mean over seeds of fine-tuning ± half-width of the 95 % Student interval; brackets: 95 % bootstrap "
-              "interval over test images of one run. A protocol's name says data, head, scale and version; values of "
-              "different protocols are not comparable.", "", "## Training", "", *_training(first), "",
-              "## Where the numbers come from", "",
-              *(f"- {TASK_NAMES[r['task']]}, seed {r['seed']}: `{r['command']}`" for r in records), "",
-              f"Code {', '.join(sorted({r['code_version'] for r in records}))}; "
-              + ", ".join(f"{k} {v}" for k, v in sorted(first["versions"].items())) + ".", ""]
+    lines += [
+        "",
+        "Mean over seeds of fine-tuning ± half-width of the 95 % Student interval; brackets: 95 % bootstrap "
+        "interval over test images of one run. A protocol's name says data, head, scale and version; values of "
+        "different protocols are not comparable.",
+        "",
+        "## Training",
+        "",
+        *_training(first),
+        "",
+        "## Where the numbers come from",
+        "",
+        *(f"- {TASK_NAMES[r['task']]}, seed {r['seed']}: `{r['command']}`" for r in records),
+        "",
+        f"Code {', '.join(sorted({r['code_version'] for r in records}))}; "
+        + ", ".join(f"{k} {v}" for k, v in sorted(first["versions"].items()))
+        + ".",
+        "",
+    ]
     return "\n".join(lines)
 
 
@@ -112,8 +160,11 @@ def _introduction(record: Record) -> str:
     captions = f", trained with {record['captions']} captions" if record["captions"] else ""
     sentence = f"A vision encoder pretrained by {record['method_name']} (`{record['method']}`){captions}."
     kind = KINDS.get(record["reference_kind"])
-    tiny = ("Scale tiny spends minutes on pretraining: it shows that the path works, not which pretraining is best."
-            if record["scale"] == "tiny" else "")
+    tiny = (
+        "Scale tiny spends minutes on pretraining: it shows that the path works, not which pretraining is best."
+        if record["scale"] == "tiny"
+        else ""
+    )
     return " ".join(filter(None, (kind or sentence, tiny)))
 
 
@@ -121,19 +172,24 @@ def _training(record: Record) -> list[str]:
     budget, cost = record["budget"], record["cost"]
     data = budget.get("pretrain_data")
     lines = [f"- Data: {data['name']}, {quantity(data['samples'])} samples"] if data else []
-    lines += [f"- Samples seen: {quantity(budget['pretrain_samples'])}",
-              f"- Updates: {quantity(budget['pretrain_updates'])}",
-              f"- Time: {quantity(cost['pretrain_wall_s'], 's')}"]
+    lines += [
+        f"- Samples seen: {quantity(budget['pretrain_samples'])}",
+        f"- Updates: {quantity(budget['pretrain_updates'])}",
+        f"- Time: {quantity(cost['pretrain_wall_s'], 's')}",
+    ]
     for stage in budget.get("earlier_stages", []):
-        lines.append(f"- Before it: {stage['method']}, {quantity(stage['samples'])} samples, "
-                     f"{quantity(stage['wall_s'], 's')}")
+        lines.append(
+            f"- Before it: {stage['method']}, {quantity(stage['samples'])} samples, {quantity(stage['wall_s'], 's')}"
+        )
     return lines
 
 
 def _building(encoder: dict) -> str:
     arguments = "".join(f", {key}={value!r}" for key, value in sorted(encoder["kwargs"].items()))
-    return (f"encoder = timm.create_model({encoder['name']!r}, num_classes=0{arguments})\n"
-            "encoder.load_state_dict(safetensors.torch.load_file('encoder.safetensors'))")
+    return (
+        f"encoder = timm.create_model({encoder['name']!r}, num_classes=0{arguments})\n"
+        "encoder.load_state_dict(safetensors.torch.load_file('encoder.safetensors'))"
+    )
 
 
 def _tags(record: Record) -> list[str]:

@@ -13,8 +13,18 @@ from reports.rows import VARIANT
 from reports.sections import Column, Section
 from reports.tables import Cell, Table, number, pair_cells, pair_header
 
-CAPTIONED = ("clip", "clip_rewritten", "clip_enriched", "clip_mixed", "clip_aligned", "datacompdr", "slip", "declip",
-             "lightclip", "maskclip")
+CAPTIONED = (
+    "clip",
+    "clip_rewritten",
+    "clip_enriched",
+    "clip_mixed",
+    "clip_aligned",
+    "datacompdr",
+    "slip",
+    "declip",
+    "lightclip",
+    "maskclip",
+)
 LIGHT = ("", "_resnet18", "_mobilenetv2", "_swin_nano")
 
 
@@ -103,18 +113,27 @@ def comparison_tables(section: Section) -> list[Table]:
 
 def comparison_table(section: Section, comparison: Comparison) -> Table | None:
     """Ours by pair, then what papers print for the section's columns; None where the section has no pair."""
-    pairs = [(first, second) for ids in comparison.pairs
-             if (first := section.row(ids[0])) and (second := section.row(ids[1]))]
+    pairs = [
+        (first, second)
+        for ids in comparison.pairs
+        if (first := section.row(ids[0])) and (second := section.row(ids[1]))
+    ]
     if not pairs:
         return None
-    rows = [[Cell(f"{section.name(first)} − {section.name(second)}"), *pair_cells(section, first, second)]
-            for first, second in pairs]
+    rows = [
+        [Cell(f"{section.name(first)} − {section.name(second)}"), *pair_cells(section, first, second)]
+        for first, second in pairs
+    ]
     printed = [line for entry in comparison.published if (line := _printed(section, entry))]
-    notes = ["First minus second, paired over common seeds, with the 95 % Student interval, not corrected for the "
-             "number of comparisons. Better and worse only where it leaves out zero, else ≈ 0."]
+    notes = [
+        "First minus second, paired over common seeds, with the 95 % Student interval, not corrected for the "
+        "number of comparisons. Better and worse only where it leaves out zero, else ≈ 0."
+    ]
     if printed:
-        notes.append("Rows marked published are the papers' differences on the data set named, to read beside ours: "
-                     "other data, encoders and budgets. No interval is known, and they enter no computation.")
+        notes.append(
+            "Rows marked published are the papers' differences on the data set named, to read beside ours: "
+            "other data, encoders and budgets. No interval is known, and they enter no computation."
+        )
     kinds = [""] * len(rows) + ["published"] * len(printed)
     return Table(comparison.title, pair_header(section), rows + printed, kinds, notes)
 
@@ -133,8 +152,11 @@ def _values(entry: Published, method: str, stated: bool) -> dict[tuple[str, str]
     found: dict[tuple[str, str], tuple[float, str]] = {}
     data, budget = entry.pretraining
     for row in _rows():
-        chosen = ((row["paper"], row["method"], row["backbone"]) == (entry.paper, method, entry.backbone)
-                  and data in ("", row["pretrain_data"]) and budget in ("", row["pretrain_epochs_or_samples"]))
+        chosen = (
+            (row["paper"], row["method"], row["backbone"]) == (entry.paper, method, entry.backbone)
+            and data in ("", row["pretrain_data"])
+            and budget in ("", row["pretrain_epochs_or_samples"])
+        )
         metric = row["metric"].removeprefix("delta_")
         if chosen and row["metric"].startswith("delta_") == stated:
             for (task, dataset, name, heads), ours in MEASURES.items():

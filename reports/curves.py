@@ -70,6 +70,7 @@ def _chart(section: Section, task: str, lines: dict, prefix: str) -> Chart:
         figure.legend(loc="lower left", ncols=2, fontsize=7, frameon=False, bbox_to_anchor=(0.02, 0))
         svg = inline(figure, prefix)
     title = f"Training loss, {TASK_NAMES[task]}"
-    words = "; ".join(f"{section.name(row)} from {losses[0]:.3g} to {losses[-1]:.3g}" for row, (_, losses) in
-                      lines.items())
+    words = "; ".join(
+        f"{section.name(row)} from {losses[0]:.3g} to {losses[-1]:.3g}" for row, (_, losses) in lines.items()
+    )
     return Chart(title, svg, f"{title}: {words}.")

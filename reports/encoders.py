@@ -11,8 +11,13 @@ from collections import Counter
 from typing import Any
 
 PLAIN = re.compile(r"^(?:vit|beit|deit)(?:v\d)?_(tiny|small|base|large|huge)(?:_\w+?)?_patch(\d+)_?")
-SIZES = {"tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12), "large": (1024, 24, 16),
-         "huge": (1280, 32, 16)}  # width, blocks, heads by timm's names
+SIZES = {
+    "tiny": (192, 12, 3),
+    "small": (384, 12, 6),
+    "base": (768, 12, 12),
+    "large": (1024, 24, 16),
+    "huge": (1280, 32, 16),
+}  # width, blocks, heads by timm's names
 # Arguments that regularise one pretraining and leave the encoder itself the same.
 TRAINING_ONLY = {"drop_rate", "pos_drop_rate", "patch_drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate"}
 SIZE = ("patch_size", "embed_dim", "depth", "num_heads", "img_size")
@@ -36,7 +41,8 @@ def size(encoder: dict[str, Any]) -> str:
               "img_size": int(trailing[1]) if trailing else 224}  # fmt: skip
     stated |= {key: value for key, value in encoder["kwargs"].items() if key in SIZE}
     return "plain ViT, patch {patch_size}, width {embed_dim}, {depth} blocks, {num_heads} heads, {img_size} px".format(
-        **stated)
+        **stated
+    )
 
 
 def departures(encoders: dict[str, dict[str, Any]]) -> str:
@@ -49,8 +55,11 @@ def departures(encoders: dict[str, dict[str, Any]]) -> str:
     usual = next(encoder for encoder in encoders.values() if call(encoder) == usual)
     found = []
     for name, encoder in encoders.items():
-        different = {key: value for key, value in encoder["kwargs"].items()
-                     if key not in TRAINING_ONLY and usual["kwargs"].get(key, object()) != value}
+        different = {
+            key: value
+            for key, value in encoder["kwargs"].items()
+            if key not in TRAINING_ONLY and usual["kwargs"].get(key, object()) != value
+        }
         missing = sorted(key for key in usual["kwargs"].keys() - encoder["kwargs"].keys() if key not in TRAINING_ONLY)
         parts = [] if encoder["name"] == usual["name"] else [encoder["name"]]
         parts += [f"{key}={json.dumps(value)}" for key, value in sorted(different.items())]

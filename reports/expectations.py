@@ -47,18 +47,48 @@ class Finding:
 
 
 EXPECTATIONS = (
-    Expectation("MaskCLIP is better than CLIP at equal captions", "maskclip", "clip", ALL_TASKS,
-                "MaskCLIP (arXiv 2208.12262): +2.7 mIoU on ADE20K"),
-    Expectation("Better captions are better than noisy ones", "clip_aligned", "clip", ALL_TASKS,
-                "CLIP with Quality Captions (arXiv 2405.08911)"),
-    Expectation("CLIP on good captions is better than MAE in segmentation and depth", "clip_aligned", "mae",
-                SEGMENTATION_AND_DEPTH, "arXiv 2405.08911: +12.1 % relative mIoU, −11.5 % RMSE"),
-    Expectation("MAE is better than CLIP in detection, even on good captions", "mae", "clip_aligned", DETECTION,
-                "arXiv 2405.08911: +0.9 box AP at 2.05 billion samples"),
-    Expectation("CAE is better than MAE", "cae", "mae", (*DETECTION, *SEGMENTATION),
-                "CAE (arXiv 2202.03026, released code): +1.9 box AP on COCO, +2.2 mIoU on ADE20K"),
-    Expectation("MAE is better than CLIP on noisy captions in detection", "mae", "clip", DETECTION,
-                "DetailCLIP's table: 46.2 against 43.6 box AP on COCO"),
+    Expectation(
+        "MaskCLIP is better than CLIP at equal captions",
+        "maskclip",
+        "clip",
+        ALL_TASKS,
+        "MaskCLIP (arXiv 2208.12262): +2.7 mIoU on ADE20K",
+    ),
+    Expectation(
+        "Better captions are better than noisy ones",
+        "clip_aligned",
+        "clip",
+        ALL_TASKS,
+        "CLIP with Quality Captions (arXiv 2405.08911)",
+    ),
+    Expectation(
+        "CLIP on good captions is better than MAE in segmentation and depth",
+        "clip_aligned",
+        "mae",
+        SEGMENTATION_AND_DEPTH,
+        "arXiv 2405.08911: +12.1 % relative mIoU, −11.5 % RMSE",
+    ),
+    Expectation(
+        "MAE is better than CLIP in detection, even on good captions",
+        "mae",
+        "clip_aligned",
+        DETECTION,
+        "arXiv 2405.08911: +0.9 box AP at 2.05 billion samples",
+    ),
+    Expectation(
+        "CAE is better than MAE",
+        "cae",
+        "mae",
+        (*DETECTION, *SEGMENTATION),
+        "CAE (arXiv 2202.03026, released code): +1.9 box AP on COCO, +2.2 mIoU on ADE20K",
+    ),
+    Expectation(
+        "MAE is better than CLIP on noisy captions in detection",
+        "mae",
+        "clip",
+        DETECTION,
+        "DetailCLIP's table: 46.2 against 43.6 box AP on COCO",
+    ),
 )
 
 
@@ -68,17 +98,36 @@ def findings(section: Section) -> list[Finding]:
     floor, ceiling = section.reference("floor"), section.reference("ceiling")
     for row in section.competitors:
         if floor:
-            expected.append(Expectation("Every pretraining is better than random initialisation", row.method,
-                                        floor.method, ALL_TASKS, "common to all papers"))
+            expected.append(
+                Expectation(
+                    "Every pretraining is better than random initialisation",
+                    row.method,
+                    floor.method,
+                    ALL_TASKS,
+                    "common to all papers",
+                )
+            )
     for row in section.competitors:
         if ceiling:
-            expected.append(Expectation("The oracle is a ceiling", ceiling.method, row.method, ALL_TASKS,
-                                        "it was pretrained with the dense labels"))
+            expected.append(
+                Expectation(
+                    "The oracle is a ceiling",
+                    ceiling.method,
+                    row.method,
+                    ALL_TASKS,
+                    "it was pretrained with the dense labels",
+                )
+            )
     primary: dict[str, Column] = {}
     for column in section.columns:
         primary.setdefault(column.task, column)
-    return [finding for e in expected for task in e.tasks if task in primary
-            if (finding := judge(section, primary[task], e)) is not None]
+    return [
+        finding
+        for e in expected
+        for task in e.tasks
+        if task in primary
+        if (finding := judge(section, primary[task], e)) is not None
+    ]
 
 
 def judge(section: Section, column: Column, expected: Expectation) -> Finding | None:
@@ -95,7 +144,8 @@ def judge(section: Section, column: Column, expected: Expectation) -> Finding | 
     else:
         text = f"{label} {number(difference.mean, unit, signed=True)}"
         verdict = {"better": "holds", "worse": "does not hold", "n=1": "cannot be judged"}.get(
-            difference.verdict, "not distinguishable")
+            difference.verdict, "not distinguishable"
+        )
         spread = "" if difference.half is None else f" ± {number(difference.half, unit)}"
         text += f"{spread}{words} (n={difference.n})"
     names = section.name(first), section.name(second)
@@ -112,8 +162,10 @@ def sentences(found: list[Finding]) -> dict[tuple[str, str], list[tuple[str, str
     grouped: dict[tuple[str, str], list[Finding]] = {}
     for finding in found:
         grouped.setdefault((finding.title, finding.source), []).append(finding)
-    return {key: (_by_task if len({(f.first, f.second) for f in members}) > FEW else _by_pair)(members)
-            for key, members in grouped.items()}
+    return {
+        key: (_by_task if len({(f.first, f.second) for f in members}) > FEW else _by_pair)(members)
+        for key, members in grouped.items()
+    }
 
 
 def _by_pair(members: list[Finding]) -> list[tuple[str, str]]:

@@ -30,11 +30,23 @@ def _chart(section: Section, column: Column, prefix: str) -> Chart:
         top = section.summary(ceiling, column) if ceiling else None
         if top:
             axes.axvline(top.mean, color=INK, linewidth=1, linestyle=(0, (4, 2)))
-            axes.annotate(f"{ceiling.name} {number(top.mean, unit)}", (top.mean, 1), (0, 3), va="bottom", ha="center",
-                          xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=8)
+            axes.annotate(
+                f"{ceiling.name} {number(top.mean, unit)}",
+                (top.mean, 1),
+                (0, 3),
+                va="bottom",
+                ha="center",
+                xycoords=("data", "axes fraction"),
+                textcoords="offset points",
+                fontsize=8,
+            )
             words.append(f"{ceiling.name} (ceiling) {number(top.mean, unit)}")
-        axes.set_yticks(range(len(rows)), ["\n".join(textwrap.wrap(section.name(row), LABEL_WIDTH)) for row in rows],
-                        fontsize=8, linespacing=1)
+        axes.set_yticks(
+            range(len(rows)),
+            ["\n".join(textwrap.wrap(section.name(row), LABEL_WIDTH)) for row in rows],
+            fontsize=8,
+            linespacing=1,
+        )
         axes.set_ylim(len(rows) - 0.45, -0.55)
         low, high = axes.dataLim.intervalx
         axes.set_xlim(min(0, low), 1.06 * max(high, 1e-9))
@@ -56,8 +68,15 @@ def _bars(axes: matplotlib.axes.Axes, rows: list[Row], section: Section, column:
     found = [section.summary(row, column) for row in rows]
     axes.barh(range(len(rows)), [s.mean for s in found], height=0.62, color=[colour for colour, *_ in style(rows)])
     spread = [k for k, s in enumerate(found) if s.half is not None]
-    axes.errorbar([found[k].mean for k in spread], spread, xerr=[found[k].half for k in spread], color=INK,
-                  linewidth=1.1, capsize=3, linestyle="none")
+    axes.errorbar(
+        [found[k].mean for k in spread],
+        spread,
+        xerr=[found[k].half for k in spread],
+        color=INK,
+        linewidth=1.1,
+        capsize=3,
+        linestyle="none",
+    )
     dots = [(value, k + 0.2) for k, row in enumerate(rows) for value in section.values(row, column).values()]
     axes.plot(*zip(*dots, strict=True), "o", color=INK, markersize=2.2, linestyle="none")
     words = []

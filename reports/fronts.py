@@ -47,8 +47,12 @@ def front(points: Sequence[Point], direction: str) -> list[Point]:
     sign = 1 if direction == "up" else -1
 
     def dominated(point: Point) -> bool:
-        return any(other.cost <= point.cost and sign * other.score >= sign * point.score
-                   and (other.cost < point.cost or sign * other.score > sign * point.score) for other in points)
+        return any(
+            other.cost <= point.cost
+            and sign * other.score >= sign * point.score
+            and (other.cost < point.cost or sign * other.score > sign * point.score)
+            for other in points
+        )
 
     return sorted((p for p in points if not dominated(p)), key=lambda p: (p.cost, p.name))
 
@@ -82,16 +86,27 @@ def gain_table(section: Section) -> Table | None:
                 cells.append(Cell("–"))
                 continue
             gain = found.mean - section.summary(floor, column).mean
-            cells.append(Cell(number(gain / hours, section.unit(column), signed=True),
-                              "on the front" if row in on_front[column] else ""))
+            cells.append(
+                Cell(
+                    number(gain / hours, section.unit(column), signed=True),
+                    "on the front" if row in on_front[column] else "",
+                )
+            )
         rows.append(cells)
-    notes = [f"Mean score minus that of {floor.name}, divided by the hours of pretraining, earlier stages included; in "
-             "the metric's unit per hour of the hardware used. It favours short pretraining: read it beside the main "
-             "table. On the front: no other method is as good in no more time."]
+    notes = [
+        f"Mean score minus that of {floor.name}, divided by the hours of pretraining, earlier stages included; in "
+        "the metric's unit per hour of the hardware used. It favours short pretraining: read it beside the main "
+        "table. On the front: no other method is as good in no more time."
+    ]
     if _several_machines([section]):
         notes.append("The runs used different hardware: times are not comparable between all rows.")
-    return Table("Accuracy per cost of pretraining", ["Method", "hours", *(header(section, c) for c in columns)], rows,
-                 row_kinds(section.competitors), notes)
+    return Table(
+        "Accuracy per cost of pretraining",
+        ["Method", "hours", *(header(section, c) for c in columns)],
+        rows,
+        row_kinds(section.competitors),
+        notes,
+    )
 
 
 def fronts(parts: Sequence[Section], latency: Mapping[str, Mapping[str, float]]) -> list[Chart]:
@@ -130,12 +145,16 @@ def _records(section: Section, row: Row) -> list[Record]:
 
 
 def _points(section: Section, column: Column, costs: Mapping[Row, float | None]) -> list[Point]:
-    return [Point(section.name(row), row, cost, found.mean) for row, cost in costs.items()
-            if cost and (found := section.summary(row, column))]
+    return [
+        Point(section.name(row), row, cost, found.mean)
+        for row, cost in costs.items()
+        if cost and (found := section.summary(row, column))
+    ]
 
 
-def _costed(section: Section, column: Column, read: Callable[[list[Record]], float | None], several: bool
-            ) -> list[Point]:
+def _costed(
+    section: Section, column: Column, read: Callable[[list[Record]], float | None], several: bool
+) -> list[Point]:
     costs = {row: read([r for r in section.of(row, column.task) if r["status"] == "ok"]) for row in section.competitors}
     points = _points(section, column, costs)
     size = section.encoder.partition("(")[0].removeprefix("plain ViT, ")
@@ -171,8 +190,9 @@ def _chart(points: list[Point], column: Column, section: Section, title: str, la
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.3, height))
         axes = figure.add_axes((0.14, 1 - 2.55 / height, 0.82, 2.45 / height))
-        axes.step([p.cost for p in best], [p.score for p in best], where="post", color=INK, linewidth=1,
-                  linestyle=(0, (4, 2)))
+        axes.step(
+            [p.cost for p in best], [p.score for p in best], where="post", color=INK, linewidth=1, linestyle=(0, (4, 2))
+        )
         for point, (colour, marker, _) in zip(points, style([p.row for p in points]), strict=True):
             axes.plot(point.cost, point.score, marker, color=colour, markersize=6, linestyle="none", label=point.full)
         # Nothing is cheaper and better than a point of the front, so the corner before it is free for its name.
@@ -182,8 +202,15 @@ def _chart(points: list[Point], column: Column, section: Section, title: str, la
         for point in best:
             share = min(0.5, (LETTER * len(point.name) + 9) / (72 * 4.3 * 0.82))  # of the axes' width
             left = min(left, (point.cost - share * right) / (1 - share))
-            axes.annotate(point.name, (point.cost, point.score), (-5, 4 if upwards else -4), fontsize=7.5, ha="right",
-                          va="bottom" if upwards else "top", textcoords="offset points")
+            axes.annotate(
+                point.name,
+                (point.cost, point.score),
+                (-5, 4 if upwards else -4),
+                fontsize=7.5,
+                ha="right",
+                va="bottom" if upwards else "top",
+                textcoords="offset points",
+            )
         axes.set_xlim(left, right)
         axes.set_xlabel(label)
         axes.grid(True, color=GRID, linewidth=0.6)
@@ -191,9 +218,12 @@ def _chart(points: list[Point], column: Column, section: Section, title: str, la
         axes.tick_params(length=0)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
-        figure.legend(loc="lower left", ncols=columns, fontsize=7,
-                      frameon=False, bbox_to_anchor=(0.02, 0), handletextpad=0.2)
+        figure.legend(
+            loc="lower left", ncols=columns, fontsize=7, frameon=False, bbox_to_anchor=(0.02, 0), handletextpad=0.2
+        )
         svg = inline(figure, prefix)
-    words = "; ".join(f"{p.full} {p.cost:.3g} for {number(p.score, unit)}{', on the front' if p in best else ''}"
-                      for p in sorted(points, key=lambda p: (p.cost, p.full)))
+    words = "; ".join(
+        f"{p.full} {p.cost:.3g} for {number(p.score, unit)}{', on the front' if p in best else ''}"
+        for p in sorted(points, key=lambda p: (p.cost, p.full))
+    )
     return Chart(title, svg, f"{title}: {words}.")

@@ -13,7 +13,9 @@ TEMPLATES = Path(__file__).parent / "templates"
 def render(report: Report) -> str:
     """Return the page; every text from records is escaped."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
     environment.filters["together"] = together

@@ -8,10 +8,13 @@ from reports.tables import Cell, Table
 
 def render(report: Report) -> str:
     """Return the whole report as Markdown."""
-    lines = [f"# {report.title}", "",
-             "Charts and pictures of predictions are in [index.html](index.html), the values in [main.csv](main.csv), "
-             "each table as CSV and LaTeX in [tables](tables).",
-             ""]
+    lines = [
+        f"# {report.title}",
+        "",
+        "Charts and pictures of predictions are in [index.html](index.html), the values in [main.csv](main.csv), "
+        "each table as CSV and LaTeX in [tables](tables).",
+        "",
+    ]
     for chapter in report.chapters:
         lines += _chapter(chapter)
     if report.exhibits:
@@ -37,8 +40,12 @@ def summary(report: Report) -> str:
 def table(content: Table, heading: str = "### ") -> list[str]:
     """Return the lines of one table with its caption and notes."""
     left = content.text_columns
-    lines = [f"{heading}{content.caption}", "", _line(_escape(text) for text in content.header),
-             _line("---" if k < left else "---:" for k in range(len(content.header)))]
+    lines = [
+        f"{heading}{content.caption}",
+        "",
+        _line(_escape(text) for text in content.header),
+        _line("---" if k < left else "---:" for k in range(len(content.header))),
+    ]
     lines += [_line(cell_text(cell) for cell in row) for row in content.rows]
     return [*lines, "", *(f"- {_escape(note)}" for note in content.notes), *([""] if content.notes else [])]
 
@@ -67,8 +74,12 @@ def _chapter(chapter: Chapter) -> list[str]:
             lines += [f"**{title}** ({source})", "", *(f"- {verdict}: {_escape(text)}" for verdict, text in found), ""]
     for content in (*chapter.costs, chapter.settings):
         lines += table(content)
-    lines += ["### Where the runs come from", "",
-              *(f"- {name}: {_escape(value)}" for name, value in chapter.provenance), ""]
+    lines += [
+        "### Where the runs come from",
+        "",
+        *(f"- {name}: {_escape(value)}" for name, value in chapter.provenance),
+        "",
+    ]
     return lines + table(chapter.runs)
 
 
@@ -76,8 +87,13 @@ def _aligned(content: Table) -> list[str]:
     """The table with columns padded to equal width: a terminal does not render Markdown."""
     rows = [content.header, *([cell_text(cell) for cell in row] for row in content.rows)]
     widths = [max(len(row[k]) for row in rows) for k in range(len(content.header))]
-    lines = [_line(text.ljust(width) if k == 0 else text.rjust(width)
-                   for k, (text, width) in enumerate(zip(row, widths, strict=True))) for row in rows]
+    lines = [
+        _line(
+            text.ljust(width) if k == 0 else text.rjust(width)
+            for k, (text, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
     rule = _line("-" * width for width in widths)
     return [lines[0], rule, *lines[1:]]
 

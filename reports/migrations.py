@@ -27,8 +27,10 @@ def migrate(record: dict[str, Any], where: str) -> dict[str, Any]:
     """
     version = record.get("version")
     if type(version) is not int or version not in (VERSION, *STEPS):  # True equals 1, but is no version
-        raise UserError(f"{where}: version {version!r} of the record format; this reader knows versions "
-                        f"{', '.join(map(str, sorted(STEPS)))} and {VERSION}.")
+        raise UserError(
+            f"{where}: version {version!r} of the record format; this reader knows versions "
+            f"{', '.join(map(str, sorted(STEPS)))} and {VERSION}."
+        )
     while version != VERSION:
         version, record = version + 1, {**STEPS[version](record), "version": version + 1}
     return record

@@ -91,11 +91,21 @@ def build(root: str | Path) -> Report:
 def _chapter(anchor: str, section: Section, pictures: list[Panel], curves: list[Chart]) -> Chapter:
     tables = (difference_table(section), *comparison_tables(section))
     return Chapter(
-        anchor, section, _lead(section), limits(section), main_table(section), charts(section, anchor),
-        [table for table in tables if table], summary_tables(section), sentences(findings(section)), pictures, curves,
+        anchor,
+        section,
+        _lead(section),
+        limits(section),
+        main_table(section),
+        charts(section, anchor),
+        [table for table in tables if table],
+        summary_tables(section),
+        sentences(findings(section)),
+        pictures,
+        curves,
         [table for table in (pretraining_cost(section), gain_table(section), finetuning_cost(section)) if table],
         settings_table(section),
-        _provenance(section), _runs(section),
+        _provenance(section),
+        _runs(section),
     )
 
 
@@ -107,49 +117,66 @@ def _lead(section: Section) -> str:
     tasks = _listed([name for task, name in TASK_NAMES.items() if task in section.protocols])
     failed = sum(record["status"] == "failed" for record in section.records)
     seeds = ", ".join(map(str, section.seeds))
-    return (f"Compared: {names}{f', with {between}' if between else ''}. All share one encoder, "
-            f"{section.encoder.partition('(')[0]}, and are evaluated on {section.dataset}, {section.split} split, "
-            f"by {tasks}. "
-            f"{_plural(len(section.records), 'final run')}, {failed} of them failed; "
-            f"{_plural(len(section.seeds), 'seed')} ({seeds}).")
+    return (
+        f"Compared: {names}{f', with {between}' if between else ''}. All share one encoder, "
+        f"{section.encoder.partition('(')[0]}, and are evaluated on {section.dataset}, {section.split} split, "
+        f"by {tasks}. "
+        f"{_plural(len(section.records), 'final run')}, {failed} of them failed; "
+        f"{_plural(len(section.seeds), 'seed')} ({seeds})."
+    )
 
 
 def limits(section: Section) -> list[str]:
     """What these runs cannot show: tiny scale, one seed, no reference lines, no headroom. Empty where none applies."""
     found = []
     if section.scale == "tiny":
-        found.append("Scale tiny spends minutes on pretraining. It shows that the whole path works, what it costs and "
-                     "that it repeats. It cannot show which pretraining is best: at such budgets gains over random "
-                     "initialisation are often within the noise or negative, and longer runs may turn the order "
-                     "round. The evidence is the study scale (make study).")
-    single = [column.label for column in section.columns
-              if any(len(section.values(row, column)) == 1 for row in section.rows)]
+        found.append(
+            "Scale tiny spends minutes on pretraining. It shows that the whole path works, what it costs and "
+            "that it repeats. It cannot show which pretraining is best: at such budgets gains over random "
+            "initialisation are often within the noise or negative, and longer runs may turn the order "
+            "round. The evidence is the study scale (make study)."
+        )
+    single = [
+        column.label for column in section.columns if any(len(section.values(row, column)) == 1 for row in section.rows)
+    ]
     if single:
         everywhere = len(single) == len(section.columns)
         where = "Every cell" if everywhere and len(section.seeds) == 1 else f"Some cells ({', '.join(single)})"
-        found.append(f"{where}: one seed, n=1. There is no interval and no test; a difference between two methods may "
-                     "be nothing but the seed.")
+        found.append(
+            f"{where}: one seed, n=1. There is no interval and no test; a difference between two methods may "
+            "be nothing but the seed."
+        )
     for kind, name in (("floor", "random initialisation"), ("ceiling", "the oracle")):
         if section.reference(kind) is None:
             found.append(f"Without {name} the headroom between floor and ceiling is unknown, so no column is ranked.")
     shared = [row for row in section.rows if shares_pretraining(section, row)]
     if shared:
         apart = [section.name(row) for row in section.rows if row not in shared]
-        names = (_listed([section.name(row) for row in shared]) if len(apart) > len(shared) else
-                 f"all methods but {_listed(apart)}" if apart else "all methods")
-        found.append(f"Seeds are those of fine-tuning for {names}: each was pretrained once, so intervals leave out "
-                     "the variance of pretraining (tools/study.py --pretrain-anew includes it).")
+        names = (
+            _listed([section.name(row) for row in shared])
+            if len(apart) > len(shared)
+            else f"all methods but {_listed(apart)}"
+            if apart
+            else "all methods"
+        )
+        found.append(
+            f"Seeds are those of fine-tuning for {names}: each was pretrained once, so intervals leave out "
+            "the variance of pretraining (tools/study.py --pretrain-anew includes it)."
+        )
     closed = [column.label for column in section.columns if section.gate(column).state == "no headroom"]
     if closed:
-        found.append(f"No headroom in {_listed(closed)}: floor and ceiling lie within three seed standard deviations, "
-                     "so differences between methods there are noise and are not ranked.")
+        found.append(
+            f"No headroom in {_listed(closed)}: floor and ceiling lie within three seed standard deviations, "
+            "so differences between methods there are noise and are not ranked."
+        )
     return found
 
 
 def shares_pretraining(section: Section, row: Row) -> bool:
     """Whether several seeds of a row fine-tuned one and the same checkpoint."""
-    weights = {(r["seed"], r["checkpoint"]["sha256"]) for r in section.records
-               if section.row_of(r) == row and r["checkpoint"]}
+    weights = {
+        (r["seed"], r["checkpoint"]["sha256"]) for r in section.records if section.row_of(r) == row and r["checkpoint"]
+    }
     return len({seed for seed, _ in weights}) > len({sha for _, sha in weights})
 
 
@@ -157,8 +184,11 @@ def _provenance(section: Section) -> list[tuple[str, str]]:
     """Code, configuration, versions and hardware behind a section; more than one value of a kind is said."""
     records = section.records
     facts = {"Encoder": Counter([section.encoder])}
-    facts |= {f"Protocol, {name}": Counter([section.protocols[task]]) for task, name in TASK_NAMES.items()
-              if task in section.protocols}
+    facts |= {
+        f"Protocol, {name}": Counter([section.protocols[task]])
+        for task, name in TASK_NAMES.items()
+        if task in section.protocols
+    }
     facts |= {"Code version": Counter(r["code_version"] for r in records)}
     for name in sorted({name for r in records for name in r["versions"]}):
         facts[name] = Counter(r["versions"].get(name, "not recorded") for r in records)
@@ -181,8 +211,18 @@ def _runs(section: Section) -> Table:
             for r in section.of(row, task):
                 sha = r["checkpoint"]["sha256"][:12] if r["checkpoint"] else "none"
                 state = Cell("ok") if r["status"] == "ok" else Cell("failed", "", "failed")
-                rows.append([Cell(TASK_NAMES[task]), Cell(row_label(row)), Cell(str(r["seed"])), state,
-                             Cell(r["command"]), Cell(r["config_hash"][:12]), Cell(sha), Cell(r.path)])
+                rows.append(
+                    [
+                        Cell(TASK_NAMES[task]),
+                        Cell(row_label(row)),
+                        Cell(str(r["seed"])),
+                        state,
+                        Cell(r["command"]),
+                        Cell(r["config_hash"][:12]),
+                        Cell(sha),
+                        Cell(r.path),
+                    ]
+                )
     return Table("Runs", header, rows, [""] * len(rows), text_columns=len(header))
 
 

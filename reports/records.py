@@ -28,8 +28,7 @@ MANY = 2000  # files from which processes of their own read faster than one
 
 @dataclass(frozen=True)
 class Record:
-    """A valid record: `data` follows the schema, `path` below the scanned root is for people, samples lie in `folder`.
-    """
+    """A valid record: `data` follows the schema, `path` below the root is for people, samples lie in `folder`."""
 
     path: str
     folder: Path
@@ -106,8 +105,12 @@ def scan(root: str | Path) -> tuple[list[Record], list[Unused]]:
                 if name == FILE_NAME:
                     unused.append(Unused(below(os.path.join(folder, name)), "a folder, not a record"))
                 elif os.path.islink(os.path.join(folder, name)):
-                    unused.append(Unused(below(os.path.join(folder, name)),
-                                         "a link to a folder, which is not followed; name that folder itself"))
+                    unused.append(
+                        Unused(
+                            below(os.path.join(folder, name)),
+                            "a link to a folder, which is not followed; name that folder itself",
+                        )
+                    )
             for name in sorted(names):
                 if name == FILE_NAME:
                     yield os.path.join(folder, name)
@@ -172,16 +175,23 @@ def _without_repeats(records: Iterable[Record]) -> tuple[list[Record], list[Unus
     for group in by_cell.values():
         finished = [record for record in group if record["status"] == "ok"]
         if finished:  # a repeated run that succeeded replaces the one that failed
-            unused += [Unused(r.path, f"failed ({r['error']}), but {finished[0].path} finished the same cell")
-                       for r in group if r["status"] == "failed"]
+            unused += [
+                Unused(r.path, f"failed ({r['error']}), but {finished[0].path} finished the same cell")
+                for r in group
+                if r["status"] == "failed"
+            ]
         candidates = finished or group
         first, others = candidates[0], candidates[1:]
         contradiction = next((reason for other in others if (reason := _contradiction(first, other))), None)
         if contradiction:
             for record in candidates:
                 partner = next(other.path for other in candidates if other is not record)
-                unused.append(Unused(record.path, f"contradicts {partner}: same cell and seed, but {contradiction}; "
-                                                  "keep the right one"))
+                unused.append(
+                    Unused(
+                        record.path,
+                        f"contradicts {partner}: same cell and seed, but {contradiction}; keep the right one",
+                    )
+                )
             continue
         kept.append(first)
         unused += [Unused(other.path, f"duplicate of {first.path}") for other in others]

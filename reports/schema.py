@@ -79,5 +79,7 @@ def _check_metrics(record: dict[str, Any], where: str) -> None:
             if not lowest <= metric.get(key, lowest) <= highest:
                 raise UserError(f"{where}: {key} of {name} is {metric[key]:g}; in {unit!r} it cannot be.")
         if ("low" in metric) != ("high" in metric) or metric.get("low", 0) > metric.get("high", 0):
-            raise UserError(f"{where}: the interval of {name} needs low and high, low not above high; it has "
-                            f"{metric.get('low')} and {metric.get('high')}.")
+            raise UserError(
+                f"{where}: the interval of {name} needs low and high, low not above high; it has "
+                f"{metric.get('low')} and {metric.get('high')}."
+            )

@@ -91,8 +91,11 @@ class Section:
         finished = self.units.keys()
         primary = {(task, name) for task, name, metric in metrics if metric["primary"]}
         failed = {r["task"] for r in self.records} - {task for task, _ in finished}
-        self.columns = [c for c in COLUMNS if (c.task, c.metric) in (finished if c.alone else primary)
-                        or (c.alone and c.task in failed)]
+        self.columns = [
+            c
+            for c in COLUMNS
+            if (c.task, c.metric) in (finished if c.alone else primary) or (c.alone and c.task in failed)
+        ]
 
     @property
     def title(self) -> str:
@@ -164,8 +167,11 @@ class Section:
 
     def chance(self, column: Column) -> float | None:
         """What guessing gives in this column, where records say so."""
-        found = (r["metrics"][column.metric].get("chance") for r in self.records
-                 if r["task"] == column.task and column.metric in r["metrics"])
+        found = (
+            r["metrics"][column.metric].get("chance")
+            for r in self.records
+            if r["task"] == column.task and column.metric in r["metrics"]
+        )
         return next((value for value in found if value is not None), None)
 
     def unit(self, column: Column) -> str:
@@ -216,8 +222,10 @@ def sections(records: Iterable[Record]) -> tuple[list[Section], list[Unused]]:
 
 def _by_protocols(records: list[Record]) -> list[tuple[dict[str, str], list[Record]]]:
     """Split records so that each part has one protocol per task: the k-th part takes each task's k-th protocol."""
-    names = {task: sorted({r["protocol"] for r in records if r["task"] == task}, key=_natural)
-             for task in sorted({r["task"] for r in records})}
+    names = {
+        task: sorted({r["protocol"] for r in records if r["task"] == task}, key=_natural)
+        for task in sorted({r["task"] for r in records})
+    }
     parts = []
     for k in range(max(map(len, names.values()), default=0)):
         chosen = {task: protocols[k] for task, protocols in names.items() if k < len(protocols)}

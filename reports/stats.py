@@ -40,7 +40,7 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """"better" or "worse" where the interval leaves out zero, else "not distinguishable"; "n=1" for one seed."""
+        """ "better" or "worse" where the interval leaves out zero, else "not distinguishable"; "n=1" for one seed."""
         if self.half is None:
             return "n=1"
         if abs(self.mean) <= self.half:

@@ -44,8 +44,9 @@ def _ranks(section: Section, scores: dict[Column, dict[Row, float]]) -> Table | 
 
     A probe of pooled features says something else than a dense task; it counts only where there are not two of these.
     """
-    chosen = {c: found for c, found in scores.items()
-              if c.task not in NEED_TEXT or len(found) == len(section.competitors)}
+    chosen = {
+        c: found for c, found in scores.items() if c.task not in NEED_TEXT or len(found) == len(section.competitors)
+    }
     if len(chosen) < 2:
         return None
     ranks = {c: dict(zip(found, rankdata([-v for v in found.values()]), strict=True)) for c, found in chosen.items()}
@@ -60,19 +61,32 @@ def _ranks(section: Section, scores: dict[Column, dict[Row, float]]) -> Table | 
             mean_z = float(np.mean([deviations[c][row] for c in held]))
             part = f"{len(held)} of {len(counted)} tasks" if len(held) < len(counted) else ""
             cells = [Cell(f"{ranks[c][row]:g}") if row in chosen[c] else Cell("missing", "", "missing") for c in chosen]
-            lines.append((bool(part), mean_rank, [Cell(row_label(row)), *cells, Cell(f"{mean_rank:.2f}", part),
-                                                  Cell(f"{mean_z:+.2f}".replace("-", "−"), part)]))
+            lines.append(
+                (
+                    bool(part),
+                    mean_rank,
+                    [
+                        Cell(row_label(row)),
+                        *cells,
+                        Cell(f"{mean_rank:.2f}", part),
+                        Cell(f"{mean_z:+.2f}".replace("-", "−"), part),
+                    ],
+                )
+            )
     lines.sort(key=lambda line: line[:2])
     kinds = ["start" if k and lines[k][0] != lines[k - 1][0] else "" for k in range(len(lines))]
     header = ["Method", *(f"rank, {c.label}" for c in chosen), "mean rank", "mean z-score"]
-    notes = ["Sorted by mean rank. Equal scores share a rank; z is the distance from the competitors' mean in their "
-             "standard deviations, better upwards. Ranks rest on means alone: methods that the main table does not "
-             "tell apart still get different ranks."]
+    notes = [
+        "Sorted by mean rank. Equal scores share a rank; z is the distance from the competitors' mean in their "
+        "standard deviations, better upwards. Ranks rest on means alone: methods that the main table does not "
+        "tell apart still get different ranks."
+    ]
     if len(counted) < len(chosen):
         notes.append("Means are over the dense tasks; the ranks of the others stand beside them.")
     if any(part for part, *_ in lines):
-        notes.append("Methods below the line lack a task; their means rest on fewer and are not comparable with those "
-                     "above.")
+        notes.append(
+            "Methods below the line lack a task; their means rest on fewer and are not comparable with those above."
+        )
     if len(chosen) < len(scores):
         notes.append("Tasks that need a text tower are left out, because not every method has one.")
     return Table("Ranks across tasks", header, [cells for *_, cells in lines], kinds, notes)
@@ -90,12 +104,24 @@ def _agreement(scores: dict[Column, dict[Row, float]]) -> Table | None:
     if len(scores) < 2:
         return None
     columns = list(scores)
-    rows = [[Cell(first.label), *(_tau_cell(scores[first], scores[second]) if k > j else Cell("") for k, second in
-                                  enumerate(columns) if k)] for j, first in enumerate(columns[:-1])]
-    notes = [f"Tau-b over the methods that both tasks have (n): 1 the same order, −1 the reverse. A star: p below "
-             f"{1 - LEVEL:.2g} against no association, not corrected for the number of pairs."]
-    return Table("Do the tasks rank methods alike? Kendall's τ", ["Task", *(c.label for c in columns[1:])], rows,
-                 [""] * len(rows), notes)
+    rows = [
+        [
+            Cell(first.label),
+            *(_tau_cell(scores[first], scores[second]) if k > j else Cell("") for k, second in enumerate(columns) if k),
+        ]
+        for j, first in enumerate(columns[:-1])
+    ]
+    notes = [
+        f"Tau-b over the methods that both tasks have (n): 1 the same order, −1 the reverse. A star: p below "
+        f"{1 - LEVEL:.2g} against no association, not corrected for the number of pairs."
+    ]
+    return Table(
+        "Do the tasks rank methods alike? Kendall's τ",
+        ["Task", *(c.label for c in columns[1:])],
+        rows,
+        [""] * len(rows),
+        notes,
+    )
 
 
 def _prediction(section: Section, scores: dict[Column, dict[Row, float]]) -> Table | None:
@@ -118,10 +144,13 @@ def _prediction(section: Section, scores: dict[Column, dict[Row, float]]) -> Tab
             lost = f"loses {number(loss, section.unit(column))}" if loss else "finds the best"
             cells.append(Cell(found.text, f"{found.sub}; {lost}"))
         rows.append(cells)
-    notes = ["Kendall's τ between the probe's ranking and the dense task's; then what is lost in the dense metric by "
-             "taking the method that the probe puts first."]
-    return Table("Does a cheap probe predict dense results?", ["Probe", *(c.label for c in dense)], rows,
-                 [""] * len(rows), notes)
+    notes = [
+        "Kendall's τ between the probe's ranking and the dense task's; then what is lost in the dense metric by "
+        "taking the method that the probe puts first."
+    ]
+    return Table(
+        "Does a cheap probe predict dense results?", ["Probe", *(c.label for c in dense)], rows, [""] * len(rows), notes
+    )
 
 
 def _tau_cell(first: dict[Row, float], second: dict[Row, float]) -> Cell:

@@ -12,16 +12,29 @@ from matplotlib.figure import Figure
 from reports.rows import METHOD_ORDER, Row
 
 # Okabe and Ito's palette: told apart with any common colour blindness.
-COLOURS = {"random": "#999999", "supervised": "#E69F00", "clip": "#56B4E9", "clip_aligned": "#0072B2",
-           "maskclip": "#009E73", "mae": "#D55E00"}
+COLOURS = {
+    "random": "#999999",
+    "supervised": "#E69F00",
+    "clip": "#56B4E9",
+    "clip_aligned": "#0072B2",
+    "maskclip": "#009E73",
+    "mae": "#D55E00",
+}
 FURTHER = ("#CC79A7", "#B8A900", "#8C6BB1", "#A6761D")  # methods without a colour of their own share these
 STROKES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (7, 2, 1, 2)), (0, (2, 4)))  # lines of one colour differ by these,
 MARKERS = "os^DvP*"  # and points by these
 INK, GRID = "#010203", "#040506"  # placeholders that become CSS colours of the page
 STYLE = {
-    "svg.fonttype": "none", "svg.hashsalt": "densebench", "font.size": 9, "font.family": "DejaVu Sans",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "densebench",
+    "font.size": 9,
+    "font.family": "DejaVu Sans",
     "text.parse_math": False,  # a dollar in a method's name is no formula
-    "text.color": INK, "axes.edgecolor": GRID, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
+    "text.color": INK,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
 }
 
 
@@ -64,7 +77,7 @@ def inline(figure: Figure, prefix: str) -> str:
         warnings.filterwarnings("ignore", message="Glyph")  # text stays text: the reader's fonts draw it
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     svg = buffer.getvalue()
-    svg = svg[svg.index("<svg"):]
+    svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg).replace("xlink:href=", "href=")
     svg = re.sub(r'id="', f'id="{prefix}-', svg)

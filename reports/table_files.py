@@ -42,8 +42,9 @@ def as_csv(table: Table) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     header = [text.replace("\N{NO-BREAK SPACE}", " ") for text in table.header]
-    writer.writerow([text for k, name in enumerate(header) for text in ([name, f"{name}: detail"] if detailed[k] else
-                                                                        [name])])
+    writer.writerow(
+        [text for k, name in enumerate(header) for text in ([name, f"{name}: detail"] if detailed[k] else [name])]
+    )
     for row in table.rows:
         writer.writerow([text for k, c in enumerate(row) for text in ([c.text, c.sub] if detailed[k] else [c.text])])
     return buffer.getvalue()
@@ -52,9 +53,16 @@ def as_csv(table: Table) -> str:
 def as_latex(table: Table) -> str:
     """A `table` with booktabs rules, notes below in small print."""
     columns = "".join("l" if k < table.text_columns else "r" for k in range(len(table.header)))
-    lines = [r"\begin{table}", r"\centering", rf"\caption{{{escape(table.caption)}}}", r"\resizebox{\linewidth}{!}{%",
-             rf"\begin{{tabular}}{{{columns}}}", r"\toprule",
-             f"{' & '.join(map(escape, table.header))} \\\\", r"\midrule"]
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escape(table.caption)}}}",
+        r"\resizebox{\linewidth}{!}{%",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        f"{' & '.join(map(escape, table.header))} \\\\",
+        r"\midrule",
+    ]
     for row, kind in zip(table.rows, table.kinds, strict=True):
         if {"ceiling", "footer", "start", "family"} & set(kind.split()) and lines[-1] != r"\midrule":
             lines.append(r"\midrule")

@@ -62,8 +62,11 @@ def marks(section: Section, column: Column) -> dict[Row, str]:
     if gate.state != "open":
         return dict.fromkeys(best, "highest")
     others = [row for row in means if row not in best]
-    tests = {row: difference.p for row in others
-             if (difference := paired(section.values(row, column), section.values(best[0], column), column.direction))}
+    tests = {
+        row: difference.p
+        for row in others
+        if (difference := paired(section.values(row, column), section.values(best[0], column), column.direction))
+    }
     tested = [row for row in others if tests.get(row) is not None]
     apart = {row for row, p in zip(tested, holm([tests[row] for row in tested]), strict=True) if p < 1 - LEVEL}
     return dict.fromkeys(best, "best") | {row: "close" for row in others if row not in apart}
@@ -83,8 +86,9 @@ def result_cell(section: Section, row: Row, column: Column, mark: str) -> Cell:
     failures = section.failures(row, column.task)
     if summary is None:
         if failures:
-            return Cell(f"failed: {_short(next(iter(failures.values())))}", f"{len(failures)} of {len(failures)} runs",
-                        "failed")
+            return Cell(
+                f"failed: {_short(next(iter(failures.values())))}", f"{len(failures)} of {len(failures)} runs", "failed"
+            )
         if no_text(row, column.task):
             return Cell("–", "no text tower", "missing")
         return Cell("missing", "", "missing")
@@ -102,8 +106,10 @@ def main_table(section: Section) -> Table:
     """Methods by metrics: the floor first, competitors, the ceiling last, and a footer with the headroom gates."""
     columns = section.columns
     ranked = {column: marks(section, column) for column in columns}
-    rows = [[Cell(row_label(row))] + [result_cell(section, row, c, ranked[c].get(row, "")) for c in columns]
-            for row in section.rows]
+    rows = [
+        [Cell(row_label(row))] + [result_cell(section, row, c, ranked[c].get(row, "")) for c in columns]
+        for row in section.rows
+    ]
     kinds = row_kinds(section.rows)
     rows.append([Cell("Headroom", "ceiling − floor")] + [gate_cell(section.gate(column)) for column in columns])
     table = Table("Results", ["Method", *(header(section, c) for c in columns)], rows, [*kinds, "footer"])
@@ -127,9 +133,11 @@ def difference_table(section: Section) -> Table | None:
     if floor is None or not others:
         return None
     rows = [[Cell(row_label(row)), *pair_cells(section, row, floor)] for row in others]
-    notes = ["First minus second in the metric's own unit, paired over common seeds, with the 95 % Student interval. "
-             "Better and worse follow the metric's direction and are said only where the interval leaves out zero, "
-             "else ≈ 0; intervals are not corrected for the number of comparisons."]
+    notes = [
+        "First minus second in the metric's own unit, paired over common seeds, with the 95 % Student interval. "
+        "Better and worse follow the metric's direction and are said only where the interval leaves out zero, "
+        "else ≈ 0; intervals are not corrected for the number of comparisons."
+    ]
     return Table(f"Difference to {floor.name}", pair_header(section), rows, row_kinds(others), notes)
 
 
@@ -167,21 +175,33 @@ def row_label(row: Row) -> str:
 def unequal(section: Section) -> list[str]:
     """Name what is not equal between the competitors of a section: pretraining samples, fine-tuning budget, seeds."""
     found = []
-    samples = {section.name(row): sorted({str(r["budget"]["pretrain_samples"]) for r in section.records
-                                 if section.row_of(r) == row})
-               for row in section.competitors}
+    samples = {
+        section.name(row): sorted(
+            {str(r["budget"]["pretrain_samples"]) for r in section.records if section.row_of(r) == row}
+        )
+        for row in section.competitors
+    }
     if len({tuple(v) for v in samples.values()}) > 1:
-        found.append("Pretraining budgets differ (samples seen): "
-                     + "; ".join(f"{name}: {' or '.join(values)}" for name, values in samples.items()) + ".")
+        found.append(
+            "Pretraining budgets differ (samples seen): "
+            + "; ".join(f"{name}: {' or '.join(values)}" for name, values in samples.items())
+            + "."
+        )
     for task in section.protocols:
         for key in ("iterations", "batch_size", "train_images"):
-            values = sorted({str(r["settings"][key]) for r in section.records
-                             if r["task"] == task and r["status"] == "ok"})
+            values = sorted(
+                {str(r["settings"][key]) for r in section.records if r["task"] == task and r["status"] == "ok"}
+            )
             if len(values) > 1:
-                found.append(f"Fine-tuning for {TASK_NAMES[task]} differs in {key.replace('_', ' ')}: "
-                             f"{', '.join(values)}.")
-    encoders = {section.name(row): r["checkpoint"]["encoder"] for row in section.rows for r in section.records
-                if section.row_of(r) == row and r["checkpoint"]}
+                found.append(
+                    f"Fine-tuning for {TASK_NAMES[task]} differs in {key.replace('_', ' ')}: {', '.join(values)}."
+                )
+    encoders = {
+        section.name(row): r["checkpoint"]["encoder"]
+        for row in section.rows
+        for r in section.records
+        if section.row_of(r) == row and r["checkpoint"]
+    }
     if encoders and (text := departures(encoders)):
         found.append(text)
     counts = {len(section.values(row, c)) for row in section.rows for c in section.columns if not no_text(row, c.task)}
@@ -194,24 +214,37 @@ def _main_notes(section: Section, ranked: dict[Column, dict[Row, str]]) -> list[
     notes = ["Mean over n seeds ± half-width of the 95 % Student interval; n=1 has no interval."]
     used = {mark for column in ranked.values() for mark in column.values()}
     if "best" in used:
-        notes.append("Bold: best competitor; ≈: not distinguishable from it by paired t-tests over common seeds at "
-                     "5 %, corrected by Holm for the number of methods in the column.")
+        notes.append(
+            "Bold: best competitor; ≈: not distinguishable from it by paired t-tests over common seeds at "
+            "5 %, corrected by Holm for the number of methods in the column."
+        )
     if any(section.image_interval(row, column) for row in section.rows for column in section.columns):
-        notes.append("[low, high]: 95 % bootstrap interval over the test images of one run. It says how "
-                     "the score may change with other images, not with another seed.")
-    chance = [f"{c.label} {number(section.chance(c), section.unit(c))}" for c in section.columns
-              if section.chance(c) is not None]
+        notes.append(
+            "[low, high]: 95 % bootstrap interval over the test images of one run. It says how "
+            "the score may change with other images, not with another seed."
+        )
+    chance = [
+        f"{c.label} {number(section.chance(c), section.unit(c))}"
+        for c in section.columns
+        if section.chance(c) is not None
+    ]
     if chance:
         notes.append(f"Guessing gives: {', '.join(chance)}.")
     if "highest" in used:
         notes.append("°: ahead in a column whose headroom could not be tested. This is not a ranking.")
-    notes.append("Headroom: ceiling minus floor must reach 3 pooled seed standard deviations; below that the column "
-                 "is not ranked.")
+    notes.append(
+        "Headroom: ceiling minus floor must reach 3 pooled seed standard deviations; below that the column "
+        "is not ranked."
+    )
     absent = [name for task, name in TASK_NAMES.items() if task not in section.protocols]
     if absent:
         notes.append(f"No records here for {', '.join(absent)}.")
-    failures = [f"{section.name(row)}, {TASK_NAMES[task]}, seed {seed}: {reason}" for row in section.rows
-                for task in section.protocols for seed, reason in section.failures(row, task).items()]
+    failures = [
+        f"{section.name(row)}, {TASK_NAMES[task]}, seed {seed}: {reason}"
+        for row in section.rows
+        for task in section.protocols
+        for seed, reason in section.failures(row, task).items()
+    ]
     return notes + unequal(section) + [f"Failed: {text}" for text in failures]
 
 

@@ -82,12 +82,7 @@ def captions(view: View, seed: int, index: int) -> dict[str, str]:
     seen = observe(view)
     rng = generator(seed, index, CAPTION_STREAM)
     text, _ = noisy(seen, rng)
-    return {
-        "noisy": text,
-        "aligned": aligned(seen, rng),
-        "rewritten": rewrite(text),
-        "enriched": enriched(view, seen),
-    }
+    return {"noisy": text, "aligned": aligned(seen, rng), "rewritten": rewrite(text), "enriched": enriched(view, seen)}
 
 
 def aligned(seen: list[Seen], rng: np.random.Generator) -> str:

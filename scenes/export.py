@@ -42,11 +42,7 @@ MIN_SIZE, MAX_SIZE = 16, 2048
 
 
 def ensure(
-    root: str | Path,
-    size: int = 64,
-    counts: dict[str, int] | None = None,
-    seed: int = 0,
-    processes: int | None = None,
+    root: str | Path, size: int = 64, counts: dict[str, int] | None = None, seed: int = 0, processes: int | None = None
 ) -> dict[str, Any]:
     """Make the export under `root` complete and return its manifest; at once when it already is.
 

@@ -131,10 +131,7 @@ class Cell:
 
 def as_options(point: dict[str, float]) -> dict[str, float]:
     """A grid point as configuration keys."""
-    return {
-        "optim_wrapper.optimizer.lr": point["lr"],
-        "optim_wrapper.paramwise_cfg.layer_decay": point["layer_decay"],
-    }
+    return {"optim_wrapper.optimizer.lr": point["lr"], "optim_wrapper.paramwise_cfg.layer_decay": point["layer_decay"]}
 
 
 def choose(trials: list[Cell], grid: dict) -> dict:

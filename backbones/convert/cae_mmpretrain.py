@@ -13,11 +13,7 @@ from backbones.convert import Converted
 from backbones.convert.beit import sort_keys
 from backbones.convert.cae import COPY, PRETRAINING, PUBLISHED, cae_encoder
 
-DROP = {
-    r"neck\..*": PRETRAINING,
-    r"teacher\..*": COPY,
-    r"target_generator\..*": "the frozen tokenizer",
-}
+DROP = {r"neck\..*": PRETRAINING, r"teacher\..*": COPY, r"target_generator\..*": "the frozen tokenizer"}
 TO_CAE = {  # OpenMMLab's name -> CAE's
     r"patch_embed\.projection\.(.*)": r"patch_embed.proj.\1",
     r"layers\.(\d+)\.ln([12])\.(.*)": r"blocks.\1.norm\2.\3",

@@ -67,10 +67,7 @@ def folder_options(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def convert(
-    state: Mapping[str, Tensor],
-    quick_gelu: bool | None = None,
-    heads: int | None = None,
-    text_heads: int | None = None,
+    state: Mapping[str, Tensor], quick_gelu: bool | None = None, heads: int | None = None, text_heads: int | None = None
 ) -> Converted:
     """Both towers; the arguments are those of config.json.
 

@@ -96,8 +96,10 @@ class MaskCLIP(PretrainMethod):
             self.decoder = nn.Sequential(*blocks, nn.LayerNorm(width))
             pixels = self.encoder.patch_embed.patch_size[0] ** 2 * 3
             quantizer = quantizer or {}
-            self.head = Quantizer(width, **quantizer) if target == "code" else nn.Linear(
-                width, width if target == "feature" else pixels
+            self.head = (
+                Quantizer(width, **quantizer)
+                if target == "code"
+                else nn.Linear(width, width if target == "feature" else pixels)
             )
             if momentum is not None and target != "pixel":
                 self.teacher = EmaTeacher(self.encoder, momentum)

@@ -12,12 +12,7 @@ ATTEMPTS = 10  # refused rectangles in a row after which the rest is hidden one 
 
 
 def block_mask(
-    batch: int,
-    grid: tuple[int, int],
-    count: int,
-    device: torch.device,
-    min_block: int = 16,
-    aspect: float = 0.3,
+    batch: int, grid: tuple[int, int], count: int, device: torch.device, min_block: int = 16, aspect: float = 0.3
 ) -> RandomMask:
     """Hide exactly `count` patches of each image by rectangles, each image on its own.
 

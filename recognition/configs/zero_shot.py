@@ -19,10 +19,7 @@ questions = dict(
         classes=("red", "orange", "yellow", "green", "cyan", "blue", "purple", "white"),
         templates=("{}", "{} thing", "the {} one on the floor", "a photo of a {} object."),
     ),
-    material=dict(
-        classes=("matte", "shiny", "metal"),
-        templates=("{}", "{} object", "a photo of a {} object."),
-    ),
+    material=dict(classes=("matte", "shiny", "metal"), templates=("{}", "{} object", "a photo of a {} object.")),
 )
 at_scale = dict(
     study=dict(data=dict(root="data/scenes-study")),

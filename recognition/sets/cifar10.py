@@ -20,7 +20,7 @@ questions = dict(
     object=dict(
         classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
         templates=templates,
-    ),
+    )
 )
 primary = "top1"
 del photos, templates

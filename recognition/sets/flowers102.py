@@ -32,7 +32,7 @@ questions = dict(
         classes=names,
         aliases={str(number): name for number, name in enumerate(names, start=1)},
         templates=("a photo of a {}, a type of flower.",),
-    ),
+    )
 )
 primary = "mean_per_class"
 del names

@@ -11,6 +11,6 @@ questions = dict(
     object=dict(
         classes=("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"),
         templates=("a photo of a {}.", "a photo of the {}."),
-    ),
+    )
 )
 primary = "top1"

@@ -21,7 +21,7 @@ train_dataloader = dict(
             dict(type="RandomFlip", prob=0.5),
             dict(type="PhotoMetricDistortion"),
             dict(type="PackSegInputs"),
-        ],
+        ]
     ),
 )
 test_dataloader = dict(
@@ -34,7 +34,7 @@ test_dataloader = dict(
             dict(type="Resize", **resize),
             dict(type="LoadLabels"),
             dict(type="PackSegInputs"),
-        ],
+        ]
     ),
 )
 val_dataloader = test_dataloader

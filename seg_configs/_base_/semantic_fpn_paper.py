@@ -2,10 +2,7 @@
 
 _base_ = ["./scale_paper.py"]
 global_batch_size = 32
-model = dict(
-    neck=dict(out_channels=256),
-    decode_head=dict(in_channels=[256] * 4, channels=128, **_base_.classifier),
-)
+model = dict(neck=dict(out_channels=256), decode_head=dict(in_channels=[256] * 4, channels=128, **_base_.classifier))
 train_cfg = dict(max_iters=40_000)
 # The norms' weights and the biases take no decay here, as everywhere in the suite; PoolFormer's config decays them too.
 optim_wrapper = dict(optimizer=dict(lr=2e-4, weight_decay=1e-4), paramwise_cfg=dict(layer_decay=1.0))
@@ -18,7 +15,7 @@ test_dataloader = dict(
             dict(type="ResizeToMultiple", size_divisor=32),
             dict(type="LoadLabels"),
             dict(type="PackSegInputs"),
-        ],
-    ),
+        ]
+    )
 )
 val_dataloader = test_dataloader

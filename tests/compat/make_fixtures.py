@@ -17,13 +17,25 @@ from pathlib import Path
 import numpy as np
 
 PATH = Path(__file__).with_name("compiled_ops.npz")
-NMS_CASES = [(count, ties, threshold)
-             for count in (10, 100, 1000, 4000) for ties in (False, True) for threshold in (0.3, 0.5, 0.7)]
+NMS_CASES = [
+    (count, ties, threshold)
+    for count in (10, 100, 1000, 4000)
+    for ties in (False, True)
+    for threshold in (0.3, 0.5, 0.7)
+]
 # (aligned, sampling ratio, scale, bins, channels, RoIs)
-ROI_CASES = [(aligned, ratio, scale, (7, 7), 3, 24)
-             for aligned in (True, False) for ratio in (0, 2) for scale in (0.5, 0.25, 0.0625)]
-ROI_CASES += [(True, 0, 0.25, (14, 14), 2, 12), (False, 0, 0.25, (3, 5), 2, 12), (True, 0, 0.25, (7, 7), 2, 2000),
-              (True, 2, 0.25, (7, 7), 2, 2000)]
+ROI_CASES = [
+    (aligned, ratio, scale, (7, 7), 3, 24)
+    for aligned in (True, False)
+    for ratio in (0, 2)
+    for scale in (0.5, 0.25, 0.0625)
+]
+ROI_CASES += [
+    (True, 0, 0.25, (14, 14), 2, 12),
+    (False, 0, 0.25, (3, 5), 2, 12),
+    (True, 0, 0.25, (7, 7), 2, 2000),
+    (True, 2, 0.25, (7, 7), 2, 2000),
+]
 IMAGE = (64, 96)  # rows, columns of the image that the RoIs lie in
 
 
@@ -39,7 +51,7 @@ def nms_inputs(count, ties, threshold):
     boxes, scores = np.concatenate([corner, corner + extent], axis=1), random.random(count)
     if ties:  # equal scores, equal boxes, whole coordinates (equal overlaps), boxes without area
         boxes, scores = np.round(boxes / 4) * 4, np.round(scores, 1)
-        boxes[1::7] = boxes[::7][:len(boxes[1::7])]
+        boxes[1::7] = boxes[::7][: len(boxes[1::7])]
         boxes[3::11, 2:] = boxes[3::11, :2]
     return boxes.astype(np.float32), scores.astype(np.float32)
 
@@ -54,9 +66,16 @@ def roi_inputs(aligned, ratio, scale, bins, channels, count):
     features = random.random((2, channels, *(int(side * scale) for side in IMAGE))) * 2 - 1
     corner, extent = random.random((count, 2)) * 100 - 10, random.random((count, 2)) ** 2 * 80
     rois = np.concatenate([random.integers(0, 2, (count, 1)), corner, corner + extent], axis=1)
-    rois[:count // 4, 1:] = np.round(rois[:count // 4, 1:])  # lengths that are multiples of bins and cells
-    rois[-7:] = [[0, -300, -300, -200, -200], [1, -8, -8, 104, 72], [0, 10, 10, 10, 40], [1, 20, 20, 20, 20],
-                 [0, 40, 40, 30, 20], [1, 90, 60, 200, 180], [0, 1, 1, 1.5, 1.25]]
+    rois[: count // 4, 1:] = np.round(rois[: count // 4, 1:])  # lengths that are multiples of bins and cells
+    rois[-7:] = [
+        [0, -300, -300, -200, -200],
+        [1, -8, -8, 104, 72],
+        [0, 10, 10, 10, 40],
+        [1, 20, 20, 20, 20],
+        [0, 40, 40, 30, 20],
+        [1, 90, 60, 200, 180],
+        [0, 1, 1, 1.5, 1.25],
+    ]
     gradient = random.random((count, channels, *bins)) * 2 - 1
     return tuple(array.astype(np.float32) for array in (features, rois, gradient))
 
@@ -85,8 +104,10 @@ def main():
     except (ImportError, RuntimeError, AttributeError, NotImplementedError) as error:
         raise SystemExit(f"torchvision's compiled operators do not load here ({error}): nothing written") from error
     torch.set_num_threads(1)
-    results = {"versions": f"torch {torch.__version__}, torchvision {torchvision.__version__}, "
-                           f"numpy {np.__version__}, {platform.machine()}"}
+    results = {
+        "versions": f"torch {torch.__version__}, torchvision {torchvision.__version__}, "
+        f"numpy {np.__version__}, {platform.machine()}"
+    }
     for case in NMS_CASES:
         boxes, scores = nms_inputs(*case)
         kept = torchvision.ops.nms(torch.from_numpy(boxes), torch.from_numpy(scores), case[2])

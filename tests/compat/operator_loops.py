@@ -7,6 +7,7 @@ import numpy as np
 
 def nms(boxes, scores, threshold, offset=0):
     """Kept indices, by falling score; equal scores in their given order."""
+
     def area(box):
         return (box[2] - box[0] + offset) * (box[3] - box[1] + offset)
 
@@ -33,8 +34,12 @@ def corners(y, x, height, width):
     part_y = y - low_y if low_y < height - 1 else 0.0
     part_x = x - low_x if low_x < width - 1 else 0.0
     high_y, high_x = min(low_y + 1, height - 1), min(low_x + 1, width - 1)
-    return [(low_y, low_x, (1 - part_y) * (1 - part_x)), (low_y, high_x, (1 - part_y) * part_x),
-            (high_y, low_x, part_y * (1 - part_x)), (high_y, high_x, part_y * part_x)]
+    return [
+        (low_y, low_x, (1 - part_y) * (1 - part_x)),
+        (low_y, high_x, (1 - part_y) * part_x),
+        (high_y, low_x, part_y * (1 - part_x)),
+        (high_y, high_x, part_y * part_x),
+    ]
 
 
 def samples(roi, size, scale, ratio, aligned):
@@ -48,9 +53,16 @@ def samples(roi, size, scale, ratio, aligned):
     grid_y, grid_x = (ratio, ratio) if ratio > 0 else (max(math.ceil(bin_y), 0), max(math.ceil(bin_x), 0))
     for row in range(size[0]):
         for column in range(size[1]):
-            yield row, column, max(grid_y * grid_x, 1), [
-                (y1 + row * bin_y + (i + 0.5) * bin_y / grid_y, x1 + column * bin_x + (j + 0.5) * bin_x / grid_x)
-                for i in range(grid_y) for j in range(grid_x)]
+            yield (
+                row,
+                column,
+                max(grid_y * grid_x, 1),
+                [
+                    (y1 + row * bin_y + (i + 0.5) * bin_y / grid_y, x1 + column * bin_x + (j + 0.5) * bin_x / grid_x)
+                    for i in range(grid_y)
+                    for j in range(grid_x)
+                ],
+            )
 
 
 def roi_align(features, rois, size, scale, ratio, aligned):

@@ -47,8 +47,14 @@ def test_mmcv_operators_give_the_same(truth, case):
     """Through mmcv's own calling convention, whichever path serves on this machine."""
     aligned, ratio, scale, bins, _, _ = case
     features, rois, gradient = map(torch.from_numpy, fixtures.roi_inputs(*case))
-    layer = {"aligned_height": bins[0], "aligned_width": bins[1], "spatial_scale": scale, "sampling_ratio": ratio,
-             "pool_mode": 1, "aligned": aligned}
+    layer = {
+        "aligned_height": bins[0],
+        "aligned_width": bins[1],
+        "spatial_scale": scale,
+        "sampling_ratio": ratio,
+        "pool_mode": 1,
+        "aligned": aligned,
+    }
     pooled, spread, none = torch.zeros_like(gradient), torch.zeros_like(features), torch.zeros(0)
     mmcv_ext.roi_align_forward(features, rois, pooled, none, none, **layer)
     mmcv_ext.roi_align_backward(gradient, rois, none, none, spread, **layer)

@@ -14,13 +14,24 @@ from mmengine.structures import InstanceData
 
 
 def rcnn(channels=16):
-    head = {"type": "Shared2FCBBoxHead", "in_channels": channels, "fc_out_channels": 32, "roi_feat_size": 7,
-            "num_classes": 3, "bbox_coder": {"type": "DeltaXYWHBBoxCoder"}}
+    head = {
+        "type": "Shared2FCBBoxHead",
+        "in_channels": channels,
+        "fc_out_channels": 32,
+        "roi_feat_size": 7,
+        "num_classes": 3,
+        "bbox_coder": {"type": "DeltaXYWHBBoxCoder"},
+    }
     anchors = {"type": "AnchorGenerator", "scales": [4], "ratios": [0.5, 1.0, 2.0], "strides": [4, 8]}
 
     def extractor(size):
-        return {"type": "SingleRoIExtractor", "roi_layer": {"type": "RoIAlign", "output_size": size},
-                "out_channels": channels, "featmap_strides": [4, 8], "finest_scale": 16}
+        return {
+            "type": "SingleRoIExtractor",
+            "roi_layer": {"type": "RoIAlign", "output_size": size},
+            "out_channels": channels,
+            "featmap_strides": [4, 8],
+            "finest_scale": 16,
+        }
 
     def assigner(high, low):
         return {"type": "MaxIoUAssigner", "pos_iou_thr": high, "neg_iou_thr": low, "min_pos_iou": low}
@@ -29,25 +40,74 @@ def rcnn(channels=16):
         return {"type": "RandomSampler", "num": count, "pos_fraction": 0.5, "add_gt_as_proposals": add}
 
     proposals = {"nms_pre": 200, "max_per_img": 50, "nms": {"type": "nms", "iou_threshold": 0.7}, "min_bbox_size": 0}
-    return ConfigDict({
-        "type": "MaskRCNN",
-        "data_preprocessor": {"type": "DetDataPreprocessor", "mean": [127.0] * 3, "std": [60.0] * 3, "pad_mask": True},
-        "backbone": {"type": "ResNet", "depth": 18, "base_channels": 8, "stem_channels": 8, "num_stages": 2,
-                     "strides": (1, 2), "dilations": (1, 1), "out_indices": (0, 1), "norm_eval": True},
-        "neck": {"type": "FPN", "in_channels": [8, 16], "out_channels": channels, "num_outs": 2},
-        "rpn_head": {"type": "RPNHead", "in_channels": channels, "feat_channels": channels,
-                     "anchor_generator": anchors},
-        "roi_head": {"type": "StandardRoIHead", "bbox_roi_extractor": extractor(7), "bbox_head": head,
-                     "mask_roi_extractor": extractor(14),
-                     "mask_head": {"type": "FCNMaskHead", "num_convs": 1, "in_channels": channels,
-                                   "conv_out_channels": channels, "num_classes": 3}},
-        "train_cfg": {"rpn": {"assigner": assigner(0.7, 0.3), "sampler": sampler(32, False), "allowed_border": -1,
-                              "pos_weight": -1, "debug": False},
-                      "rpn_proposal": proposals,
-                      "rcnn": {"assigner": assigner(0.5, 0.5), "sampler": sampler(32, True), "mask_size": 28,
-                               "pos_weight": -1, "debug": False}},
-        "test_cfg": {"rpn": proposals, "rcnn": {"score_thr": 0.0, "nms": {"type": "nms", "iou_threshold": 0.5},
-                                                "max_per_img": 10, "mask_thr_binary": 0.5}}})
+    return ConfigDict(
+        {
+            "type": "MaskRCNN",
+            "data_preprocessor": {
+                "type": "DetDataPreprocessor",
+                "mean": [127.0] * 3,
+                "std": [60.0] * 3,
+                "pad_mask": True,
+            },
+            "backbone": {
+                "type": "ResNet",
+                "depth": 18,
+                "base_channels": 8,
+                "stem_channels": 8,
+                "num_stages": 2,
+                "strides": (1, 2),
+                "dilations": (1, 1),
+                "out_indices": (0, 1),
+                "norm_eval": True,
+            },
+            "neck": {"type": "FPN", "in_channels": [8, 16], "out_channels": channels, "num_outs": 2},
+            "rpn_head": {
+                "type": "RPNHead",
+                "in_channels": channels,
+                "feat_channels": channels,
+                "anchor_generator": anchors,
+            },
+            "roi_head": {
+                "type": "StandardRoIHead",
+                "bbox_roi_extractor": extractor(7),
+                "bbox_head": head,
+                "mask_roi_extractor": extractor(14),
+                "mask_head": {
+                    "type": "FCNMaskHead",
+                    "num_convs": 1,
+                    "in_channels": channels,
+                    "conv_out_channels": channels,
+                    "num_classes": 3,
+                },
+            },
+            "train_cfg": {
+                "rpn": {
+                    "assigner": assigner(0.7, 0.3),
+                    "sampler": sampler(32, False),
+                    "allowed_border": -1,
+                    "pos_weight": -1,
+                    "debug": False,
+                },
+                "rpn_proposal": proposals,
+                "rcnn": {
+                    "assigner": assigner(0.5, 0.5),
+                    "sampler": sampler(32, True),
+                    "mask_size": 28,
+                    "pos_weight": -1,
+                    "debug": False,
+                },
+            },
+            "test_cfg": {
+                "rpn": proposals,
+                "rcnn": {
+                    "score_thr": 0.0,
+                    "nms": {"type": "nms", "iou_threshold": 0.5},
+                    "max_per_img": 10,
+                    "mask_thr_binary": 0.5,
+                },
+            },
+        }
+    )
 
 
 def batch():
@@ -55,13 +115,23 @@ def batch():
     data = {"inputs": [], "data_samples": []}
     for left in (8, 24):
         image = torch.zeros(3, 64, 64, dtype=torch.uint8)
-        image[:, 16:48, left:left + 32] = 255
+        image[:, 16:48, left : left + 32] = 255
         mask = np.zeros((1, 64, 64), dtype=np.uint8)
-        mask[0, 16:48, left:left + 32] = 1
-        sample = DetDataSample(metainfo={"img_shape": (64, 64), "ori_shape": (64, 64), "pad_shape": (64, 64),
-                                         "scale_factor": (1.0, 1.0), "batch_input_shape": (64, 64)})
-        sample.gt_instances = InstanceData(bboxes=torch.tensor([[left, 16, left + 32, 48]], dtype=torch.float32),
-                                           labels=torch.tensor([1]), masks=BitmapMasks(mask, 64, 64))
+        mask[0, 16:48, left : left + 32] = 1
+        sample = DetDataSample(
+            metainfo={
+                "img_shape": (64, 64),
+                "ori_shape": (64, 64),
+                "pad_shape": (64, 64),
+                "scale_factor": (1.0, 1.0),
+                "batch_input_shape": (64, 64),
+            }
+        )
+        sample.gt_instances = InstanceData(
+            bboxes=torch.tensor([[left, 16, left + 32, 48]], dtype=torch.float32),
+            labels=torch.tensor([1]),
+            masks=BitmapMasks(mask, 64, 64),
+        )
         data["inputs"].append(image)
         data["data_samples"].append(sample)
     return data

@@ -15,7 +15,7 @@ def make_boxes(seed, count, ties=False):
     scores = random.random(count).astype(np.float32)
     if ties:
         scores = np.round(scores, 1)
-        boxes[count // 2:] = boxes[:count - count // 2]
+        boxes[count // 2 :] = boxes[: count - count // 2]
     return boxes, scores
 
 
@@ -51,15 +51,24 @@ def make_rois(seed, count, images=2):
     """Inside, across and far outside a 96 x 80 image, without area, turned over, many samples per bin."""
     random = np.random.default_rng(seed)
     corner = random.uniform(-15, 80, (count, 2))
-    rois = np.concatenate([random.integers(0, images, (count, 1)), corner, corner + random.uniform(0, 60, (count, 2))],
-                          axis=1)
-    special = [[0, -300, -300, -200, -200], [1, 90, 75, 400, 300], [0, 10, 10, 10, 40], [1, 20, 20, 20, 20],
-               [0, 40, 40, 30, 20], [1, -8, -8, 104, 88], [0, 1, 1, 1.5, 1.25]]
+    rois = np.concatenate(
+        [random.integers(0, images, (count, 1)), corner, corner + random.uniform(0, 60, (count, 2))], axis=1
+    )
+    special = [
+        [0, -300, -300, -200, -200],
+        [1, 90, 75, 400, 300],
+        [0, 10, 10, 10, 40],
+        [1, 20, 20, 20, 20],
+        [0, 40, 40, 30, 20],
+        [1, -8, -8, 104, 88],
+        [0, 1, 1, 1.5, 1.25],
+    ]
     return np.concatenate([rois, special]).astype(np.float32)
 
 
-CASES = [(aligned, ratio, scale)
-         for aligned in (True, False) for ratio in (0, 1, 2, 3) for scale in (1.0, 0.25, 0.0625)]
+CASES = [
+    (aligned, ratio, scale) for aligned in (True, False) for ratio in (0, 1, 2, 3) for scale in (1.0, 0.25, 0.0625)
+]
 
 
 def layer(scale):
@@ -76,8 +85,9 @@ def test_roi_align_is_the_loop(aligned, ratio, scale):
     np.testing.assert_allclose(pooled, expected, atol=1e-9)
     gradient = np.random.default_rng(8).normal(size=expected.shape)
     spread = roi_align.backward(torch.from_numpy(gradient), torch.from_numpy(rois), features.shape, pooling)
-    np.testing.assert_allclose(spread, loops.roi_align_gradient(gradient, rois, features.shape, scale, ratio, aligned),
-                               atol=1e-9)
+    np.testing.assert_allclose(
+        spread, loops.roi_align_gradient(gradient, rois, features.shape, scale, ratio, aligned), atol=1e-9
+    )
 
 
 @pytest.mark.parametrize(("aligned", "ratio", "scale"), CASES[1::2])
@@ -90,8 +100,10 @@ def test_roi_align_max_is_the_loop(aligned, ratio, scale):
     gradient = np.random.default_rng(9).normal(size=expected[0].shape)
     spread = roi_align.backward_max(torch.from_numpy(gradient), torch.from_numpy(rois), *results[1:], features.shape)
     np.testing.assert_allclose(
-        spread, loops.roi_align_max_gradient(gradient, rois, results[1].numpy(), results[2].numpy(), features.shape),
-        atol=1e-9)
+        spread,
+        loops.roi_align_max_gradient(gradient, rois, results[1].numpy(), results[2].numpy(), features.shape),
+        atol=1e-9,
+    )
 
 
 def test_chunks_change_nothing(monkeypatch):
@@ -100,8 +112,11 @@ def test_chunks_change_nothing(monkeypatch):
     gradient = torch.randn(len(rois), 3, 7, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
     def results():
-        return [roi_align.forward(features, rois, pooling), roi_align.forward_max(features, rois, pooling)[0],
-                roi_align.backward(gradient, rois, features.shape, pooling)]
+        return [
+            roi_align.forward(features, rois, pooling),
+            roi_align.forward_max(features, rois, pooling)[0],
+            roi_align.backward(gradient, rois, features.shape, pooling),
+        ]
 
     whole = results()
     monkeypatch.setattr(roi_align, "_ENTRIES", 2000)

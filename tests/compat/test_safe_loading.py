@@ -38,17 +38,33 @@ class Errors(BaseMetric):
 def make_runner(folder, iterations, **more):
     points = [(torch.tensor([x / 8]), torch.tensor([x / 4])) for x in range(8)]
     return Runner(
-        Line(), str(folder), train_dataloader=DataLoader(points, batch_size=4),
+        Line(),
+        str(folder),
+        train_dataloader=DataLoader(points, batch_size=4),
         train_cfg={"by_epoch": False, "max_iters": iterations, "val_interval": 2},
-        val_dataloader=DataLoader(points, batch_size=4), val_cfg={}, val_evaluator=[Errors()],
+        val_dataloader=DataLoader(points, batch_size=4),
+        val_cfg={},
+        val_evaluator=[Errors()],
         optim_wrapper={"optimizer": {"type": "AdamW", "lr": 0.01}},
-        param_scheduler=[{"type": "LinearLR", "start_factor": 0.1, "by_epoch": False, "begin": 0, "end": 2},
-                         {"type": "PolyLR", "eta_min": 0.0, "by_epoch": False, "begin": 2, "end": 8}],
-        default_hooks={"checkpoint": {"type": "CheckpointHook", "interval": 2, "by_epoch": False,
-                                      "save_best": ["single", "double", "count"], "rule": "less"},
-                       "logger": {"type": "LoggerHook", "interval": 1}},
-        experiment_name=f"{folder.name}{len(list(folder.iterdir()))}{iterations}", default_scope="mmengine",
-        log_level="ERROR", **more)
+        param_scheduler=[
+            {"type": "LinearLR", "start_factor": 0.1, "by_epoch": False, "begin": 0, "end": 2},
+            {"type": "PolyLR", "eta_min": 0.0, "by_epoch": False, "begin": 2, "end": 8},
+        ],
+        default_hooks={
+            "checkpoint": {
+                "type": "CheckpointHook",
+                "interval": 2,
+                "by_epoch": False,
+                "save_best": ["single", "double", "count"],
+                "rule": "less",
+            },
+            "logger": {"type": "LoggerHook", "interval": 1},
+        },
+        experiment_name=f"{folder.name}{len(list(folder.iterdir()))}{iterations}",
+        default_scope="mmengine",
+        log_level="ERROR",
+        **more,
+    )
 
 
 @pytest.fixture(scope="module", autouse=True)

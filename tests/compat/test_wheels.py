@@ -16,17 +16,24 @@ ROOT = Path(__file__).resolve().parents[2]
 def run(code, *paths):
     """Run code in a new Python that sees the checkout; its output."""
     path = os.pathsep.join([str(ROOT), *map(str, paths)])
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": path})
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def test_compat_alone_imports_none_of_what_it_mends():
-    assert run("""
+    assert (
+        run("""
 import compat, sys
 print(sorted({"torchvision", "mmcv", "mmdet", "mmseg", "timm", "cv2"} & set(sys.modules)))
-""").strip() == "[]"
+""").strip()
+        == "[]"
+    )
 
 
 def test_everything_imports():
@@ -61,12 +68,15 @@ def test_a_compiled_mmcv_stays_in_charge(tmp_path):
 
 def test_loaded_torchvision_operators_stay_in_charge():
     """Where the extension loads (here: pretended) nothing is defined."""
-    assert run("""
+    assert (
+        run("""
 import torch
 torch.ops.load_library = lambda path: None
 import compat
 print(hasattr(torch.ops.torchvision, "nms"), hasattr(torch.ops.torchvision, "qnms"))
-""").strip() == "False False"
+""").strip()
+        == "False False"
+    )
 
 
 def test_torchvision_operator_answers():

@@ -16,8 +16,7 @@ from depth.loss import silog_loss
 
 
 @pytest.mark.parametrize(
-    ("stride", "plan"),
-    [(4, (2, [])), (8, (3, [])), (14, (3, [1.75])), (16, (3, [2.0])), (32, (3, [2.0, 2.0]))],
+    ("stride", "plan"), [(4, (2, [])), (8, (3, [])), (14, (3, [1.75])), (16, (3, [2.0])), (32, (3, [2.0, 2.0]))]
 )
 def test_plan_has_three_deconvolutions_and_the_rest_bilinear(stride, plan):
     assert upsampling_plan(stride) == plan

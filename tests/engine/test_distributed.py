@@ -25,5 +25,11 @@ def test_two_processes_equal_one(configure, in_child, tmp_path):
     one, two = (load_file(tmp_path / name / "checkpoint" / "encoder.safetensors") for name in ("one", "two"))
     assert one.keys() == two.keys()
     for name, value in one.items():
-        torch.testing.assert_close(value, two[name], rtol=1e-3, atol=2e-5, msg=name)
+        other = two[name]
+        if name.endswith(
+            "qkv.bias"
+        ):  # softmax ignores the keys' bias: its gradient is rounding, which Adam makes a step
+            width = len(value) // 3
+            value, other = (torch.cat([row[:width], row[2 * width :]]) for row in (value, other))
+        torch.testing.assert_close(value, other, rtol=1e-3, atol=2e-5, msg=lambda text, name=name: f"{name}: {text}")
     shutil.rmtree(tmp_path / "two")

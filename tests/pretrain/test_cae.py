@@ -15,15 +15,7 @@ from pretrain.methods import cae as module
 from pretrain.methods.cae import CAE
 from pretrain.parts.block_masking import block_mask
 from pretrain.parts.masking import take
-from tests.pretrain.cae_samples import (
-    CPU,
-    SCALED,
-    SMALL,
-    a_batch,
-    make_cae,
-    shaken,
-    write_tokenizer,
-)
+from tests.pretrain.cae_samples import CPU, SCALED, SMALL, a_batch, make_cae, shaken, write_tokenizer
 from tests.pretrain.samples import ENCODER
 
 

@@ -20,8 +20,15 @@ METHODS = {  # id -> name, captions, reference kind
 }
 HEADS = {"upernet": "UPerHead", "semantic_fpn": "FPNHead", "mask_rcnn": "MaskRCNN", "depth": "DepthHead"}
 IMAGE_LEVEL = {"zero_shot": "zero-shot", "retrieval": "zero-shot", "knn": "20-NN", "linear_probe": "linear probe"}
-CENTRES = {"random": 39.1, "supervised": 42.0, "clip": 38.4, "clip_aligned": 40.6, "maskclip": 39.9, "mae": 44.1,
-           "oracle": 58.0}
+CENTRES = {
+    "random": 39.1,
+    "supervised": 42.0,
+    "clip": 38.4,
+    "clip_aligned": 40.6,
+    "maskclip": 39.9,
+    "mae": 44.1,
+    "oracle": 58.0,
+}
 
 
 def record(task="upernet", method="maskclip", seed=0, **changes):
@@ -39,29 +46,61 @@ def record(task="upernet", method="maskclip", seed=0, **changes):
         "linear_probe": {"top1": metric(base + 25, "%", primary=True)},
     }[task]
     grid = {"lr": [0.0003, 0.001], "layer_decay": [0.65, 1.0]}
-    trials = [{"lr": lr, "layer_decay": decay, "value": base - 1 - lr * 100 - decay}
-              for lr in grid["lr"] for decay in grid["layer_decay"]]
+    trials = [
+        {"lr": lr, "layer_decay": decay, "value": base - 1 - lr * 100 - decay}
+        for lr in grid["lr"]
+        for decay in grid["layer_decay"]
+    ]
     floor = method == "random"
     result = {
-        "schema": "densebench/result", "version": 2, "status": "ok", "error": None, "task": task,
-        "protocol": f"scenes-{task}-tiny-v1", "dataset": "scenes", "split": "test", "scale": "tiny", "role": "final",
-        "method": method, "method_name": name, "captions": captions, "reference": kind is not None,
-        "reference_kind": kind, "head": (HEADS | IMAGE_LEVEL)[task], "seed": seed,
-        "checkpoint": {"sha256": hashlib.sha256(f"{method}{seed}".encode()).hexdigest(),
-                       "encoder": {"name": "vit_tiny_patch16_224",
-                                   "kwargs": {"img_size": 64, "patch_size": 8, "embed_dim": 96, "depth": 4}}},
+        "schema": "densebench/result",
+        "version": 2,
+        "status": "ok",
+        "error": None,
+        "task": task,
+        "protocol": f"scenes-{task}-tiny-v1",
+        "dataset": "scenes",
+        "split": "test",
+        "scale": "tiny",
+        "role": "final",
+        "method": method,
+        "method_name": name,
+        "captions": captions,
+        "reference": kind is not None,
+        "reference_kind": kind,
+        "head": (HEADS | IMAGE_LEVEL)[task],
+        "seed": seed,
+        "checkpoint": {
+            "sha256": hashlib.sha256(f"{method}{seed}".encode()).hexdigest(),
+            "encoder": {
+                "name": "vit_tiny_patch16_224",
+                "kwargs": {"img_size": 64, "patch_size": 8, "embed_dim": 96, "depth": 4},
+            },
+        },
         "metrics": metrics,
-        "selection": {"metric": "val mIoU", "grid": grid, "trials": trials,
-                      "chosen": {"lr": 0.0003, "layer_decay": 0.65}},
+        "selection": {
+            "metric": "val mIoU",
+            "grid": grid,
+            "trials": trials,
+            "chosen": {"lr": 0.0003, "layer_decay": 0.65},
+        },
         "settings": {"lr": 0.0003, "layer_decay": 0.65, "iterations": 400, "batch_size": 16, "train_images": 128},
         "budget": {"pretrain_updates": 0 if floor else 5500, "pretrain_samples": 0 if floor else 352000},
-        "cost": {"pretrain_wall_s": 0 if floor else 812.5 + seed, "pretrain_samples_per_s": None if floor else 431.7,
-                 "finetune_wall_s": 33.1 + seed, "finetune_samples_per_s": 193.4, "peak_memory_mib": 811.0,
-                 "parameters": 2345678, "flops": 1.234e9},
+        "cost": {
+            "pretrain_wall_s": 0 if floor else 812.5 + seed,
+            "pretrain_samples_per_s": None if floor else 431.7,
+            "finetune_wall_s": 33.1 + seed,
+            "finetune_samples_per_s": 193.4,
+            "peak_memory_mib": 811.0,
+            "parameters": 2345678,
+            "flops": 1.234e9,
+        },
         "command": f"python tools/train.py seg_configs/{task}_{method}.py --seed {seed}",
-        "config_hash": hashlib.sha256(task.encode()).hexdigest(), "code_version": "0123456789ab",
+        "config_hash": hashlib.sha256(task.encode()).hexdigest(),
+        "code_version": "0123456789ab",
         "versions": {"torch": "2.13.0", "timm": "1.0.31"},
-        "hardware": {"device": "cpu", "cpu": "Example CPU, 2 cores", "threads": 1}, "samples": [],
+        "hardware": {"device": "cpu", "cpu": "Example CPU, 2 cores", "threads": 1},
+        "samples": [],
     }
     return copy.deepcopy(result | changes)
 

@@ -7,7 +7,8 @@ from reports.cards import render
 from reports.records import Record
 
 SHA = "ab" * 32
-GOLDEN = """\
+GOLDEN = (
+    """\
 ---
 library_name: timm
 tags: ["densebench", "mae"]
@@ -31,7 +32,9 @@ not which pretraining is best.
 
 ## Weights
 
-`encoder.safetensors`, SHA-256 `""" + SHA + """`, under timm's key names. The encoder is
+`encoder.safetensors`, SHA-256 `"""
+    + SHA
+    + """`, under timm's key names. The encoder is
 
 ```python
 encoder = timm.create_model('vit_tiny_patch16_224', num_classes=0, depth=4, embed_dim=96, img_size=64, patch_size=8)
@@ -45,6 +48,7 @@ encoder.load_state_dict(safetensors.torch.load_file('encoder.safetensors'))
 | UperNet | mIoU UperNet (%) ↑ | 31.0 ± 12.7 | 2 | scenes-upernet-tiny-v1 | test |
 | k-NN | k-NN top-1 (%) ↑ | 60.0 [58.0, 62.0] | 1 | scenes-knn-tiny-v1 | test |
 """
+)
 
 
 def of_one_checkpoint(task, seed, metrics, **changes):
@@ -55,9 +59,11 @@ def of_one_checkpoint(task, seed, metrics, **changes):
 
 def entries():
     interval = metric(60.0, "%", primary=True) | {"low": 58.0, "high": 62.0}
-    return [of_one_checkpoint("knn", 0, {"top1": interval}),
-            of_one_checkpoint("upernet", 1, {"mIoU": metric(32.0, "%", primary=True)}),
-            of_one_checkpoint("upernet", 0, {"mIoU": metric(30.0, "%", primary=True)})]
+    return [
+        of_one_checkpoint("knn", 0, {"top1": interval}),
+        of_one_checkpoint("upernet", 1, {"mIoU": metric(32.0, "%", primary=True)}),
+        of_one_checkpoint("upernet", 0, {"mIoU": metric(30.0, "%", primary=True)}),
+    ]
 
 
 def cards(*found):
@@ -98,8 +104,10 @@ def test_only_finished_final_records_have_cards():
 
 
 def test_earlier_stages_and_references_are_said():
-    stages = record()["budget"] | {"earlier_stages": [{"method": "mae", "samples": 64000, "wall_s": None}],
-                                   "pretrain_data": {"name": "scenes", "samples": 20000}}
+    stages = record()["budget"] | {
+        "earlier_stages": [{"method": "mae", "samples": 64000, "wall_s": None}],
+        "pretrain_data": {"name": "scenes", "samples": 20000},
+    }
     (text,) = cards(record(budget=stages)).values()
     assert "- Before it: mae, 64,000 samples, not recorded" in text and "- Data: scenes, 20,000 samples" in text
     (text,) = cards(record(method="oracle")).values()

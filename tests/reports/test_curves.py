@@ -24,8 +24,11 @@ def test_curves_are_drawn_and_damaged_ones_named(tmp_path):
     leave(tmp_path, "clip", lines(1000))
     leave(tmp_path, "mae", lines(3), seed=0)
     leave(tmp_path, "mae", lines(3), seed=1)
-    for method, text in (("random", lines(2) + '{"iteration": 3'), ("supervised", '{"iteration": 1, "loss": NaN}\n'),
-                         ("maskclip", "")):
+    for method, text in (
+        ("random", lines(2) + '{"iteration": 3'),
+        ("supervised", '{"iteration": 1, "loss": NaN}\n'),
+        ("maskclip", ""),
+    ):
         leave(tmp_path, method, text)
     (section,), _ = sections(scan(tmp_path)[0])
     (chart,), unused = training_curves(section, "p")
@@ -34,7 +37,8 @@ def test_curves_are_drawn_and_damaged_ones_named(tmp_path):
     assert [(u.path, u.reason.partition("(")[2][:-1]) for u in unused] == [
         ("random/seed0/curve.jsonl", "line 3 has no iteration and loss"),
         ("supervised/seed0/curve.jsonl", "the loss in line 1 is not finite"),
-        ("maskclip/seed0/curve.jsonl", "it is empty")]
+        ("maskclip/seed0/curve.jsonl", "it is empty"),
+    ]
     assert len(build(tmp_path).unused) == 3
 
 

@@ -38,12 +38,20 @@ def test_front_is_what_a_plain_search_finds(direction):
 
 
 def test_gain_per_hour_by_hand():
-    section = section_of(costing("random", 20.0, 0), costing("clip", 23.0, 1800), costing("mae", 24.0, 3600, (3600,)),
-                         costing("maskclip", 22.0, 7200), costing("supervised", 30.0, None))
+    section = section_of(
+        costing("random", 20.0, 0),
+        costing("clip", 23.0, 1800),
+        costing("mae", 24.0, 3600, (3600,)),
+        costing("maskclip", 22.0, 7200),
+        costing("supervised", 30.0, None),
+    )
     content = gain_table(section)
     assert [[cell_text(cell) for cell in row] for row in content.rows] == [
-        ["Supervised", "not recorded", "–"], ["CLIP (noisy captions)", "0.5", "+6.0 (on the front)"],
-        ["MaskCLIP (noisy captions)", "2", "+1.0"], ["MAE", "2", "+2.0 (on the front)"]]
+        ["Supervised", "not recorded", "–"],
+        ["CLIP (noisy captions)", "0.5", "+6.0 (on the front)"],
+        ["MaskCLIP (noisy captions)", "2", "+1.0"],
+        ["MAE", "2", "+2.0 (on the front)"],
+    ]
     assert gain_table(section_of(costing("clip", 23.0, 1800))) is None  # no floor
 
 
@@ -60,7 +68,10 @@ def test_which_charts_are_drawn():
 
     assert titles(*one, latency={}) == ["pretraining time (h)"]
     assert titles(*one, *other, latency={}) == [
-        "pretraining time (h)", "parameters of the whole model (M)", "FLOPs of the encoder (G)"]
+        "pretraining time (h)",
+        "parameters of the whole model (M)",
+        "FLOPs of the encoder (G)",
+    ]
     shas = [entry["checkpoint"]["sha256"] for entry in one]
     here = {shas[0]: 1.0, shas[1]: 2.0}
     assert titles(*one, latency={"m": here}) == ["pretraining time (h)", "latency of the encoder (ms)"]

@@ -134,5 +134,7 @@ def test_pretraining_sets_are_no_contradiction(tmp_path):
     records, unused = scan(tmp_path)
     assert [r.path for r in records] == ["all/result.json"]
     assert {u.path: u.reason.partition(":")[0] for u in unused} == {
-        "again/result.json": "contradicts half/result.json", "half/result.json": "contradicts again/result.json",
-        "same/result.json": "duplicate of all/result.json"}
+        "again/result.json": "contradicts half/result.json",
+        "half/result.json": "contradicts again/result.json",
+        "same/result.json": "duplicate of all/result.json",
+    }

@@ -22,12 +22,30 @@ def test_columns_cells_and_chance():
             entry["metrics"][name][key] += shift
     entries[1]["metrics"]["text_to_image_R1"]["value"] = 15.0
     content = main_table(section_of(*entries))
-    assert content.header == ["Method", *(f"{label} (%)\xa0↑" for label in (
-        "mIoU UperNet", "zero-shot top-1", "retrieval I2T R@1", "retrieval T2I R@1", "linear top-1", "k-NN top-1"))]
+    assert content.header == [
+        "Method",
+        *(
+            f"{label} (%)\xa0↑"
+            for label in (
+                "mIoU UperNet",
+                "zero-shot top-1",
+                "retrieval I2T R@1",
+                "retrieval T2I R@1",
+                "linear top-1",
+                "k-NN top-1",
+            )
+        ),
+    ]
     cells = [[cell_text(cell) for cell in row] for row in content.rows]
-    assert cells[0] == ["CLIP (noisy captions)", "missing", "30.0 ([28.0, 32.0], n=1)",
-                        "20.0 ([18.0, 22.0], n=1)", "15.0 (n=1)", "65.0 (n=1)",
-                        "60.0 ([58.0, 62.0], n=1)"]
+    assert cells[0] == [
+        "CLIP (noisy captions)",
+        "missing",
+        "30.0 ([28.0, 32.0], n=1)",
+        "20.0 ([18.0, 22.0], n=1)",
+        "15.0 (n=1)",
+        "65.0 (n=1)",
+        "60.0 ([58.0, 62.0], n=1)",
+    ]
     assert cells[1][1:5] == ["30.0 (n=1)", *["– (no text tower)"] * 3]
     notes = " ".join(content.notes)
     assert "Guessing gives: zero-shot top-1 14.3, retrieval I2T R@1 0.8, k-NN top-1 14.3." in notes
@@ -71,7 +89,14 @@ def test_families_and_variants_keep_their_place():
     content = main_table(section_of(*entries))
     section = sections([Record(str(k), None, e) for k, e in enumerate(entries)])[0][0]
     assert [row.method for row in section.rows] == [
-        "random", "clip", "maskclip", "mae", "mae-pixels", "other", "oracle"]
+        "random",
+        "clip",
+        "maskclip",
+        "mae",
+        "mae-pixels",
+        "other",
+        "oracle",
+    ]
     assert content.kinds == ["floor", "", "", "family", "", "family", "ceiling", "footer"]
 
 

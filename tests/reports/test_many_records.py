@@ -5,8 +5,14 @@ from collections import Counter
 from benchmarks.report import DAMAGE, plant
 from reports.records import scan
 
-WORDS = {"truncated": "truncated", "of another version": "version 99", "against the schema": "hardware.threads",
-         "not finite": "NaN", "duplicate": "duplicate of", "contradiction": "contradicts"}
+WORDS = {
+    "truncated": "truncated",
+    "of another version": "version 99",
+    "against the schema": "hardware.threads",
+    "not finite": "NaN",
+    "duplicate": "duplicate of",
+    "contradiction": "contradicts",
+}
 
 
 def test_every_file_is_used_or_named(tmp_path):

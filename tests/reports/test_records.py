@@ -20,8 +20,17 @@ def raw(folder, text):
     return path
 
 
-@pytest.mark.parametrize("entry", [record(), record("depth", "random"), record("mask_rcnn", "oracle"), failed(),
-                                   failed(checkpoint=None), record(role="trial", split="val", selection=None)])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        record(),
+        record("depth", "random"),
+        record("mask_rcnn", "oracle"),
+        failed(),
+        failed(checkpoint=None),
+        record(role="trial", split="val", selection=None),
+    ],
+)
 def test_round_trip(tmp_path, entry):
     assert read_record(write_record(tmp_path / "run", entry)) == entry
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["result.json"]  # no temporary file stays
@@ -49,16 +58,27 @@ def test_writer_refuses_a_sample_that_is_not_there(tmp_path):
 
 
 BROKEN = [
-    ({"seed": -1}, "seed"), ({"seed": "0"}, "seed"), ({"status": "done"}, "status"), ({"extra": 1}, "extra"),
-    ({"status": "failed"}, "error"), ({"error": "why"}, "error"), ({"checkpoint": None}, "checkpoint"),
-    ({"reference": True}, "reference_kind"), ({"reference_kind": "floor"}, "reference_kind"),
-    ({"metrics": {}}, "mIoU"), ({"metrics": {"mIoU": metric(1, "%", "down", primary=True)}}, "direction"),
-    ({"metrics": {"mIoU": metric(1, "%")}}, "primary"), ({"config_hash": "xyz"}, "config_hash"),
+    ({"seed": -1}, "seed"),
+    ({"seed": "0"}, "seed"),
+    ({"status": "done"}, "status"),
+    ({"extra": 1}, "extra"),
+    ({"status": "failed"}, "error"),
+    ({"error": "why"}, "error"),
+    ({"checkpoint": None}, "checkpoint"),
+    ({"reference": True}, "reference_kind"),
+    ({"reference_kind": "floor"}, "reference_kind"),
+    ({"metrics": {}}, "mIoU"),
+    ({"metrics": {"mIoU": metric(1, "%", "down", primary=True)}}, "direction"),
+    ({"metrics": {"mIoU": metric(1, "%")}}, "primary"),
+    ({"config_hash": "xyz"}, "config_hash"),
     ({"metrics": {"mIoU": metric(1, "%", primary=True), "aAcc": metric(1, "%", primary=True)}}, "2 primary"),
     ({"samples": [{"image": "../a.png", "truth": "b.png", "prediction": "c.png"}]}, "samples"),
     ({"samples": [{"image": "/a.png", "truth": "b.png", "prediction": "c.png"}]}, "samples"),
-    ({"task": "poetry"}, "task"), ({"method": "../mae"}, "method"), ({"version": 3}, "version"),
-    ({"version": True}, "version"), ({"schema": "densebench/checkpoint"}, "densebench/checkpoint"),
+    ({"task": "poetry"}, "task"),
+    ({"method": "../mae"}, "method"),
+    ({"version": 3}, "version"),
+    ({"version": True}, "version"),
+    ({"schema": "densebench/checkpoint"}, "densebench/checkpoint"),
 ]
 
 
@@ -74,14 +94,23 @@ def test_reader_and_writer_refuse_in_one_line(tmp_path, changes, word):
         assert word in message and "result.json" in message and "\n" not in message
 
 
-@pytest.mark.parametrize(("task", "names", "word"), [
-    ("zero_shot", ("top1", "colour_top1"), None), ("zero_shot", ("mean_per_class",), None),
-    ("zero_shot", ("colour_top1",), "metrics"), ("knn", ("top1", "mean_per_class"), None), ("knn", ("mIoU",), "top1"),
-    ("linear_probe", ("top1",), None), ("attentive_probe", ("top1",), None), ("finetune", ("top1",), None),
-    ("retrieval", ("image_to_text_R1", "text_to_image_R1", "text_to_image_R10"), None),
-    ("retrieval", ("image_to_text_R1",), "text_to_image_R1"), ("cascade_mask_rcnn", ("box_AP", "mask_AP"), None),
-    ("cascade_mask_rcnn", ("box_AP",), "mask_AP"),
-])
+@pytest.mark.parametrize(
+    ("task", "names", "word"),
+    [
+        ("zero_shot", ("top1", "colour_top1"), None),
+        ("zero_shot", ("mean_per_class",), None),
+        ("zero_shot", ("colour_top1",), "metrics"),
+        ("knn", ("top1", "mean_per_class"), None),
+        ("knn", ("mIoU",), "top1"),
+        ("linear_probe", ("top1",), None),
+        ("attentive_probe", ("top1",), None),
+        ("finetune", ("top1",), None),
+        ("retrieval", ("image_to_text_R1", "text_to_image_R1", "text_to_image_R10"), None),
+        ("retrieval", ("image_to_text_R1",), "text_to_image_R1"),
+        ("cascade_mask_rcnn", ("box_AP", "mask_AP"), None),
+        ("cascade_mask_rcnn", ("box_AP",), "mask_AP"),
+    ],
+)
 def test_tasks_of_version_2(tmp_path, task, names, word):
     interval = {"low": 0.5, "high": 2, "chance": 0.1}
     metrics = {name: metric(1, "%", primary=name == names[0]) | interval for name in names}
@@ -122,11 +151,15 @@ def places(value, path=()):
 
 def test_the_compiled_check_passes_nothing_that_jsonschema_refuses():
     """Every value of two records replaced by odd ones, and every key left out."""
-    retrieval = {name: metric(1, "%", primary=name == "image_to_text_R1") | {"low": 0.5, "high": 2}
-                 for name in ("image_to_text_R1", "text_to_image_R1")}
+    retrieval = {
+        name: metric(1, "%", primary=name == "image_to_text_R1") | {"low": 0.5, "high": 2}
+        for name in ("image_to_text_R1", "text_to_image_R1")
+    }
     sample = dict.fromkeys(("image", "truth", "prediction"), "a.png")
-    entries = [record(samples=[sample], selection=record()["selection"] | {"trials": []}, versions={}),
-               record() | {"task": "retrieval", "metrics": retrieval, "selection": None, "versions": {}}]
+    entries = [
+        record(samples=[sample], selection=record()["selection"] | {"trials": []}, versions={}),
+        record() | {"task": "retrieval", "metrics": retrieval, "selection": None, "versions": {}},
+    ]
     refused, allowed = 0, 0
     for entry in entries:
         for path in list(places(entry))[1:]:
@@ -161,14 +194,20 @@ def test_every_key_is_required(tmp_path):
             read_record(raw(tmp_path / key, json.dumps(entry)))
 
 
-@pytest.mark.parametrize(("text", "word"), [
-    ("", "truncated"), (json.dumps(record())[:-40], "truncated"), ("[1, 2]", "not a result record"),
-    ("null", "not a result record"), ('{"schema": "densebench/result"}', "version None"),
-    (json.dumps(record()).replace('"seed": 0', '"seed": 0, "seed": 1'), "twice"),
-    (json.dumps(record()).replace('"flops": 1234000000.0', '"flops": NaN'), "NaN is not a finite"),
-    (json.dumps(record()).replace('"flops": 1234000000.0', '"flops": 1e999'), "1e999 is not a finite"),
-    ("[" * 100000, "not"),
-])
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("", "truncated"),
+        (json.dumps(record())[:-40], "truncated"),
+        ("[1, 2]", "not a result record"),
+        ("null", "not a result record"),
+        ('{"schema": "densebench/result"}', "version None"),
+        (json.dumps(record()).replace('"seed": 0', '"seed": 0, "seed": 1'), "twice"),
+        (json.dumps(record()).replace('"flops": 1234000000.0', '"flops": NaN'), "NaN is not a finite"),
+        (json.dumps(record()).replace('"flops": 1234000000.0', '"flops": 1e999'), "1e999 is not a finite"),
+        ("[" * 100000, "not"),
+    ],
+)
 def test_reader_refuses_damaged_text(tmp_path, text, word):
     with pytest.raises(UserError, match=word) as caught:
         read_record(raw(tmp_path, text))
@@ -195,8 +234,13 @@ def test_scan_accounts_for_every_file(tmp_path):
     records, unused = scan(tmp_path)
     assert [r.path for r in records] == ["a/result.json", "b/result.json"]
     reasons = {u.path: u.reason for u in unused}
-    assert reasons.keys() == {"copy_of_a/result.json", "cut/result.json", "later/result.json", "foreign/result.json",
-                              "b/.result.json.77.tmp"}
+    assert reasons.keys() == {
+        "copy_of_a/result.json",
+        "cut/result.json",
+        "later/result.json",
+        "foreign/result.json",
+        "b/.result.json.77.tmp",
+    }
     assert reasons["copy_of_a/result.json"] == "duplicate of a/result.json"
     assert "truncated" in reasons["cut/result.json"] and "version 9" in reasons["later/result.json"]
     assert "someone/else" in reasons["foreign/result.json"] and "interrupted" in reasons["b/.result.json.77.tmp"]

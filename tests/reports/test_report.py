@@ -32,8 +32,10 @@ def study(tmp_path_factory):
     tree(root, scale="study", tasks=("upernet", "depth"))
     tree(root, methods=("random", "clip", "mae"), seeds=(0,), tasks=("mask_rcnn", "upernet"))
     shutil.rmtree(root / "study" / "depth" / "mae" / "seed2")
-    write_record(root / "study" / "depth" / "mae" / "seed2",
-                 failed("<script>alert('x')</script> & more", task="depth", method="mae", seed=2, scale="study"))
+    write_record(
+        root / "study" / "depth" / "mae" / "seed2",
+        failed("<script>alert('x')</script> & more", task="depth", method="mae", seed=2, scale="study"),
+    )
     (root / "cut").mkdir()
     (root / "cut" / "result.json").write_text('{"schema": "dense')
     return root
@@ -77,10 +79,17 @@ class Page(html.parser.HTMLParser):
 def test_same_records_same_bytes_without_torch(study, out, tmp_path):
     # Another process, another hash seed and another place of the runs; and it imports nothing that trains.
     shutil.copytree(study, tmp_path / "elsewhere")
-    code = ("import sys; from reports.__main__ import main; main(sys.argv[1:]);"
-            "assert not {'torch', 'timm', 'mmengine', 'mmcv', 'cv2'} & set(sys.modules)")
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "elsewhere"), "--out", str(tmp_path / "again")],
-                   cwd=ROOT, check=True, capture_output=True, env={**os.environ, "PYTHONHASHSEED": "123"})
+    code = (
+        "import sys; from reports.__main__ import main; main(sys.argv[1:]);"
+        "assert not {'torch', 'timm', 'mmengine', 'mmcv', 'cv2'} & set(sys.modules)"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "elsewhere"), "--out", str(tmp_path / "again")],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        env={**os.environ, "PYTHONHASHSEED": "123"},
+    )
     written = {path.relative_to(out) for path in out.rglob("*") if path.is_file()}
     assert written >= {*map(Path, FILES), Path("tables/part1-results.tex"), Path("tables/part2-results.csv")}
     cards = [path for path in written if path.parent.name == "cards"]
@@ -107,9 +116,18 @@ def test_page_stands_alone(out):
 
 def test_page_says_what_must_be_said(out):
     page, markdown = ((out / name).read_text() for name in ("index.html", "report.md"))
-    for text in ("What these runs can and cannot show", "one seed, n=1", "Without the oracle", "not testable",
-                 "ceiling, not ranked", "paper-reported, never mixed with ours", "cut/result.json", "truncated",
-                 "How to rerun", "cannot be judged"):
+    for text in (
+        "What these runs can and cannot show",
+        "one seed, n=1",
+        "Without the oracle",
+        "not testable",
+        "ceiling, not ranked",
+        "paper-reported, never mixed with ours",
+        "cut/result.json",
+        "truncated",
+        "How to rerun",
+        "cannot be judged",
+    ):
         assert text in page and text in markdown, text
     for text in (re.sub(r"base64,[^\"]*", "", page), markdown):
         assert not re.search(r"\b(nan|inf|None)\b", re.sub(r"^None\.$", "", text, flags=re.MULTILINE))

@@ -92,7 +92,9 @@ def test_seeds_that_agree_exactly():
     assert paired({0: 2.0, 1: 2.0}, {0: 1.0, 1: 1.0}, "up").verdict == "better"
     assert paired({0: 1.0, 1: 1.0}, {0: 1.0, 1: 1.0}, "up").verdict == "not distinguishable"
     assert (paired({0: 2.0, 1: 2.0}, {0: 1.0, 1: 1.0}, "up").p, paired({0: 1.0, 1: 1.0}, {0: 1.0, 1: 1.0}, "up").p) == (
-        0.0, 1.0)
+        0.0,
+        1.0,
+    )
 
 
 def test_holm_by_hand_and_by_its_step_down_definition():

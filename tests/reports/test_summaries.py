@@ -20,13 +20,18 @@ THREE = ("clip", "maskclip", "mae")
 
 
 def test_ranks_z_scores_and_agreement_by_hand():
-    entries = [entry for method, a, b in zip(THREE, (30.0, 32.0, 34.0), (0.9, 0.7, 0.8), strict=True)
-               for entry in (miou(method, 0, a), rmse(method, 0, b))]
+    entries = [
+        entry
+        for method, a, b in zip(THREE, (30.0, 32.0, 34.0), (0.9, 0.7, 0.8), strict=True)
+        for entry in (miou(method, 0, a), rmse(method, 0, b))
+    ]
     ranks, agreement = summary_tables(section_of(*entries, miou("random", 0, 99.0), rmse("random", 0, 0.1)))
     # mIoU: sd 2, z -1, 0, 1. RMSE, less is better: 0.8 +- 0.1, z -1, 1, 0. The floor is not ranked.
     assert [[cell_text(cell) for cell in row] for row in ranks.rows] == [
-        ["MaskCLIP (noisy captions)", "2", "1", "1.50", "+0.50"], ["MAE", "1", "2", "1.50", "+0.50"],
-        ["CLIP (noisy captions)", "3", "3", "3.00", "−1.00"]]
+        ["MaskCLIP (noisy captions)", "2", "1", "1.50", "+0.50"],
+        ["MAE", "1", "2", "1.50", "+0.50"],
+        ["CLIP (noisy captions)", "3", "3", "3.00", "−1.00"],
+    ]
     # pairs: clip-maskclip agree, clip-mae agree, maskclip-mae disagree: (2 - 1) / 3
     assert [[cell_text(cell) for cell in row] for row in agreement.rows] == [["mIoU UperNet", "+0.33 (n=3)"]]
 
@@ -51,8 +56,11 @@ def test_a_probe_that_predicts_and_one_that_does_not():
 
 
 def test_text_tasks_are_left_out_of_mean_ranks_when_some_methods_have_no_text():
-    entries = [entry for k, method in enumerate((*THREE, "supervised"))
-               for entry in (miou(method, 0, 30.0 + k), knn(method, 50.0 - k))]
+    entries = [
+        entry
+        for k, method in enumerate((*THREE, "supervised"))
+        for entry in (miou(method, 0, 30.0 + k), knn(method, 50.0 - k))
+    ]
     entries += [record("zero_shot", method, 0) for method in ("clip", "maskclip")]
     entries += [record("zero_shot", "clip_aligned", 0), miou("clip_aligned", 0, 3.0), knn("clip_aligned", 3.0)]
     ranks = summary_tables(section_of(*entries))[0]
@@ -77,10 +85,15 @@ def test_tau_counts_pairs(seed):
 
 
 def test_a_probe_stands_beside_the_mean_of_dense_tasks():
-    entries = [entry for k, method in enumerate(THREE)
-               for entry in (miou(method, 0, 30.0 + k), rmse(method, 0, 0.9 - 0.1 * k), knn(method, 50.0 - k))]
+    entries = [
+        entry
+        for k, method in enumerate(THREE)
+        for entry in (miou(method, 0, 30.0 + k), rmse(method, 0, 0.9 - 0.1 * k), knn(method, 50.0 - k))
+    ]
     ranks = summary_tables(section_of(*entries))[0]
     assert [[cell_text(cell) for cell in row] for row in ranks.rows] == [
-        ["MAE", "1", "1", "3", "1.00", "+1.00"], ["MaskCLIP (noisy captions)", "2", "2", "2", "2.00", "+0.00"],
-        ["CLIP (noisy captions)", "3", "3", "1", "3.00", "−1.00"]]
+        ["MAE", "1", "1", "3", "1.00", "+1.00"],
+        ["MaskCLIP (noisy captions)", "2", "2", "2", "2.00", "+0.00"],
+        ["CLIP (noisy captions)", "3", "3", "1", "3.00", "−1.00"],
+    ]
     assert "over the dense tasks" in ranks.notes[1]

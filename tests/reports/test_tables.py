@@ -32,10 +32,14 @@ def series(method, *values, make=miou):
 
 
 STUDY = [
-    *series("random", 30.0, 31.0, 32.0), *series("oracle", 50.0, 51.0, 52.0),
-    *series("clip", 32.0, 33.0, 34.0), *series("mae", 36.0, 37.5, 37.5),
-    miou("maskclip", 0, 33.5), failed("disk is full", task="upernet", method="maskclip", seed=1),
-    *series("random", 1.0, 1.1, 1.2, make=rmse), *series("oracle", 0.3, 0.4, 0.5, make=rmse),
+    *series("random", 30.0, 31.0, 32.0),
+    *series("oracle", 50.0, 51.0, 52.0),
+    *series("clip", 32.0, 33.0, 34.0),
+    *series("mae", 36.0, 37.5, 37.5),
+    miou("maskclip", 0, 33.5),
+    failed("disk is full", task="upernet", method="maskclip", seed=1),
+    *series("random", 1.0, 1.1, 1.2, make=rmse),
+    *series("oracle", 0.3, 0.4, 0.5, make=rmse),
     *series("mae", 0.7, 0.8, 0.9, make=rmse),
     failed("out of | memory <b>", task="depth", method="clip", seed=0),
 ]
@@ -62,8 +66,12 @@ def test_golden_main_table():
 
 def test_notes_name_what_is_missing_or_failed():
     notes = " ".join(main_table(section_of(*STUDY)).notes)
-    for text in ("Failed: MaskCLIP, UperNet, seed 1: disk is full", "Failed: CLIP, Depth, seed 0: out of | memory <b>",
-                 "No records here for Mask R-CNN, Cascade Mask R-CNN, SemanticFPN", "different numbers of seeds"):
+    for text in (
+        "Failed: MaskCLIP, UperNet, seed 1: disk is full",
+        "Failed: CLIP, Depth, seed 0: out of | memory <b>",
+        "No records here for Mask R-CNN, Cascade Mask R-CNN, SemanticFPN",
+        "different numbers of seeds",
+    ):
         assert text in notes
 
 
@@ -96,8 +104,10 @@ def test_every_declared_published_row_is_in_the_file():
     known = {entry.label: published_differences(entry) for c in COMPARISONS for entry in c.published}
     assert all(known.values()), known
     assert known["CLIP on DataComp(DR) − MAE"] == {("mask_rcnn", "box_AP"): (-0.9, "COCO")}
-    assert known["FD of CLIP − CLIP"] == {("upernet", "mIoU"): (pytest.approx(3.3), "ADE20K"),
-                                          ("finetune", "top1"): (pytest.approx(2.0), "ImageNet-1K")}
+    assert known["FD of CLIP − CLIP"] == {
+        ("upernet", "mIoU"): (pytest.approx(3.3), "ADE20K"),
+        ("finetune", "top1"): (pytest.approx(2.0), "ImageNet-1K"),
+    }
     assert known["CAE − MAE"]["mask_rcnn", "box_AP"] == (pytest.approx(1.9), "COCO")
     assert known["VeCLIP (enriched and mixed) − CLIP"]["retrieval", "image_to_text_R1"][0] == pytest.approx(29.2)
     assert known["SLIP − CLIP"]["linear_probe", "top1"][0] == pytest.approx(5.6)
@@ -111,29 +121,47 @@ def test_variants_are_ablations_of_their_method():
 
 
 def test_marks_by_gate():
-    closed = section_of(*series("random", 30.0, 31.0, 32.0), *series("oracle", 32.0, 33.0, 34.0),
-                        *series("clip", 40.0, 41.0, 42.0), *series("mae", 30.0, 31.0, 32.0))
+    closed = section_of(
+        *series("random", 30.0, 31.0, 32.0),
+        *series("oracle", 32.0, 33.0, 34.0),
+        *series("clip", 40.0, 41.0, 42.0),
+        *series("mae", 30.0, 31.0, 32.0),
+    )
     assert marks(closed, closed.columns[0]) == {}
     assert main_table(closed).rows[-1][1].text == "no headroom"
     single = section_of(*series("random", 30.0), *series("oracle", 50.0), *series("clip", 35.0), *series("mae", 36.0))
     assert {row.method: mark for row, mark in marks(single, single.columns[0]).items()} == {"mae": "highest"}
     assert main_table(single).rows[-1][1] == Cell("not testable", "one seed", "missing")
-    near = section_of(*series("random", 30.0, 30.1), *series("oracle", 50.0, 50.1), *series("clip", 35.0, 36.0),
-                      *series("mae", 36.5, 36.0), *series("supervised", 20.0, 20.1))
-    assert {row.method: mark for row, mark in marks(near, near.columns[0]).items()} == {
-        "mae": "best", "clip": "close"}
+    near = section_of(
+        *series("random", 30.0, 30.1),
+        *series("oracle", 50.0, 50.1),
+        *series("clip", 35.0, 36.0),
+        *series("mae", 36.5, 36.0),
+        *series("supervised", 20.0, 20.1),
+    )
+    assert {row.method: mark for row, mark in marks(near, near.columns[0]).items()} == {"mae": "best", "clip": "close"}
 
 
 def test_lower_is_better_and_references_are_never_best():
-    section = section_of(*series("random", 0.1, 0.1, make=rmse), *series("oracle", 0.05, 0.05, make=rmse),
-                         *series("clip", 0.8, 0.8, make=rmse), *series("mae", 0.9, 0.9, make=rmse))
+    section = section_of(
+        *series("random", 0.1, 0.1, make=rmse),
+        *series("oracle", 0.05, 0.05, make=rmse),
+        *series("clip", 0.8, 0.8, make=rmse),
+        *series("mae", 0.9, 0.9, make=rmse),
+    )
     assert {row.method: mark for row, mark in marks(section, section.columns[0]).items()} == {"clip": "best"}
 
 
-@pytest.mark.parametrize(("key", "value"), [
-    ("scale", "study"), ("dataset", "camvid"), ("split", "val"), ("protocol", "scenes-upernet-tiny-v2"),
-    ("checkpoint", {"sha256": "0" * 64, "encoder": {"name": "other_vit", "kwargs": {}}}),
-])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("scale", "study"),
+        ("dataset", "camvid"),
+        ("split", "val"),
+        ("protocol", "scenes-upernet-tiny-v2"),
+        ("checkpoint", {"sha256": "0" * 64, "encoder": {"name": "other_vit", "kwargs": {}}}),
+    ],
+)
 def test_unlike_records_never_share_a_table(key, value):
     entries = [miou("clip", 0, 30.0), miou("mae", 0, 31.0, **{key: value})]
     found, unused = sections([Record(f"{k}/result.json", None, entry) for k, entry in enumerate(entries)])
@@ -203,7 +231,8 @@ def test_unequal_budgets_are_said():
     assert "CLIP: 352000; MAE: 999" in unequal(section_of(miou("clip", 0, 30.0), big))[0]
     long = miou("mae", 0, 31.0, settings=record()["settings"] | {"iterations": 800})
     assert unequal(section_of(miou("clip", 0, 30.0), long)) == [
-        "Fine-tuning for UperNet differs in iterations: 400, 800."]
+        "Fine-tuning for UperNet differs in iterations: 400, 800."
+    ]
     assert unequal(section_of(miou("clip", 0, 30.0), miou("mae", 0, 31.0))) == []
 
 
@@ -219,7 +248,11 @@ def test_rows_keep_their_order():
 
 def test_numbers():
     assert [number(-0.04, "%"), number(-0.04, "%", signed=True), number(-1.25, "m"), number(3, "%", signed=True)] == [
-        "0.0", "0.0", "−1.250", "+3.0"]
+        "0.0",
+        "0.0",
+        "−1.250",
+        "+3.0",
+    ]
 
 
 def test_expectations_follow_the_intervals():
@@ -232,7 +265,8 @@ def test_expectations_follow_the_intervals():
     level = section_of(*series("clip", 30.0, 31.0, 32.0), *series("maskclip", 31.0, 30.0, 32.0))
     assert [f.verdict for f in findings(level)] == ["not distinguishable"]
     assert next(iter(sentences(findings(level)).values())) == [
-        ("not distinguishable", "MaskCLIP − CLIP: UperNet (mIoU) 0.0 ± 2.5 points (n=3).")]
+        ("not distinguishable", "MaskCLIP − CLIP: UperNet (mIoU) 0.0 ± 2.5 points (n=3).")
+    ]
 
 
 def test_what_is_said_of_every_method_is_said_once_for_a_task():
@@ -243,7 +277,8 @@ def test_what_is_said_of_every_method_is_said_once_for_a_task():
     better = said["Every pretraining is better than random initialisation"]
     assert better == [
         ("holds", "UperNet (mIoU): Supervised +6.0; CLIP (noisy) +5.0; MaskCLIP +4.0; MAE +10.0."),
-        ("not distinguishable", "UperNet (mIoU): CLIP (aligned) 0.0.")]
+        ("not distinguishable", "UperNet (mIoU): CLIP (aligned) 0.0."),
+    ]
     assert said["The oracle is a ceiling"] == [("holds", "UperNet (mIoU): all 5, +10.0 to +20.0.")]
 
 
@@ -254,14 +289,20 @@ def test_pretraining_sets_of_one_method_are_rows_of_their_own():
 
     content = main_table(section_of(on(4096, 30.0), on(16384, 34.0), miou("mae", 0, 33.0)))
     assert [row[0].text for row in content.rows[:3]] == [
-        "CLIP (noisy captions; 16,384 samples of scenes)", "CLIP (noisy captions; 4,096 samples of scenes)", "MAE"]
+        "CLIP (noisy captions; 16,384 samples of scenes)",
+        "CLIP (noisy captions; 4,096 samples of scenes)",
+        "MAE",
+    ]
     section = section_of(on(4096, 30.0), on(16384, 34.0), miou("mae", 0, 33.0))
     assert section.row("clip").data == ("scenes", 16384), "comparisons take the largest"
     # records of older versions do not say it: one row, as long as nothing contradicts it
     assert [row.data for row in section_of(on(4096, 30.0), on(None, 31.0, seed=1)).rows] == [None]
     three = section_of(on(None, 31.0), on(4096, 30.0), on(16384, 34.0))
     assert [row.pretrained_on for row in three.rows] == [
-        "16,384 samples of scenes", "4,096 samples of scenes", "pretraining data not recorded"]
+        "16,384 samples of scenes",
+        "4,096 samples of scenes",
+        "pretraining data not recorded",
+    ]
 
 
 def test_earlier_stages_are_named_beside_the_cost():

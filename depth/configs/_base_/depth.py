@@ -54,11 +54,7 @@ test_pipeline = [
     dict(type="LoadDepth"),  # after the resize: the prediction is brought back to the file's own size
     dict(type="PackSegInputs"),
 ]
-train_dataloader = dict(
-    batch_size=16,
-    num_workers=0,
-    dataset=dict(type="DepthFolder", pipeline=train_pipeline),
-)
+train_dataloader = dict(batch_size=16, num_workers=0, dataset=dict(type="DepthFolder", pipeline=train_pipeline))
 val_dataloader = dict(
     batch_size=32,
     num_workers=0,

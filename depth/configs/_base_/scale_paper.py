@@ -24,16 +24,14 @@ train_dataloader = dict(
             dict(type="RandomCrop", crop_size=None),
             dict(type="ColourChanges", prob=0.5),
             dict(type="PackSegInputs"),
-        ],
+        ]
     ),
 )
 test_dataloader = dict(
     batch_size=4,
     num_workers=4,
     persistent_workers=True,
-    dataset=dict(
-        pipeline=[dict(type="LoadImageStrict"), dict(type="LoadDepth"), dict(type="PackSegInputs")],
-    ),
+    dataset=dict(pipeline=[dict(type="LoadImageStrict"), dict(type="LoadDepth"), dict(type="PackSegInputs")]),
 )
 val_dataloader = test_dataloader
 val_evaluator = dict(eigen_crop=True)

@@ -10,9 +10,7 @@ captions = "noisy"
 train_dataloader = dict(
     dataset=dict(
         views=dict(
-            image=dict(
-                scale=(0.2, 1.0), colour=dict(jitter=(0.4, 0.4, 0.4, 0.1), jitter_p=0.8, grey_p=0.2, blur_p=0.5)
-            ),
+            image=dict(scale=(0.2, 1.0), colour=dict(jitter=(0.4, 0.4, 0.4, 0.1), jitter_p=0.8, grey_p=0.2, blur_p=0.5))
         ),
         texts=dict(tokens=dict(eda=True)),
     )
@@ -33,5 +31,5 @@ at_scale = dict(
             dict(type="LinearLR", start_factor=1e-6, by_epoch=False, begin=0, end=5959),  # 5 % of the updates
             dict(type="CosineAnnealingLR", eta_min=0.0, by_epoch=False, begin=5959, end=None, T_max=None),
         ],
-    ),
+    )
 )

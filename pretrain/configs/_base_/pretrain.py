@@ -5,10 +5,7 @@ captions = None
 custom_imports = dict(imports=["engine.parts", "backbones", "pretrain"], allow_failed_imports=False)
 custom_hooks = [dict(type="PretrainHook")]
 
-encoder = dict(
-    name="vit_tiny_patch16_224",
-    kwargs=dict(img_size=64, patch_size=8, embed_dim=96, depth=4, num_heads=3),
-)
+encoder = dict(name="vit_tiny_patch16_224", kwargs=dict(img_size=64, patch_size=8, embed_dim=96, depth=4, num_heads=3))
 model = dict(encoder=encoder, data_preprocessor=dict(type="ImagePreprocessor"))  # ImageNet's mean and std
 
 train_cfg = dict(type="AddressedLoop", max_iters=1000)
