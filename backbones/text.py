@@ -78,8 +78,8 @@ class TextTower(nn.Module):
         super().__init__()
         if isinstance(vocabulary, str) and vocabulary != "clip":
             raise UserError(
-                f"text.vocabulary is {vocabulary!r}: give 'clip' or a list of CLIP's tokens; 'data' is resolved by "
-                "pretrain.complete(cfg), which tools/train.py calls"
+                f"text.vocabulary is {vocabulary!r}: give 'clip' or a list of CLIP's tokens; '<data>' is resolved by "
+                "pretrain.fill(cfg), which tools/train.py calls"
             )
         self.vocabulary = vocabulary if vocabulary == "clip" else list(vocabulary)
         self.context, self.width, self.embed_dim, self.causal = context, width, embed_dim, causal

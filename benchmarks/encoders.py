@@ -24,7 +24,7 @@ import torch  # noqa: E402
 from backbones import build_encoder, describe_encoder, flops_per_image, parameter_count  # noqa: E402
 from backbones.pyramid import kind_of  # noqa: E402
 from benchmarks.methods import build  # noqa: E402
-from engine.config import load_config  # noqa: E402
+from study.configure import load_config  # noqa: E402
 from engine.errors import UserError  # noqa: E402
 
 VIT = dict(img_size=64, patch_size=8, embed_dim=24, depth=4, num_heads=3)

@@ -34,7 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 import engine.parts  # noqa: E402, F401
 from backbones import build_encoder, parameter_count, save_checkpoint  # noqa: E402
-from engine.config import load_config  # noqa: E402
+from study.configure import load_config  # noqa: E402
 from pretrain.base import PretrainMethod  # noqa: E402
 from pretrain.tokenizer.dvae import Encoder as TokenEncoder  # noqa: E402
 from pretrain.tokenizer.training import Recipe  # noqa: E402
@@ -138,7 +138,7 @@ def stand_in(cfg: Config, folder: Path) -> str:
     """A checkpoint folder with the fresh encoder of a pretraining configuration."""
     encoder = dict(name=cfg.model.encoder.name, kwargs=cfg.model.encoder.get("kwargs", {}))
     cost = dict(wall_s=None, samples_per_s=None, peak_memory_mib=None, hardware=None)
-    image = dict(mean=[0.5] * 3, std=[0.5] * 3, size=cfg.train_dataloader.dataset.dataset.size)
+    image = dict(mean=[0.5] * 3, std=[0.5] * 3, size=cfg.train_dataloader.dataset.size)
     meta = dict(
         method=cfg.method, captions=None, seed=0, scale=cfg.scale, encoder=encoder, data=dict(name="none", samples=0),
         image=image, samples_seen=0, updates=0,
@@ -150,7 +150,7 @@ def stand_in(cfg: Config, folder: Path) -> str:
 
 def draw(cfg: Config, method: PretrainMethod, batch: int, words: int) -> dict[str, torch.Tensor]:
     """Random views, texts, labels, tags and dense labels in the shapes of the config's data set."""
-    data, rng = cfg.train_dataloader.dataset.dataset, np.random.default_rng(0)
+    data, rng = cfg.train_dataloader.dataset, np.random.default_rng(0)
     device = next(method.parameters()).device
     size, found = data.size, {}
     for name, view in data.views.items():

@@ -36,7 +36,7 @@ from torch import Tensor, nn  # noqa: E402
 import depth  # noqa: E402, F401
 import engine.parts  # noqa: E402, F401
 from backbones import bind_encoder, build_encoder, parameter_count, save_checkpoint  # noqa: E402
-from engine.config import load_config  # noqa: E402
+from study.configure import load_config  # noqa: E402
 
 VIT_B = {"name": "vit_base_patch16_224", "kwargs": {}}
 SWIN_B = dict(embed_dims=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32), drop_path_rate=0.3)

@@ -20,7 +20,7 @@ class ImageClassifier(BaseModel):
 
     Args:
         backbone: config of a `backbones.PooledEncoder`.
-        num_classes: number of labels; None is filled from the class folders by `complete`.
+        num_classes: number of labels; "<data>" is filled from the class folders by `fill`.
         head: "linear", "plain" or "attentive": see `recognition.probes`; "fresh": a linear layer of weights N(0, 2e-5)
             and bias 0 (BEiT's and MAE's fine-tuning).
         smoothing, mixup, cutmix, erasing: see `ClassificationLoss`.
@@ -78,7 +78,7 @@ class ProbeConstructor:
         return OPTIM_WRAPPERS.build(self.wrapper_cfg, default_args={"optimizer": optimizer})
 
 
-def complete(cfg: Config, meta: dict[str, Any]) -> None:
+def fill(cfg: Config, meta: dict[str, Any]) -> None:
     """Fill what only the data and the checkpoint can tell: the classes, and the images' size where the data state none.
 
     Args:
@@ -88,7 +88,7 @@ def complete(cfg: Config, meta: dict[str, Any]) -> None:
     Raises:
         UserError: training, validation and test folders that differ in their classes.
     """
-    parts = [cfg.train_dataloader.dataset.dataset, cfg.val_dataloader.dataset, cfg.test_dataloader.dataset]
+    parts = [cfg.train_dataloader.dataset, cfg.val_dataloader.dataset, cfg.test_dataloader.dataset]
     names = [class_names(part.root) for part in parts]
     for part, found in zip(parts, names, strict=True):
         if found != names[0]:

@@ -17,7 +17,7 @@ def evaluation_record(
     """The record of a finished test.
 
     Args:
-        cfg: from `recognition.config.load_test`.
+        cfg: from `study.configure.load_config`.
         part: what was tested.
         wall: seconds that the test took, with the reading of its images.
         command: the command line that repeats it.

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.config import load_config
+from study.configure import load_config
 from scenes.export import ensure
 
 pytest_plugins = ["tests.commands"]  # the entry points as a user runs them

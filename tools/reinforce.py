@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import compat  # noqa: E402, F401, I001
 
-from engine.config import load_config  # noqa: E402
+from study.configure import load_config  # noqa: E402
 from engine.errors import UserError, tell  # noqa: E402
 
 
@@ -64,8 +64,8 @@ def main() -> None:
         raise UserError(f"{args.config} learns from data of kind {cfg.data.kind!r}: captions are in 'image_text' alone")
     teachers = [Teacher(folder) for folder in args.teacher]
     ensure_data(cfg)
-    pretrain.complete(cfg)
-    dataset = cfg.train_dataloader.dataset.dataset
+    pretrain.fill(cfg)
+    dataset = cfg.train_dataloader.dataset
     out = args.out or cache_folder(Path(dataset.root)) / "reinforcement"
     manifest = reinforce(
         DATASETS.build(dataset),

@@ -22,9 +22,9 @@ os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # looking for a GPU
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import compat  # noqa: E402, F401
-from engine.config import load_config  # noqa: E402
 from engine.errors import UserError, tell  # noqa: E402
 from study.cells import IMAGE_TASKS, Cell, Study  # noqa: E402
+from study.configure import load_config  # noqa: E402
 from study.scheduler import Scheduler  # noqa: E402
 
 TASKS = ("upernet", "semantic_fpn", "mask_rcnn", "depth", *IMAGE_TASKS)

@@ -1,11 +1,12 @@
-"""Run any configuration: pretraining, segmentation, detection, depth or image classification.
+"""Run any configuration: pretraining, segmentation, detection, depth, image classification, tests of an encoder.
 
     python tools/train.py pretrain/configs/maskclip.py
+    python tools/train.py seg_configs/upernet.py --encoder maskclip
     python tools/train.py seg_configs/upernet_maskclip.py
-    python tools/train.py det_configs/mask_rcnn_mae.py --seed 1 --work-dir runs/mine
-    python tools/train.py depth/configs/clip.py --checkpoint path/to/checkpoint --data path/to/overlay.py
-    python tools/train.py recognition/configs/finetune.py --checkpoint path/to/checkpoint
-    torchrun --nproc-per-node 8 tools/train.py seg_configs/upernet_mae.py --launcher pytorch --amp
+    python tools/train.py det_configs/mask_rcnn.py --encoder path/to/checkpoint --data path/to/overlay.py
+    python tools/train.py recognition/configs/linear_probe.py --encoder path/to/checkpoint --seed 1
+    python tools/train.py seg_configs/upernet.py --encoder mae --show optim_wrapper.optimizer.lr
+    torchrun --nproc-per-node 8 tools/train.py seg_configs/upernet.py --encoder mae --launcher pytorch --amp
 
 Pretraining leaves <work-dir>/checkpoint; every other run leaves <work-dir>/result.json.
 """
@@ -20,53 +21,38 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process per core beats one 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import compat  # noqa: E402, F401, I001
-from mmengine.config import DictAction  # noqa: E402
-
-from engine.config import load_config  # noqa: E402
+from engine.config import Trace  # noqa: E402
 from engine.errors import UserError, tell  # noqa: E402
+from study.configure import load_config  # noqa: E402
+from study.words import run_parser  # noqa: E402
 
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", help="a config file of pretrain/, seg_, det_, depth/ or recognition/configs")
-    parser.add_argument("--scale", default="tiny", help="overlay beside the config: tiny (default), study, paper (the"
-                        " published recipe), of COCO and NYUv2 further forms of it: docs/protocols.md")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="seed of weights, data, augmentation, masks (default 0)")
-    parser.add_argument("--checkpoint", help="checkpoint folder to fine-tune (default: the method's own, of this seed);"
-                        " in pretraining, to start or learn from (default: the parent's)")  # fmt: skip
-    parser.add_argument("--data", help="data overlay: a file with data = dict(...) for your own data (README)")
-    parser.add_argument("--work-dir", help="the run's folder (default runs/<scale>/<task>/<method>/seed<seed>)")
-    parser.add_argument("--resume", action="store_true", help="go on from the newest state in the run's folder")
-    parser.add_argument("--amp", action="store_true", help="bf16 autocast")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, default={}, metavar="KEY=VALUE",
-                        help="change any value: train_cfg.max_iters=2 optim_wrapper.optimizer.lr=5e-4")  # fmt: skip
-    parser.add_argument("--sink", choices=["tensorboard", "wandb"], help="also draw the training curves there; needs"
-                        " pip install tensorboard (or wandb) and changes nothing of the run")  # fmt: skip
-    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none",
-                        help="how processes were started (torchrun: pytorch)")  # fmt: skip
-    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    words = run_parser(__doc__)
+    add = words.add_argument
+    add("--resume", action="store_true", help="go on from the newest state in the run's folder")
+    add("--amp", action="store_true", help="bf16 autocast")
+    add("--sink", choices=["tensorboard", "wandb"], help="also draw the training curves there; needs pip install"
+        " tensorboard (or wandb) and changes nothing of the run")  # fmt: skip
+    add("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="how processes were started"
+        " (torchrun: pytorch)")  # fmt: skip
+    add("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    return words.parse_args()
 
 
 def main() -> None:
     """Parse, run, report."""
-    args = parse_arguments()
-    cfg = load_config(
-        args.config, args.scale, args.seed, args.checkpoint, args.data, args.work_dir, args.cfg_options,
-        args.amp, args.resume, args.launcher,
-    )  # fmt: skip
+    args, trace = vars(parse_arguments()), Trace()
+    key, sink, _ = args.pop("show"), args.pop("sink"), args.pop("local_rank")
+    cfg = load_config(args.pop("config"), options=args.pop("cfg_options"), trace=trace, **args)
+    if key is not None:
+        print("\n".join(trace.lines(key)))
+        return
     print(f"{cfg.run_name}  scale {cfg.scale}  data {cfg.data.name}  -> {cfg.work_dir}", flush=True)
-    from engine.sinks import check_sink  # the heavy imports, after the arguments are known to be good
+    from study.run import finish  # the heavy imports, after the arguments are known to be good
 
-    check_sink(args.sink)
-    from study.run import headline, run
-
-    record = run(cfg, command=shlex.join(["python", *sys.argv]), sink=args.sink)
-    if record is not None:
-        print(f"{headline(record)}\nrecord: {cfg.work_dir}/result.json")
-    elif cfg.task == "pretrain":
-        print(f"checkpoint: {cfg.work_dir}/checkpoint")
+    print(finish(cfg, shlex.join(["python", *sys.argv]), sink))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ views = dict(
 train_dataloader = dict(dataset=dict(views=views))
 optim_wrapper = dict(optimizer=dict(betas=(0.9, 0.999)))
 warm_up = dict(type="LinearLR", start_factor=1e-3, by_epoch=False, begin=0, end=25)
-cosine = dict(type="CosineAnnealingLR", eta_min=1e-5, by_epoch=False, begin=25, end=None, T_max=None)
+cosine = dict(type="CosineAnnealingLR", eta_min=1e-5, by_epoch=False, begin=25, end="<last>", T_max="<last>")
 param_scheduler = [warm_up, cosine]
 epoch = 1_281_167 // 2048  # updates
 paper = dict(  # Atten4Vis/CAE: 1600 epochs, 40 of them warm-up; masks of the first version, 98 in the later ones

@@ -33,7 +33,7 @@ paper = dict(  # apple/ml-mobileclip, ViT-B/16 on DataCompDR-1B, without teacher
     optim_wrapper=dict(optimizer=dict(lr=1e-3, betas=(0.9, 0.95), weight_decay=0.2), clip_grad=dict(max_norm=1.0)),
     param_scheduler=[
         dict(type="LinearLR", start_factor=1e-3, by_epoch=False, begin=0, end=1000),
-        dict(type="CosineAnnealingLR", eta_min=0.0, by_epoch=False, begin=1000, end=None, T_max=None),
+        dict(type="CosineAnnealingLR", eta_min=0.0, by_epoch=False, begin=1000, end="<last>", T_max="<last>"),
     ],
 )
 at_scale = dict(tiny=dict(train_cfg=dict(max_iters=180)), study=dict(train_cfg=dict(max_iters=450)), paper=paper)

@@ -14,7 +14,7 @@ view = dict(scale=(0.2, 1.0), flip=0.5, colour=colour)
 texts = dict(tokens={}, tokens_edited=dict(eda=True))
 train_dataloader = dict(dataset=dict(views=dict(_delete_=True, image_1=view, image_2=view), texts=texts))
 warm_up = dict(type="LinearLR", start_factor=1e-3, by_epoch=False, begin=0, end=20)
-cosine = dict(type="CosineAnnealingLR", eta_min=0.0, by_epoch=False, begin=20, end=None, T_max=None)
+cosine = dict(type="CosineAnnealingLR", eta_min=0.0, by_epoch=False, begin=20, end="<last>", T_max="<last>")
 param_scheduler = [warm_up, cosine]
 paper = dict(  # Sense-GVT/DeCLIP on YFCC15M, with ViT-B/16 for its ViT-B/32 and 4096 as 32 of its 128 images a process
     train_cfg=dict(max_iters=128_000),

@@ -24,8 +24,10 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-3, by_epoch=False, begin=0, end=30),
-    dict(type="CosineAnnealingLR", eta_min=2e-6, by_epoch=False, begin=30, end=None, T_max=None),
-    dict(type="CosineAnnealingParamScheduler", param_name="weight_decay", eta_min_ratio=10, by_epoch=False, end=None),
+    dict(type="CosineAnnealingLR", eta_min=2e-6, by_epoch=False, begin=30, end="<last>", T_max="<last>"),
+    dict(
+        type="CosineAnnealingParamScheduler", param_name="weight_decay", eta_min_ratio=10, by_epoch=False, end="<last>"
+    ),
 ]
 at_scale = dict(
     tiny=dict(train_cfg=dict(max_iters=120)),  # each costs about three of CLIP's

@@ -26,7 +26,14 @@ paper = dict(  # SwinTransformer/Feature-Distillation: 300 epochs, 10 of them wa
     optim_wrapper=dict(optimizer=dict(lr=3e-4 * 2048 / 512)),
     param_scheduler=[
         dict(type="LinearLR", start_factor=1e-3, by_epoch=False, begin=0, end=int(10 * epoch)),
-        dict(type="CosineAnnealingLR", eta_min=5e-6 * 4, by_epoch=False, begin=int(10 * epoch), end=None, T_max=None),
+        dict(
+            type="CosineAnnealingLR",
+            eta_min=5e-6 * 4,
+            by_epoch=False,
+            begin=int(10 * epoch),
+            end="<last>",
+            T_max="<last>",
+        ),
     ],
 )
 at_scale = dict(tiny=dict(train_cfg=dict(max_iters=300)), study=dict(train_cfg=dict(max_iters=750)), paper=paper)

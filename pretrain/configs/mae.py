@@ -19,7 +19,9 @@ paper = dict(  # facebookresearch/mae, PRETRAIN.md: 1600 epochs, 40 of them warm
     optim_wrapper=dict(optimizer=dict(lr=1.5e-4 * 4096 / 256), clip_grad=None),
     param_scheduler=[
         dict(type="LinearLR", start_factor=1e-6, by_epoch=False, begin=0, end=int(40 * epoch)),
-        dict(type="CosineAnnealingLR", eta_min=0.0, by_epoch=False, begin=int(40 * epoch), end=None, T_max=None),
+        dict(
+            type="CosineAnnealingLR", eta_min=0.0, by_epoch=False, begin=int(40 * epoch), end="<last>", T_max="<last>"
+        ),
     ],
 )
 at_scale = dict(tiny=dict(train_cfg=dict(max_iters=800)), study=dict(train_cfg=dict(max_iters=3000)), paper=paper)

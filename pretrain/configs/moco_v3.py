@@ -18,7 +18,7 @@ train_dataloader = dict(dataset=dict(views=views))
 optim_wrapper = dict(optimizer=dict(betas=(0.9, 0.999), weight_decay=0.1))
 schedule = [
     dict(type="LinearLR", start_factor=1e-3, by_epoch=False, begin=0, end=20),
-    dict(type="CosineAnnealingLR", eta_min=0.0, by_epoch=False, begin=20, end=None, T_max=None),
+    dict(type="CosineAnnealingLR", eta_min=0.0, by_epoch=False, begin=20, end="<last>", T_max="<last>"),
 ]
 param_scheduler = schedule
 epoch, wide = 1_281_167 / 4096, dict(scale=(0.08, 1.0))

@@ -13,7 +13,7 @@ colour = dict(jitter=(0.4, 0.4, 0.4, 0.1), jitter_p=0.8, grey_p=0.2, blur_p=0.5)
 view = dict(scale=(0.08, 1.0), flip=0.5, colour=colour)
 train_dataloader = dict(dataset=dict(views=dict(image_1=view, image_2=view)))
 warm_up = dict(type="LinearLR", start_factor=1e-3, by_epoch=False, begin=0, end=20)
-cosine = dict(type="CosineAnnealingLR", eta_min=1e-5, by_epoch=False, begin=20, end=None, T_max=None)
+cosine = dict(type="CosineAnnealingLR", eta_min=1e-5, by_epoch=False, begin=20, end="<last>", T_max="<last>")
 param_scheduler = [warm_up, cosine]
 epoch = 15_255_632 // 4096  # updates
 paper = dict(  # facebookresearch/SLIP: CLIP's recipe with another rate and decay

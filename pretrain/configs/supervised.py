@@ -8,7 +8,7 @@ EXPECTED  docs/study.md, "Main table"
 _base_ = ["./_base_/pretrain.py"]
 method = "supervised"
 data = dict(name="scenes", kind="image_folder", root="data/scenes/imagefolder/pretrain", scenes_root="data/scenes")
-model = dict(type="Supervised", num_classes=None, smoothing=0.1)
+model = dict(type="Supervised", num_classes="<data>", smoothing=0.1)
 train_dataloader = dict(dataset=dict(views=dict(image=dict(scale=(0.35, 1.0), flip=0.5))))
 epoch = 1_281_167 / 1024  # updates
 paper = dict(  # DeiT-B: 300 epochs, 5 of them warm-up, 5e-4 for 512 images
@@ -22,7 +22,9 @@ paper = dict(  # DeiT-B: 300 epochs, 5 of them warm-up, 5e-4 for 512 images
     optim_wrapper=dict(optimizer=dict(lr=5e-4 * 1024 / 512, betas=(0.9, 0.999)), clip_grad=None),
     param_scheduler=[
         dict(type="LinearLR", start_factor=1e-3, by_epoch=False, begin=0, end=int(5 * epoch)),
-        dict(type="CosineAnnealingLR", eta_min=1e-5, by_epoch=False, begin=int(5 * epoch), end=None, T_max=None),
+        dict(
+            type="CosineAnnealingLR", eta_min=1e-5, by_epoch=False, begin=int(5 * epoch), end="<last>", T_max="<last>"
+        ),
     ],
 )
 at_scale = dict(

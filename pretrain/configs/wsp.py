@@ -9,7 +9,7 @@ _base_ = ["./_base_/image_text.py"]
 method = "wsp"
 parent = "mae"  # the start; any other with --checkpoint
 captions = "noisy"
-model = dict(type="WSP", num_classes=None)
+model = dict(type="WSP", num_classes="<data>")
 train_dataloader = dict(
     dataset=dict(views=dict(image=dict(scale=(0.35, 1.0), flip=0.5)), texts={}, tags=dict(min_count=5))
 )
@@ -22,7 +22,7 @@ paper = dict(  # one epoch, as published; batch, rate and decay are CLIP's on th
     optim_wrapper=dict(optimizer=dict(lr=5e-4, weight_decay=0.1)),
     param_scheduler=[
         dict(type="LinearLR", start_factor=1e-3, by_epoch=False, begin=0, end=epoch // 20),
-        dict(type="CosineAnnealingLR", eta_min=0.0, by_epoch=False, begin=epoch // 20, end=None, T_max=None),
+        dict(type="CosineAnnealingLR", eta_min=0.0, by_epoch=False, begin=epoch // 20, end="<last>", T_max="<last>"),
     ],
 )
 at_scale = dict(tiny=dict(train_cfg=dict(max_iters=300)), study=dict(train_cfg=dict(max_iters=750)), paper=paper)

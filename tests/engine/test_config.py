@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import load_config
 from engine.errors import UserError
+from study.configure import load_config
 
 DOWNSTREAM = [p for room in ("seg_configs", "det_configs", "depth/configs") for p in sorted(Path(room).glob("*.py"))]
 PRETRAINING = sorted(Path("pretrain/configs").glob("*.py"))
@@ -39,7 +39,7 @@ def test_layers_override_in_order(tmp_path):
     assert cfg.work_dir.startswith("runs/tiny-mine/upernet/mae/seed0-"), "options depart from the study's own cell"
     assert load_config("seg_configs/upernet_mae.py", data=str(overlay)).work_dir == "runs/tiny-mine/upernet/mae/seed0"
     assert cfg.model.decode_head.num_classes == cfg.model.auxiliary_head.num_classes == 2
-    dataset = cfg.train_dataloader.dataset.dataset
+    dataset = cfg.train_dataloader.dataset
     assert dataset.data_root == "x" and dataset.images == "images/train" and dataset.ignore == [2]
     crop = next(t for t in dataset.pipeline if t.type == "RandomCrop")
     resize = next(t for t in dataset.pipeline if t.type == "RandomResize")

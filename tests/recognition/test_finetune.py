@@ -12,12 +12,12 @@ from PIL import Image
 
 import recognition.parts  # noqa: F401  registers what the configs name
 from backbones import bind_encoder, build_encoder, save_checkpoint
-from engine.config import load_config
 from engine.errors import UserError
 from recognition.classifier import complete
 from recognition.evaluation import Answer, accuracies
 from recognition.folders import Accuracy, LabelledFolder
 from recognition.intervals import resamples
+from study.configure import load_config
 from tests.backbones.conftest import meta_of
 
 CONFIG = "recognition/configs/{}.py"
@@ -86,7 +86,7 @@ def test_the_published_rows(method, tmp_path):
     assert cfg.model.backbone.get("relative_bias") == ((224, 224) if method == "cae" else None)
     model = cfg.model
     assert (model.mixup, model.cutmix, model.smoothing, model.erasing, model.head) == (0.8, 1.0, 0.1, 0.25, "fresh")
-    transform = cfg.train_dataloader.dataset.dataset.transform
+    transform = cfg.train_dataloader.dataset.transform
     assert transform.auto_augment == "rand-m9-mstd0.5-inc1" and transform.interpolation == "bicubic"
     assert cfg.test_dataloader.dataset.short == 256 and tuple(cfg.data.size) == (224, 224)
     rise = int(warm_up * 1_281_167 / batch)
@@ -114,7 +114,7 @@ def test_the_probes_at_scale_paper(kind, batch, rate, optimizer, tmp_path):
     assert cfg.train_cfg.max_iters * batch == pytest.approx(90 * 1_281_167, abs=batch)
     assert cfg.optim_wrapper.optimizer.to_dict() == dict(type=optimizer, lr=rate)
     assert cfg.model.backbone.frozen and cfg.model.head == kind
-    transform = cfg.train_dataloader.dataset.dataset.transform.to_dict()
+    transform = cfg.train_dataloader.dataset.transform.to_dict()
     assert transform == dict(scale=(0.08, 1.0), hflip=0.5, color_jitter=None, interpolation="bicubic")
     assert "smoothing" not in cfg.model and "mixup" not in cfg.model
     last, rise = cfg.train_cfg.max_iters, int(10 * 1_281_167 / batch)

@@ -9,9 +9,9 @@ from PIL import Image
 
 from backbones import read_checkpoint
 from datasets.shards import ShardReader, load_index, read_captions
-from engine.config import load_config
 from engine.errors import UserError
 from recognition.config import load_test
+from study.configure import load_config
 from study.run import run, run_test
 from tools import caption_classes
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import load_config
 from reports.__main__ import main as report
 from study import cells as grid
 from study import scheduler as schedule
 from study.cells import TRIAL_SEED, Study
+from study.configure import load_config
 from study.scheduler import Scheduler, import_everything
 
 METHODS, TASKS = ("random", "mae"), ("upernet", "depth")

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from mmengine.config import DictAction
 
-from engine.config import load_config
 from engine.errors import UserError
 from recognition.config import load_test
 from study.cells import IMAGE_TASKS, TRIAL_SEED, TRIAL_SHARE, Cell, Study, choose, has_text, points
+from study.configure import load_config
 from study.scheduler import Scheduler
 from tools.study import PLANS, TASKS
 

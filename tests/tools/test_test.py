@@ -12,11 +12,11 @@ from mmengine.registry import MODELS
 
 import pretrain  # noqa: F401  registers methods
 from backbones import save_checkpoint
-from engine.config import load_config
 from engine.errors import UserError
 from recognition.config import load_test
 from reports.records import read_record
 from scenes.attributes import ensure_attributes
+from study.configure import load_config
 from study.run import ensure_data
 from tests.pretrain.samples import ENCODER, TEXT
 from tools import test as entry

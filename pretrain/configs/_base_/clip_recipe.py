@@ -13,7 +13,7 @@ paper = dict(
     optim_wrapper=dict(optimizer=dict(lr=5e-4, weight_decay=0.5), clip_grad=None),
     param_scheduler=[
         dict(type="LinearLR", start_factor=1e-6 / 5e-4, by_epoch=False, begin=0, end=int(epoch)),
-        dict(type="CosineAnnealingLR", eta_min=1e-5, by_epoch=False, begin=int(epoch), end=None, T_max=None),
+        dict(type="CosineAnnealingLR", eta_min=1e-5, by_epoch=False, begin=int(epoch), end="<last>", T_max="<last>"),
     ],
 )
 at_scale = dict(paper=paper)

@@ -15,9 +15,11 @@ paper = dict(
     optim_wrapper=dict(optimizer=dict(lr=7.5e-4 * 1024 / 256)),
     param_scheduler=[
         dict(type="LinearLR", start_factor=1e-3, by_epoch=False, begin=0, end=int(10 * epoch)),
-        dict(type="CosineAnnealingLR", eta_min=2e-6, by_epoch=False, begin=int(10 * epoch), end=None, T_max=None),
+        dict(type="CosineAnnealingLR", eta_min=2e-6, by_epoch=False, begin=int(10 * epoch), end="<last>",
+             T_max="<last>"),
         dict(
-            type="CosineAnnealingParamScheduler", param_name="weight_decay", eta_min_ratio=10, by_epoch=False, end=None
+            type="CosineAnnealingParamScheduler", param_name="weight_decay", eta_min_ratio=10, by_epoch=False,
+            end="<last>"
         ),
     ],
 )  # fmt: skip

@@ -3,7 +3,7 @@
 _base_ = ["./light_recipe.py"]
 schedule = [
     dict(type="LinearLR", start_factor=1e-3, by_epoch=False, begin=0, end=25),
-    dict(type="CosineAnnealingLR", eta_min_ratio=0.01, by_epoch=False, begin=25, end=None, T_max=None),
+    dict(type="CosineAnnealingLR", eta_min_ratio=0.01, by_epoch=False, begin=25, end="<last>", T_max="<last>"),
 ]
 at_scale = dict(
     tiny=dict(train_cfg=dict(max_iters=100), param_scheduler=schedule),

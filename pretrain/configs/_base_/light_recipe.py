@@ -29,7 +29,7 @@ at_scale = dict(
         optim_wrapper=dict(optimizer=dict(lr=5e-4, weight_decay=0.1), clip_grad=None),
         param_scheduler=[
             dict(type="LinearLR", start_factor=1e-6, by_epoch=False, begin=0, end=5959),  # 5 % of the updates
-            dict(type="CosineAnnealingLR", eta_min=0.0, by_epoch=False, begin=5959, end=None, T_max=None),
+            dict(type="CosineAnnealingLR", eta_min=0.0, by_epoch=False, begin=5959, end="<last>", T_max="<last>"),
         ],
     )
 )

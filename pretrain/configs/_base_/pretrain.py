@@ -22,5 +22,5 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-3, by_epoch=False, begin=0, end=100),
-    dict(type="CosineAnnealingLR", eta_min_ratio=0.01, by_epoch=False, begin=100, end=None, T_max=None),
+    dict(type="CosineAnnealingLR", eta_min_ratio=0.01, by_epoch=False, begin=100, end="<last>", T_max="<last>"),
 ]

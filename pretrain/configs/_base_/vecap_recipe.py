@@ -14,7 +14,7 @@ paper = dict(
     train_cfg=dict(max_iters=35 * epoch),
     param_scheduler=[
         dict(type="LinearLR", start_factor=1e-6 / 1e-3, by_epoch=False, begin=0, end=epoch),
-        dict(type="CosineAnnealingLR", eta_min=1e-5, by_epoch=False, begin=epoch, end=None, T_max=None),
+        dict(type="CosineAnnealingLR", eta_min=1e-5, by_epoch=False, begin=epoch, end="<last>", T_max="<last>"),
     ],
 )
 at_scale = dict(tiny=dict(train_cfg=dict(max_iters=200)), study=dict(train_cfg=dict(max_iters=500)), paper=paper)

@@ -10,5 +10,5 @@ train_cfg = dict(max_iters=150)
 train_dataloader = dict(dataset=dict(transform=dict(scale=(0.8, 1.0), color_jitter=None, interpolation="bicubic")))
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-2, by_epoch=False, begin=0, end=20),
-    dict(type="CosineAnnealingLR", eta_min_ratio=1e-2, by_epoch=False, begin=20, end=None, T_max=None),
+    dict(type="CosineAnnealingLR", eta_min_ratio=1e-2, by_epoch=False, begin=20, end="<last>", T_max="<last>"),
 ]

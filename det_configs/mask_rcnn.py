@@ -1,6 +1,11 @@
-"""Mask R-CNN (He et al. 2017) with FPN. None is filled from the data set or the encoder."""
+"""Mask R-CNN (He et al. 2017) with FPN. None is filled from the data set or the encoder.
 
-_base_ = ["../../engine/configs/_base_/finetuning.py"]
+COMMAND   python tools/train.py det_configs/mask_rcnn.py --encoder NAME|FOLDER
+COST      docs/study.md, "Cost"; of the paper scales docs/protocols.md, "COST"
+EXPECTED  docs/study.md, "Main table"; of the paper scales docs/protocols.md, "Mask R-CNN 1x"
+"""
+
+_base_ = ["../engine/configs/_base_/finetuning.py"]
 default_scope = "mmdet"
 custom_imports = dict(imports=["engine.parts", "datasets.detection", "datasets.segmentation", "backbones"])
 task, head = "mask_rcnn", "Mask R-CNN"
@@ -14,33 +19,34 @@ assigner = dict(type="MaxIoUAssigner", ignore_iof_thr=-1, match_low_quality=True
 model = dict(
     type="MaskRCNN",
     data_preprocessor=dict(
-        type="DetDataPreprocessor", mean=None, std=None, bgr_to_rgb=True, pad_mask=True, pad_size_divisor=32
+        type="DetDataPreprocessor", mean="<encoder>", std="<encoder>", bgr_to_rgb=True, pad_mask=True,
+        pad_size_divisor=32,
     ),
     backbone={},
-    neck=dict(type="FPN", in_channels=None, out_channels=32, num_outs=5),
+    neck=dict(type="FPN", in_channels="<encoder>", out_channels=32, num_outs=5),
     rpn_head=dict(
         type="RPNHead", in_channels=32, feat_channels=32,
-        anchor_generator=dict(type="AnchorGenerator", scales=[4], ratios=[0.5, 1.0, 2.0], strides=None),
+        anchor_generator=dict(type="AnchorGenerator", scales=[4], ratios=[0.5, 1.0, 2.0], strides="<encoder>"),
         bbox_coder=dict(type="DeltaXYWHBBoxCoder", target_means=[0.0] * 4, target_stds=[1.0] * 4),
         loss_cls=dict(type="CrossEntropyLoss", use_sigmoid=True), loss_bbox=dict(type="L1Loss"),
     ),
     roi_head=dict(
         type="StandardRoIHead",
         bbox_roi_extractor=dict(
-            type="SingleRoIExtractor", out_channels=32, featmap_strides=None, finest_scale=14,
+            type="SingleRoIExtractor", out_channels=32, featmap_strides="<encoder>", finest_scale=14,
             roi_layer=dict(type="RoIAlign", output_size=7, sampling_ratio=2),
         ),
         bbox_head=dict(
-            type="Shared2FCBBoxHead", in_channels=32, fc_out_channels=128, roi_feat_size=7, num_classes=None,
+            type="Shared2FCBBoxHead", in_channels=32, fc_out_channels=128, roi_feat_size=7, num_classes="<data>",
             bbox_coder=dict(type="DeltaXYWHBBoxCoder", target_means=[0.0] * 4, target_stds=[0.1, 0.1, 0.2, 0.2]),
             loss_cls=dict(type="CrossEntropyLoss"), loss_bbox=dict(type="L1Loss"),
         ),
         mask_roi_extractor=dict(
-            type="SingleRoIExtractor", out_channels=32, featmap_strides=None, finest_scale=14,
+            type="SingleRoIExtractor", out_channels=32, featmap_strides="<encoder>", finest_scale=14,
             roi_layer=dict(type="RoIAlign", output_size=14, sampling_ratio=2),
         ),
         mask_head=dict(
-            type="FCNMaskHead", num_convs=2, in_channels=32, conv_out_channels=32, num_classes=None,
+            type="FCNMaskHead", num_convs=2, in_channels=32, conv_out_channels=32, num_classes="<data>",
             loss_mask=dict(type="CrossEntropyLoss", use_mask=True),
         ),
     ),
@@ -72,7 +78,7 @@ train_dataloader = dict(
         pipeline=[
             dict(type="LoadImageStrict"),
             dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
-            dict(type="RandomResize", scale=None, ratio_range=(0.75, 1.0), keep_ratio=True),
+            dict(type="RandomResize", scale="<data>", ratio_range=(0.75, 1.0), keep_ratio=True),
             dict(type="RandomFlip", prob=0.5),
             dict(type="PackDetInputs"),
         ],
@@ -87,7 +93,7 @@ test_dataloader = dict(
         test_mode=True,
         pipeline=[
             dict(type="LoadImageStrict"),
-            dict(type="Resize", scale=None, keep_ratio=True),
+            dict(type="Resize", scale="<data>", keep_ratio=True),
             dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
             dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),
         ],

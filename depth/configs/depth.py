@@ -1,10 +1,11 @@
 """Monocular depth with the head of MIM-Depth-Estimation on any encoder; NYUv2 layout and protocol.
 
-What is None is filled when the run is set up: the encoder, its channels, stride and normalisation from the checkpoint;
-folders, depth range and sizes from the `data` section; the end of the schedule from `max_iters`.
+COMMAND   python tools/train.py depth/configs/depth.py --encoder NAME|FOLDER
+COST      docs/study.md, "Cost"; of the paper scales docs/protocols.md, "COST"
+EXPECTED  docs/study.md, "Main table"; of the paper scales docs/protocols.md, "Depth"
 """
 
-_base_ = ["../../../engine/configs/_base_/finetuning.py"]
+_base_ = ["../../engine/configs/_base_/finetuning.py"]
 task = "depth"
 head = "DepthHead"
 default_scope = "mmseg"
@@ -26,16 +27,21 @@ model = dict(
     type="DepthEstimator",
     data_preprocessor=dict(
         type="SegDataPreProcessor",
-        mean=None,
-        std=None,
+        mean="<encoder>",
+        std="<encoder>",
         bgr_to_rgb=True,
-        size=None,
+        size="<data>",
         pad_val=0,
         seg_pad_val=0,  # of the depth map too: 0 is "not measured"
     ),
     backbone=dict(pyramid=False),  # a plain ViT gives its last block at the stride of its patch
     decode_head=dict(
-        type="DepthHead", in_channels=None, feature_stride=None, in_index=-1, embed_dim=192, max_depth=None
+        type="DepthHead",
+        in_channels="<encoder>",
+        feature_stride="<encoder>",
+        in_index=-1,
+        embed_dim=192,
+        max_depth="<data>",
     ),
     train_cfg={},
     test_cfg=dict(mode="whole"),
@@ -44,13 +50,13 @@ model = dict(
 train_pipeline = [
     dict(type="LoadImageStrict"),
     dict(type="LoadDepth"),
-    dict(type="Resize", scale=None, keep_ratio=False),
+    dict(type="Resize", scale="<data>", keep_ratio=False),
     dict(type="RandomFlip", prob=0.5),
     dict(type="PackSegInputs"),
 ]
 test_pipeline = [
     dict(type="LoadImageStrict"),
-    dict(type="Resize", scale=None, keep_ratio=False),
+    dict(type="Resize", scale="<data>", keep_ratio=False),
     dict(type="LoadDepth"),  # after the resize: the prediction is brought back to the file's own size
     dict(type="PackSegInputs"),
 ]
@@ -67,8 +73,8 @@ test_dataloader = dict(
     sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(type="DepthFolder", test_mode=True, pipeline=test_pipeline),
 )
-val_evaluator = dict(type="PerImageDepthMetric", max_depth=None)
-test_evaluator = dict(type="PerImageDepthMetric", max_depth=None)
+val_evaluator = dict(type="PerImageDepthMetric", max_depth="<data>")
+test_evaluator = dict(type="PerImageDepthMetric", max_depth="<data>")
 metrics = dict(
     rmse=dict(source="rmse", unit="m", direction="down", primary=True),
     abs_rel=dict(source="abs_rel", unit="", direction="down"),
@@ -80,5 +86,5 @@ metrics = dict(
 
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-2, by_epoch=False, begin=0, end=40),
-    dict(type="PolyLR", power=0.9, eta_min=0.0, by_epoch=False, begin=40, end=None),
+    dict(type="PolyLR", power=0.9, eta_min=0.0, by_epoch=False, begin=40, end="<last>"),
 ]

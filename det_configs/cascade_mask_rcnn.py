@@ -1,5 +1,10 @@
 """Cascade Mask R-CNN (Cai & Vasconcelos 2019): three box heads, each trained on what the one before it found, at rising
-overlaps; each with a mask head. Everything else is Mask R-CNN's."""
+overlaps; each with a mask head. Everything else is Mask R-CNN's.
+
+COMMAND   python tools/train.py det_configs/cascade_mask_rcnn.py --encoder NAME|FOLDER
+COST      docs/protocols.md, "COST"
+EXPECTED  docs/protocols.md, "Cascade Mask R-CNN 3x"
+"""
 
 _base_ = ["./mask_rcnn.py"]
 task, head = "cascade_mask_rcnn", "Cascade Mask R-CNN"
