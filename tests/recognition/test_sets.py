@@ -14,9 +14,9 @@ from backbones.towers import Towers
 from datasets.captioned import CaptionedImages
 from datasets.class_folders import folder_images, listed_images
 from engine.errors import UserError
-from recognition.config import load_test
 from recognition.evaluation import retrieval, zero_shot
 from recognition.naming import class_words
+from study.configure import load_config
 from tests.pretrain.samples import make_sample, write_tar
 
 SETS = Path("recognition/sets")
@@ -56,7 +56,7 @@ def test_all_sets_are_here():
 @pytest.mark.parametrize("name", KNOWN)
 def test_counts_and_measures(name, clip):
     classes, templates, primary = KNOWN[name]
-    cfg = load_test("recognition/configs/zero_shot.py", str(clip[0]), data=str(SETS / f"{name}.py"))
+    cfg = load_config("recognition/configs/zero_shot.py", checkpoint=str(clip[0]), data=str(SETS / f"{name}.py"))
     (asked,) = cfg.questions.values()
     assert cfg.data.name == name and cfg.primary == primary
     names = asked.get("classes")
@@ -96,8 +96,10 @@ def test_imagenet_by_wordnet_ids():
 
 
 def test_a_set_serves_the_other_tests_under_their_own_protocols(clip):
-    found = {task: load_test(f"recognition/configs/{task}.py", str(clip[0]), data=str(SETS / "imagenet.py")).protocol
-             for task in ("zero_shot", "knn", "linear_probe")}  # fmt: skip
+    found = {}
+    for task in ("zero_shot", "knn", "linear_probe"):
+        config = f"recognition/configs/{task}.py"
+        found[task] = load_config(config, checkpoint=str(clip[0]), data=str(SETS / "imagenet.py")).protocol
     assert found == {
         "zero_shot": "imagenet-zero-shot-imagenet80-tiny-v1", "knn": "imagenet-knn-tiny-v1",
         "linear_probe": "imagenet-linear-probe-tiny-v1",
@@ -106,7 +108,7 @@ def test_a_set_serves_the_other_tests_under_their_own_protocols(clip):
 
 def test_an_unknown_set_is_refused(clip):
     with pytest.raises(UserError, match="there is no config .*cifar11.py; did you mean cifar10.py"):
-        load_test("recognition/configs/zero_shot.py", str(clip[0]), data=str(SETS / "cifar11.py"))
+        load_config("recognition/configs/zero_shot.py", checkpoint=str(clip[0]), data=str(SETS / "cifar11.py"))
 
 
 def test_names_of_folders_are_names_where_none_are_given():
@@ -193,12 +195,12 @@ def test_a_list_and_the_same_images_in_folders_are_one_test(tmp_path, clip):
 def test_karpathy_splits_with_and_without_a_prefix(name, clip, tmp_path, monkeypatch):
     """Shards as tools/prepare.py writes them: five captions an image, each direction's right answers by hand."""
     config, file = "recognition/configs/retrieval.py", SETS / f"{name}.py"
-    cfg = load_test(config, str(clip[0]), data=str(file))
+    cfg = load_config(config, checkpoint=str(clip[0]), data=str(file))
     assert cfg.data.root.startswith("data/") and (cfg.protocol, cfg.prefix) == (
         f"{cfg.data.name}-retrieval-tiny-v1",
         "",
     )
-    prefixed = load_test(config, str(clip[0]), data=str(file), options={"prefix": "a photo of"})
+    prefixed = load_config(config, checkpoint=str(clip[0]), data=str(file), options={"prefix": "a photo of"})
     assert prefixed.protocol == f"{cfg.data.name}-retrieval-a-photo-of-tiny-v1"
     assert prefixed.work_dir != cfg.work_dir
     monkeypatch.chdir(tmp_path)
