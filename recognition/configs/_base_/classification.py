@@ -5,7 +5,7 @@ and image size from the data.
 """
 
 _base_ = ["../../../engine/configs/_base_/finetuning.py"]
-custom_imports = dict(imports=["engine.parts", "backbones", "recognition.parts"], allow_failed_imports=False)
+custom_imports = dict(imports=["engine.parts", "backbones", "recognition.finetune"], allow_failed_imports=False)
 
 model = dict(
     type="ImageClassifier",
