@@ -162,7 +162,7 @@ def fill(cfg: Config, meta: dict[str, Any]) -> None:
         meta: the encoder's `checkpoint.json`.
 
     Raises:
-        UserError: training, validation and test folders that differ in their classes.
+        UserError: training, validation and test folders that differ in their classes, or a size that is no square's.
     """
     parts = [cfg.train_dataloader.dataset, cfg.val_dataloader.dataset, cfg.test_dataloader.dataset]
     names = [class_names(part.root) for part in parts]
@@ -171,7 +171,7 @@ def fill(cfg: Config, meta: dict[str, Any]) -> None:
             raise UserError(f"{parts[0].root} and {part.root} have other class folders: make them the same")
     cfg.model.num_classes = len(names[0])
     size = cfg.data.get("size") or (meta["image"]["size"],) * 2
-    if not isinstance(size, list | tuple) or len(size) != 2 or len({*size}) > 1 or not isinstance(size[0], int):
+    if len({*size}) > 1:
         raise UserError(f"data set {cfg.data.name!r}: images of classifiers are square, size=(224, 224), not {size!r}")
     for part in parts:
         part.size = size[0]
