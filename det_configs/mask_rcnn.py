@@ -1,4 +1,4 @@
-"""Mask R-CNN (He et al. 2017) with FPN. None is filled from the data set or the encoder.
+"""Mask R-CNN (He et al. 2017) with FPN.
 
 COMMAND   python tools/train.py det_configs/mask_rcnn.py --encoder NAME|FOLDER
 COST      docs/study.md, "Cost"; of the paper scales docs/protocols.md, "COST"

@@ -17,7 +17,7 @@ from typing import Any
 from mmengine.config import Config
 
 from engine.errors import UserError
-from engine.names import check_overlay, did_you_mean
+from engine.names import check_overlay, did_you_mean, top_level
 from engine.provenance import REPOSITORY, digest
 from engine.run_folder import flatten
 
@@ -85,6 +85,7 @@ def merge_layers(
     if method is not None:
         cfg.method = method
     merge_scale(cfg, path, scale, trace)
+    drop_helpers(cfg, path)
     if data is not None:
         merge_data(cfg, Path(data))
         trace.note(cfg, data)
@@ -152,12 +153,19 @@ def merge_scale(cfg: Config, path: Path, scale: str, trace: Trace) -> None:
     trace.note(cfg, f"{shown(path)}, at_scale[{scale!r}]")
 
 
+def drop_helpers(cfg: Config, path: Path) -> None:
+    """Leave out top-level names that only help files to state others; UserError for one that looks like a misspelling."""
+    known = top_level()
+    for name in [name for name in cfg if name not in known]:
+        if near := did_you_mean(name, known, cutoff=0.85):
+            raise UserError(f"{path}: nothing reads {name!r}{near}")
+        cfg.pop(name)
+
+
 def merge_data(cfg: Config, path: Path) -> None:
     """Merge a data overlay: its sections of OF_THE_DATA replace the config's, everything else is merged over it."""
     overlay = read(path).to_dict()
-    if not isinstance(overlay.get("data", cfg.data), dict) or "name" not in overlay.get("data", cfg.data):
-        raise UserError(f"{path} has no `data = dict(name=..., ...)` section: see README, 'Your own data'")
-    if not {*overlay} & {*OF_THE_DATA}:
+    if not isinstance(overlay.get("data"), dict) or "name" not in overlay["data"]:
         raise UserError(f"{path} has no `data = dict(name=..., ...)` section: see README, 'Your own data'")
     for section in OF_THE_DATA:
         if section in overlay:

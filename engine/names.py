@@ -41,6 +41,12 @@ FREE = ("model.encoder.kwargs", "questions", "metrics", "selection")  # their re
 ALIKE = 0.75  # of two names, by difflib's ratio
 
 
+@functools.cache
+def top_level() -> frozenset[str]:
+    """The names that are read at the top level of a configuration."""
+    return frozenset({*TOP, *inspect.signature(Runner.__init__).parameters} - {"self"})
+
+
 def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """ "; did you mean X?", or nothing where no known name is near."""
     near = difflib.get_close_matches(str(name), [str(k) for k in known], n=3, cutoff=cutoff)
@@ -76,7 +82,7 @@ def check_overlay(cfg: Mapping[str, Any], overlay: Mapping[str, Any], where: str
 def _check_new(part: Mapping[str, Any], key: str, where: str, place: str) -> None:
     """A name that does not stand in the part of the configuration at `place` ("" is the top level)."""
     if place == "":
-        known = {*part, *TOP, *inspect.signature(Runner.__init__).parameters}
+        known = {*part, *top_level()}
     elif place in LOADERS:
         known = {*part, *inspect.signature(DataLoader.__init__).parameters} - {"self"}
     elif "type" in part:

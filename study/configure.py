@@ -1,7 +1,7 @@
 """The whole configuration of one run, whatever it runs: the layers of its files, and the one order of what fills them.
 
 1. `engine.config.merge_layers`: files, scale, data overlay, --cfg-options
-2. `datasets.sections`: folders, classes, sizes                          marks "<data>"
+2. `datasets.fill`: folders, classes, sizes                              marks "<data>"
 3. `engine.config.fill_schedule`: ends of schedules                      marks "<last>"
 4. which run it is: encoder, folder, protocol, hash
    ... and once data and checkpoints are there (`settle`, called by `study/run.py`):
@@ -18,7 +18,7 @@ from typing import Any
 from mmengine.config import Config
 
 import backbones
-from datasets.sections import fill_data
+from datasets.fill import fill_data
 from engine.config import Trace, check_seed, config_hash, fill_schedule, merge_layers, read, settled, share_batch, shown
 from engine.errors import UserError
 from engine.names import check_typed, did_you_mean

@@ -17,7 +17,7 @@ import torch
 from study.configure import load_config
 from scenes.export import ensure
 
-pytest_plugins = ["tests.commands"]  # the entry points as a user runs them
+pytest_plugins = ["tests.checkpoints", "tests.commands"]
 torch.set_num_threads(1)
 COUNTS = {"pretrain": 48, "train": 16, "val": 8, "test": 8}
 

@@ -1,4 +1,4 @@
-"""What UperNet and SemanticFPN share: data, schedule, metrics. None is filled from the data set or the encoder."""
+"""What UperNet and SemanticFPN share: data, schedule, metrics."""
 
 _base_ = ["../../engine/configs/_base_/finetuning.py"]
 default_scope = "mmseg"

@@ -102,9 +102,10 @@ def test_imagenet_by_wordnet_ids():
 
 
 def test_a_set_serves_the_other_tests_under_their_own_protocols(clip):
-    given = dict(checkpoint=str(clip[0]), data=str(SETS / "imagenet.py"))
-    found = {task: load_config(f"recognition/configs/{task}.py", **given).protocol
-             for task in ("zero_shot", "knn", "linear_probe")}  # fmt: skip
+    found = {}
+    for task in ("zero_shot", "knn", "linear_probe"):
+        config = f"recognition/configs/{task}.py"
+        found[task] = load_config(config, checkpoint=str(clip[0]), data=str(SETS / "imagenet.py")).protocol
     assert found == {
         "zero_shot": "imagenet-zero-shot-imagenet80-tiny-v1", "knn": "imagenet-knn-tiny-v1",
         "linear_probe": "imagenet-linear-probe-tiny-v1",

@@ -12,8 +12,8 @@ from backbones.towers import Towers
 from engine.errors import UserError
 from recognition import retrieval, zero_shot
 from recognition.vocabulary import check_read
+from tests.checkpoints import META
 from tests.pretrain.samples import ENCODER, TEXT, make_sample, write_tar
-from tests.recognition.conftest import META
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import pytest
 from mmengine.config import DictAction
 
 from engine.errors import UserError
-from recognition.config import load_test
 from study.cells import IMAGE_TASKS, TRIAL_SEED, TRIAL_SHARE, Cell, Study, choose, has_text, points
 from study.configure import load_config
 from study.scheduler import Scheduler
@@ -125,7 +124,7 @@ def test_a_test_of_images_and_its_command_agree(here, checkpoint):
         "--checkpoint runs/tiny/pretrain/mae/seed3/checkpoint"
     )
     _, _, path, _, scale, _, seed, _, folder = cell.command.split()
-    typed = load_test(path, folder, scale, int(seed))
+    typed = load_config(path, checkpoint=folder, scale=scale, seed=int(seed))
     assert typed.to_dict() == cfg.to_dict(), "typed by hand, it is the same cell"
 
 

@@ -13,7 +13,6 @@ from mmengine.registry import MODELS
 import pretrain  # noqa: F401  registers methods
 from backbones import save_checkpoint
 from engine.errors import UserError
-from recognition.config import load_test
 from reports.records import read_record
 from scenes.attributes import ensure_attributes
 from study.configure import load_config
@@ -96,9 +95,9 @@ def test_the_scenes_get_the_class_folders_that_a_config_names(tmp_path, monkeypa
     monkeypatch.setattr("scenes.export.ensure", lambda root, counts: made.append((root, counts)))
     monkeypatch.setattr("scenes.attributes.ensure_classes", lambda root, attribute: made.append((root, attribute)))
     folder = checkpoint(tmp_path / "mae", "MAE")
-    ensure_data(load_test("recognition/configs/knn.py", folder, "study"))
+    ensure_data(load_config("recognition/configs/knn.py", checkpoint=folder, scale="study"))
     ensure_data(load_config("recognition/configs/finetune.py", checkpoint=folder))
-    ensure_data(load_test("recognition/configs/zero_shot.py", folder))
+    ensure_data(load_config("recognition/configs/zero_shot.py", checkpoint=folder))
     assert made == [
         ("data/scenes-study", {"pretrain": 16384}), ("data/scenes-study", "colour"),
         ("data/scenes", None), ("data/scenes", "colour"), ("data/scenes", None),

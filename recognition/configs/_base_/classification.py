@@ -1,8 +1,4 @@
-"""Image classification by mmengine's runner: what fine-tuning and the probes of scale "paper" share.
-
-What is None is filled when the run is set up: the encoder and its normalisation from the checkpoint, folders, classes
-and image size from the data.
-"""
+"""Image classification by mmengine's runner: what fine-tuning and the probes of scale "paper" share."""
 
 _base_ = ["../../../engine/configs/_base_/finetuning.py"]
 custom_imports = dict(imports=["engine.parts", "backbones", "recognition.finetune"], allow_failed_imports=False)
