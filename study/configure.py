@@ -119,7 +119,7 @@ def settle(cfg: Config, make_data: Callable[[Config], None]) -> dict | None:
 
         pretrain.fill(cfg)
     elif cfg.task in CLASSIFICATION:
-        from recognition.classifier import fill
+        from recognition.finetune import fill
 
         fill(cfg, meta)
     settled(cfg)
