@@ -134,7 +134,9 @@ def check(args: argparse.Namespace) -> int:
             old, entry = portable(old), portable(entry)
         found[f"run {name}"] = differences(old, entry)
     for name, sections in merged.items():
-        found[f"configuration {name}"] = differences(golden["sections"].get(name), sections)
+        old = configurations.joined(golden["sections"][name]) if name in golden["sections"] else None
+        new = sections if isinstance(sections, str) else configurations.joined(sections)
+        found[f"configuration {name}"] = differences(old, new)
     for line in grouped(notes):
         print(f"note: {line}")
     lines = grouped(found)

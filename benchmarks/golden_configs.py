@@ -77,8 +77,13 @@ def normal(value: Any) -> Any:
 
 
 def sections(cfg: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The top-level sections that count, each as {dotted key: value}."""
-    return {key: flatten(normal(value)) for key, value in cfg.items() if key not in PLACE + HELPERS}
+    """The top-level sections that count, each as {dotted key: value}; the keys begin with the section's name."""
+    return {key: flatten(normal(value), key) for key, value in cfg.items() if key not in PLACE + HELPERS}
+
+
+def joined(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """All sections as one {dotted key: value}."""
+    return {key: value for content in found.values() for key, value in content.items()}
 
 
 def hashes(found: dict[str, dict[str, Any]]) -> dict[str, str]:

@@ -26,6 +26,7 @@ from scenes.export import ensure
 
 ROOT = Path(__file__).resolve().parents[1]
 SHORT = ("train_cfg.max_iters=12", "state_interval=12", "progress_interval=4")
+SETTINGS = ("lr", "initial_lr", "weight_decay", "betas", "momentum", "eps")  # of a group; the rest is torch's own
 UNTRAINED = ("random",)  # refuses a number of iterations
 CONFIGS = {
     "pretrain": "pretrain/configs/{method}.py",
@@ -41,8 +42,8 @@ PARENTS = {"fd": "clip", "wsp": "mae"}
 ENCODERS = {  # of each head: two plain ViTs or more, and a hierarchical encoder
     "upernet": ("maskclip", "mae", "clip_resnet18"),
     "semantic_fpn": ("clip", "cae", "lightclip_swin_nano"),
-    "mask_rcnn": ("maskclip", "cae", "clip_resnet18"),
-    "cascade_mask_rcnn": ("clip", "mae", "lightclip_swin_nano"),
+    "mask_rcnn": ("maskclip", "cae", "lightclip_swin_nano"),
+    "cascade_mask_rcnn": ("clip", "mae", "clip_resnet18"),
     "depth": ("mae", "cae", "clip_resnet18"),
 }
 # what scenes/ renders; everything else below its folder is derived
@@ -199,11 +200,11 @@ def weights_digest(path: Path) -> str:
 
 
 def parameter_groups(optimizer: dict[str, Any]) -> list[dict[str, Any]]:
-    """The distinct groups of an optimizer's state: all settings of each, how many tensors it has and how many numbers
+    """The distinct groups of an optimizer's state: the settings of each, how many tensors it has and how many numbers
     they hold (as far as the optimizer keeps a moment of them)."""
     groups: dict[str, dict[str, Any]] = {}
     for group in optimizer["param_groups"]:
-        settings = {key: value for key, value in group.items() if key != "params"}
+        settings = {key: group[key] for key in SETTINGS if key in group}
         own = groups.setdefault(json.dumps(settings, sort_keys=True), {**settings, "tensors": 0, "numbers": 0})
         own["tensors"] += len(group["params"])
         own["numbers"] += sum(size_of(optimizer["state"].get(index, {})) for index in group["params"])
