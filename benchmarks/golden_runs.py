@@ -165,7 +165,7 @@ def results(house: Path, names: list[str], jobs: int, done: Callable[[], Any]) -
 
 
 def measured(folder: Path) -> dict[str, Any]:
-    """What a finished run left, as far as it must not change: see docs/golden.md. Times and paths are left out."""
+    """What a finished run left, as far as it must not change; times and paths are left out."""
     found: dict[str, Any] = {"weights": {}, "ledger": {}}
     for name in ("checkpoint/encoder.safetensors", "checkpoint/text.safetensors", "model.safetensors"):
         if (folder / name).is_file():

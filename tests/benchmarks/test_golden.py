@@ -117,7 +117,7 @@ def test_configurations_count_by_meaning():
 
 def test_a_digest_of_weights_sees_names_types_shapes_and_bytes(tmp_path):
     def digest(**tensors):
-        save_file(tensors, tmp_path / "weights.safetensors")
+        save_file({name: tensor.clone() for name, tensor in tensors.items()}, tmp_path / "weights.safetensors")
         return golden_runs.weights_digest(tmp_path / "weights.safetensors")
 
     values = torch.arange(6, dtype=torch.float32)
