@@ -9,24 +9,16 @@ Prints each measure with its 95 % bootstrap interval over images and what guessi
 """
 
 import argparse
-import os
 import shlex
 import sys
-from pathlib import Path
+from collections.abc import Sequence
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-import compat  # noqa: E402, F401, I001
-from mmengine.config import DictAction  # noqa: E402
-
-from engine.errors import UserError, tell  # noqa: E402
-from recognition.config import load_test  # noqa: E402
+import start
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = start.parser_of(__doc__)
     parser.add_argument("config", help="a config file of recognition/configs")
     parser.add_argument("--checkpoint", required=True, metavar="FOLDER",
                         help="checkpoint folder; zero-shot and retrieval need one with a text tower")  # fmt: skip
@@ -36,17 +28,20 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", help="a file with data = dict(...) and what else replaces the config's own values")
     parser.add_argument("--work-dir", help="the run's folder (default runs/<scale>/<task>/<method>/seed<seed>; with a"
                         " hash where --checkpoint or --cfg-options depart from the method's own)")  # fmt: skip
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, default={}, metavar="KEY=VALUE",
+    parser.add_argument("--cfg-options", nargs="+", action=start.KeyValues, default={}, metavar="KEY=VALUE",
                         help="change any value: neighbours=10 prefix='a photo of'")  # fmt: skip
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, test, report."""
-    args = parse_arguments()
+    args = parse_arguments(arguments)
+    start.mend()  # the heavy imports, after the arguments are known to be good
+    from recognition.config import load_test
+
     cfg = load_test(args.config, args.checkpoint, args.scale, args.seed, args.data, args.work_dir, args.cfg_options)
     print(f"{cfg.task} {cfg.method}  scale {cfg.scale}  data {cfg.data.name}  -> {cfg.work_dir}", flush=True)
-    from study.run import run_test  # the heavy imports, after the arguments are known to be good
+    from study.run import run_test
 
     record = run_test(cfg, command=shlex.join(["python", *sys.argv]))
     from recognition.record import table
@@ -55,7 +50,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(tell(error))
+    start.run(main)

@@ -11,24 +11,16 @@ Pretraining leaves <work-dir>/checkpoint; every other run leaves <work-dir>/resu
 """
 
 import argparse
-import os
 import shlex
 import sys
-from pathlib import Path
+from collections.abc import Sequence
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process per core beats one process on all cores at tiny scale
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-import compat  # noqa: E402, F401, I001
-from mmengine.config import DictAction  # noqa: E402
-
-from engine.config import load_config  # noqa: E402
-from engine.errors import UserError, tell  # noqa: E402
+import start
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = start.parser_of(__doc__)
     parser.add_argument("config", help="a config file of pretrain/, seg_, det_, depth/ or recognition/configs")
     parser.add_argument("--scale", default="tiny", help="overlay beside the config: tiny (default), study, paper (the"
                         " published recipe), of COCO and NYUv2 further forms of it: docs/protocols.md")  # fmt: skip
@@ -39,25 +31,28 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--work-dir", help="the run's folder (default runs/<scale>/<task>/<method>/seed<seed>)")
     parser.add_argument("--resume", action="store_true", help="go on from the newest state in the run's folder")
     parser.add_argument("--amp", action="store_true", help="bf16 autocast")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, default={}, metavar="KEY=VALUE",
+    parser.add_argument("--cfg-options", nargs="+", action=start.KeyValues, default={}, metavar="KEY=VALUE",
                         help="change any value: train_cfg.max_iters=2 optim_wrapper.optimizer.lr=5e-4")  # fmt: skip
     parser.add_argument("--sink", choices=["tensorboard", "wandb"], help="also draw the training curves there; needs"
                         " pip install tensorboard (or wandb) and changes nothing of the run")  # fmt: skip
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none",
                         help="how processes were started (torchrun: pytorch)")  # fmt: skip
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, run, report."""
-    args = parse_arguments()
+    args = parse_arguments(arguments)
+    start.mend()  # the heavy imports, after the arguments are known to be good
+    from engine.config import load_config
+
     cfg = load_config(
         args.config, args.scale, args.seed, args.checkpoint, args.data, args.work_dir, args.cfg_options,
         args.amp, args.resume, args.launcher,
     )  # fmt: skip
     print(f"{cfg.run_name}  scale {cfg.scale}  data {cfg.data.name}  -> {cfg.work_dir}", flush=True)
-    from engine.sinks import check_sink  # the heavy imports, after the arguments are known to be good
+    from engine.sinks import check_sink
 
     check_sink(args.sink)
     from study.run import headline, run
@@ -70,7 +65,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(tell(error))
+    start.run(main, advice="with --resume, the same command goes on from the newest state")
