@@ -2,7 +2,7 @@
 
     from densebench import load_encoder, read_checkpoint
 
-The functions are those of `backbones`, imported when first asked for, so that `densebench --help` need not wait for torch.
+The functions are those of `backbones`, imported when first asked for: `densebench --help` need not wait for torch.
 """
 
 import importlib

@@ -2,9 +2,9 @@
 
     python -m reports runs/tiny --out report/demo
 
-leaves index.html (one offline page with tables, charts and predictions), report.md, main.csv, tables/ with each table as
-CSV and LaTeX, and cards/ with a model card per checkpoint. The same records give the same bytes. Records that cannot be
-used are listed in the report with the reason; none is dropped silently.
+leaves index.html (one offline page with tables, charts and predictions), report.md, main.csv, tables/ with each table
+as CSV and LaTeX, and cards/ with a model card per checkpoint. The same records give the same bytes. Records that cannot
+be used are listed in the report with the reason; none is dropped silently.
 """
 
 import gc
