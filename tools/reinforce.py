@@ -71,9 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         out,
         args.augmentations,
         args.seed,
-        args.batch_size,
-        args.workers,
-        get_device(),
+        batch_size=args.batch_size,
+        workers=args.workers,
+        device=get_device(),
     )
     samples, crops, width = manifest["arrays"]["image"][1]
     print(f"{samples} samples, {crops} crops each, {len(teachers)} teachers, {width} values an embedding: {out}")

@@ -48,8 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from engine.config import load_config
 
     cfg = load_config(
-        args.config, args.scale, args.seed, args.checkpoint, args.data, args.work_dir, args.cfg_options,
-        args.amp, args.resume, args.launcher,
+        args.config, args.scale, args.seed, args.checkpoint, data=args.data, work_dir=args.work_dir,
+        options=args.cfg_options, amp=args.amp, resume=args.resume, launcher=args.launcher,
     )  # fmt: skip
     print(f"{cfg.run_name}  scale {cfg.scale}  data {cfg.data.name}  -> {cfg.work_dir}", flush=True)
     from engine.sinks import check_sink
