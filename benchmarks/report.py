@@ -1,6 +1,6 @@
 """How long the report takes on many records, and how much memory it needs.
 
-COMMAND   python benchmarks/report.py [--records 20000] [--report]
+COMMAND   python -m benchmarks.report [--records 20000] [--report]
 COST      about half a minute, most of it for writing the records
 EXPECTED  20,000 records are read, checked and sorted in under 10 s and 1 GiB; with --report also rendered
 
