@@ -20,12 +20,10 @@ from mmengine.registry import MODELS
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from backbones.text import TextTower
-from pretrain.base import PretrainMethod
-from pretrain.methods.clip import contrastive_state
+from pretrain.base import ImageTextMethod
 from pretrain.parts.ema import EmaTeacher
 from pretrain.parts.heads import Quantizer, TeacherCentre
-from pretrain.parts.losses import clamp_logit_scale, contrastive_losses, new_logit_scale
+from pretrain.parts.losses import contrastive_losses
 from pretrain.parts.masking import RandomMask, random_mask, take, with_mask_tokens
 from pretrain.parts.mlm import MaskedLanguageModel
 from pretrain.parts.patches import normalise_patches, patchify
@@ -33,7 +31,7 @@ from pretrain.parts.visible_tokens import embed_tokens, require_droppable, run_b
 
 
 @MODELS.register_module()
-class MaskCLIP(PretrainMethod):
+class MaskCLIP(ImageTextMethod):
     """CLIP + masked self-distillation + masked language modelling.
 
     Args:
@@ -51,8 +49,6 @@ class MaskCLIP(PretrainMethod):
         centre_momentum: of the teacher's centre; None for no centring.
         mlm: arguments of MaskedLanguageModel (ratio, depth, causal, corruption).
     """
-
-    needs = frozenset({"image", "tokens"})
 
     def __init__(
         self,
@@ -73,18 +69,13 @@ class MaskCLIP(PretrainMethod):
         mlm: dict[str, Any] | None = None,
         data_preprocessor: dict | None = None,
     ) -> None:
-        super().__init__(encoder, data_preprocessor)
+        super().__init__(encoder, text, data_preprocessor)
         require_droppable(self.encoder, self.encoder_cfg["name"])
         self.distill_weight, self.mlm_weight = distill_weight, mlm_weight
         self.mask_ratio, self.target = mask_ratio, target
         self.student_temperature, self.teacher_temperature = student_temperature, teacher_temperature
         self.teacher_warmup = teacher_warmup
         width = self.encoder.embed_dim
-
-        self.text = TextTower(**text)
-        self.image_projection = nn.Linear(width, self.text.embed_dim, bias=False)
-        nn.init.normal_(self.image_projection.weight, std=width**-0.5)
-        self.logit_scale = new_logit_scale()
 
         self.teacher = self.head_teacher = self.centre = None
         if distill_weight:
@@ -168,16 +159,8 @@ class MaskCLIP(PretrainMethod):
 
     def after_step(self, progress: float) -> None:
         """Clamp the temperature and move the teacher."""
-        clamp_logit_scale(self.logit_scale)
+        super().after_step(progress)
         if self.teacher is not None:
             self.teacher.update(self.encoder, progress)
         if self.head_teacher is not None:
             self.head_teacher.update(self.head, progress)
-
-    def text_state(self) -> dict[str, Tensor]:
-        """The text tower as "text.*", the image projection and the temperature."""
-        return contrastive_state(self)
-
-    def checkpoint_meta(self) -> dict[str, Any]:
-        """With the text tower's arguments."""
-        return {**super().checkpoint_meta(), "text": self.text.meta()}

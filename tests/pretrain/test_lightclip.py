@@ -87,7 +87,7 @@ def test_published_weights(text4, batch):
 
 
 def test_labels_soften_with_progress(text4, batch):
-    from pretrain.parts.softening import softened_losses
+    from pretrain.methods.lightclip_softening import softened_losses
 
     model, inputs = build(text4), step_inputs(batch)
     image = model.image_projection(model.encoder(inputs["image"]))
