@@ -3,8 +3,8 @@
 Layers, each over the one before: `engine/configs/_base_/runtime.py`; the config file with its bases; the scale overlay
 `<room>/_base_/scale_<scale>.py` (paper-cae: `scale_paper_cae.py`), where a room has several heads that of the head,
 `<room>/_base_/<task>_<scale>.py`, and its row of the table `by_method`; the config's own `at_scale[<scale>]`; the data
-overlay; `--cfg-options`. Then the values that follow from others are filled in: seeds, folders, schedule ends, data
-folders. The result is dumped whole into the run's folder.
+overlay; `--cfg-options`. Then the values that follow from others are filled in: what the recipe comes to, seeds,
+folders, schedule ends, data folders. The result is dumped whole into the run's folder.
 """
 
 import difflib
@@ -18,6 +18,7 @@ from mmengine.config import Config
 from datasets.sections import bind_data
 from engine.errors import UserError
 from engine.provenance import digest
+from engine.recipe import expand
 
 RUNTIME = Path(__file__).parent / "configs" / "_base_" / "runtime.py"
 # Where a run is and how it is started does not change what it computes, so it has no part in the hash.
@@ -99,6 +100,7 @@ def load_config(
         cfg.protocol = "-".join(filter(None, parts))
     cfg.optim_wrapper.type = "SteadyOptimWrapper"
     cfg.optim_wrapper.amp = amp
+    expand(cfg)
     share_batch(cfg)
     bind_data(cfg)
     fill_schedule(cfg)

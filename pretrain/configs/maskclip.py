@@ -16,7 +16,7 @@ model = dict(
     mlm=dict(depth=2),
 )
 at_scale = dict(
-    tiny=dict(train_cfg=dict(max_iters=250)),  # each costs about two of CLIP's
+    tiny=dict(recipe=dict(updates=250)),  # each costs about two of CLIP's
     paper=dict(
         model=dict(
             momentum=(0.999, 0.9999),
