@@ -13,7 +13,8 @@ model = dict(
         name="beit_base_patch16_224",
         kwargs=dict(
             use_abs_pos_emb=False, use_rel_pos_bias=False, use_shared_rel_pos_bias=True,
-            use_fc_norm=False, init_values=0.1, ),
+            use_fc_norm=False, init_values=0.1,
+        ),
     ),
     mask_count=25,  # of 64 as 75 of 196
 )  # fmt: skip

@@ -14,7 +14,8 @@ model = dict(
         name="beit_base_patch16_224",
         kwargs=dict(
             use_abs_pos_emb=False, use_rel_pos_bias=False, use_shared_rel_pos_bias=True,
-            init_values=0.1, global_pool="token", ),
+            init_values=0.1, global_pool="token",
+        ),
     ),
 )  # fmt: skip
 train_dataloader = dict(dataset=dict(views=dict(image=dict(scale=(0.2, 1.0), flip=0.5))))
