@@ -25,7 +25,9 @@ at_scale = dict(
         data=dict(name="datacomp", root="data/datacomp/shards"),
         captions="txt+synthetic",
         model=dict(
-            text=dict(_delete_=True, embed_dim=512, vocabulary="clip", context=77, width=512, layers=12, heads=8)
+            text=dict(
+                _delete_=True, embed_dim=512, vocabulary="clip", context=77, width=512, layers=12, heads=8, eps=1e-5
+            )
         ),
         train_dataloader=dict(
             dataset=dict(

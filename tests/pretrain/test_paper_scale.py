@@ -3,8 +3,10 @@
 import pytest
 import torch
 from mmengine.registry import MODELS
+from torch import nn
 
 from backbones import build_encoder, describe_encoder
+from backbones.text import TextTower
 from engine.config import load_config
 from engine.errors import UserError
 from tests.pretrain.parents import write_parent
@@ -63,6 +65,14 @@ def test_model_is_a_vit_b_16(method, tmp_path):
     assert encoder.embed_dim == 768 and encoder.patch_embed.grid_size == (14, 14)
     if method == "fd":
         assert encoder.pos_embed is None and encoder.rel_pos_bias is not None and encoder.norm.weight.shape == (768,)
+
+
+@pytest.mark.parametrize("method", ["clip", "clip_rewritten", "clip_mixed", "slip", "declip", "maskclip", "datacompdr"])
+def test_every_norm_of_the_text_tower_has_clips_epsilon(method):
+    """1e-5, torch's own, in the towers of OpenAI, SLIP and open_clip; 1e-6 shifts SLIP's loss by 1.2e-3."""
+    text = load_config(f"pretrain/configs/{method}.py", scale="paper").model.text
+    tower = TextTower(**{**text, "layers": 2})
+    assert {module.eps for module in tower.modules() if isinstance(module, nn.LayerNorm)} == {1e-5}
 
 
 def test_deit_augments_and_mixes():

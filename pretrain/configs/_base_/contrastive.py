@@ -7,7 +7,9 @@ train_dataloader = dict(dataset=dict(context=48))
 at_scale = dict(
     paper=dict(
         model=dict(
-            text=dict(embed_dim=512, vocabulary="clip", context=77, width=512, layers=12, heads=8, act="quick_gelu")
+            text=dict(
+                embed_dim=512, vocabulary="clip", context=77, width=512, layers=12, heads=8, act="quick_gelu", eps=1e-5
+            )
         ),
         train_dataloader=dict(dataset=dict(context=77)),
     )
