@@ -12,6 +12,7 @@ model = dict(
     type="MaskCLIP",
     momentum=(0.99, 0.999),  # the teacher's memory follows the length of training
     decoder_heads=3,
+    decoder_norm_eps=1e-5,
     quantizer=dict(hidden=192, bottleneck=64, codes=512),
     mlm=dict(depth=2),
 )
@@ -21,6 +22,7 @@ at_scale = dict(
         model=dict(
             momentum=(0.999, 0.9999),
             decoder_heads=12,
+            decoder_norm_eps=1e-6,
             quantizer=dict(hidden=2048, bottleneck=256, codes=8192),
             mlm=dict(depth=4),
         )

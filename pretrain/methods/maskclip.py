@@ -43,6 +43,7 @@ class MaskCLIP(ImageTextMethod):
             features) or "pixel" (MAE's normalised pixels): the published ablations.
         momentum: (start, end) of the teacher's EMA; None takes the student itself, without gradient, as teacher.
         decoder_depth, decoder_heads: of the visual decoder, as wide as the encoder.
+        decoder_norm_eps: epsilon of its last norm; that of its blocks' norms and of the encoder's is 1e-6.
         quantizer: arguments of Quantizer (hidden, bottleneck, codes).
         student_temperature: of the student's softmax.
         teacher_temperature: (start, end) of the teacher's, linear over the first `teacher_warmup` of training.
@@ -61,6 +62,7 @@ class MaskCLIP(ImageTextMethod):
         momentum: tuple[float, float] | None = (0.999, 0.9999),
         decoder_depth: int = 1,
         decoder_heads: int = 16,
+        decoder_norm_eps: float = 1e-6,
         quantizer: dict[str, int] | None = None,
         student_temperature: float = 0.1,
         teacher_temperature: tuple[float, float] = (0.04, 0.07),
@@ -84,7 +86,7 @@ class MaskCLIP(ImageTextMethod):
             positions = sincos_positions(width, self.encoder.patch_embed.grid_size)
             self.register_buffer("decoder_positions", positions, persistent=False)
             blocks = (Block(width, decoder_heads, qkv_bias=True) for _ in range(decoder_depth))
-            self.decoder = nn.Sequential(*blocks, nn.LayerNorm(width))
+            self.decoder = nn.Sequential(*blocks, nn.LayerNorm(width, eps=decoder_norm_eps))
             pixels = self.encoder.patch_embed.patch_size[0] ** 2 * 3
             quantizer = quantizer or {}
             self.head = (

@@ -75,6 +75,23 @@ def test_every_norm_of_the_text_tower_has_clips_epsilon(method):
     assert {module.eps for module in tower.modules() if isinstance(module, nn.LayerNorm)} == {1e-5}
 
 
+@pytest.mark.parametrize("method", ["mae", "maskclip"])
+def test_every_norm_of_the_visual_decoder_has_the_published_epsilon(method):
+    cfg = load_config(f"pretrain/configs/{method}.py", scale="paper")
+    cfg.model.encoder.kwargs.depth = 1
+    if method == "maskclip":
+        cfg.model.text.layers = cfg.model.mlm.depth = 1
+    parts = MODELS.build(cfg.model)
+    text = {"text": 1e-5, "mlm": 1e-5}  # CLIP's; everything that sees pixels has the ViT's
+    seen = set()
+    for name, module in parts.named_modules():
+        if isinstance(module, nn.LayerNorm):
+            part = name.split(".")[0]
+            seen.add(part.split("_")[0])
+            assert module.eps == text.get(part, 1e-6), name
+    assert {"encoder", "decoder"} <= seen and ("mlm" in seen) == (method == "maskclip")
+
+
 def test_deit_augments_and_mixes():
     cfg = load_config("pretrain/configs/supervised.py", scale="paper")
     assert (cfg.model.mixup, cfg.model.cutmix, cfg.model.erasing, cfg.model.smoothing) == (0.8, 1.0, 0.25, 0.1)
