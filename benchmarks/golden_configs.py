@@ -9,11 +9,11 @@ from typing import Any
 
 from benchmarks.golden_runs import CONFIGS, IMAGE_TASKS, ROOT, methods, spelled
 from benchmarks.methods import stand_in
-from engine.config import load_config
 from engine.errors import UserError
 from engine.provenance import digest
 from engine.run_folder import flatten
 from recognition.config import load_test
+from study.configure import load_config
 
 SCALES = ("tiny", "study", "paper", "paper-cae", "paper-mobile", "paper-raw")
 # Where a run is, what it is called, and which modules it imports: no part of what it computes.

@@ -63,4 +63,3 @@ by_method = dict(
     clip=clip, clip_rewritten=clip, clip_enriched=clip, clip_mixed=clip, clip_aligned=clip, datacompdr=clip, slip=clip,
     declip=clip, lightclip=clip, maskclip=clip,
 )  # fmt: skip
-del others, clip
