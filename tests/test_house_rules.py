@@ -30,7 +30,7 @@ BELOW |= {"tools": set(ROOMS), "benchmarks": set(ROOMS)}
 FLOORS = 5
 LIGHT = {"scenes", "reports"}  # they use of engine only what needs no library, and no library that trains
 HEAVY = {"torch", "torchvision", "mmengine", "mmcv", "mmdet", "mmseg", "timm", "open_clip", "safetensors"}
-LIGHT_ENGINE = {"engine.errors", "engine.files"}
+LIGHT_ENGINE = {"engine.catalogue", "engine.errors", "engine.files"}
 
 
 def tracked(pattern: str) -> list[Path]:

@@ -13,7 +13,7 @@ from engine.errors import UserError
 from engine.resume import ResumeHook
 from reports.records import read_record, write_record
 from study.configure import load_config
-from study.record import NAMES, failed_record, pick_metrics, result_record
+from study.record import failed_record, pick_metrics, result_record
 
 DECLARED = {
     "box_AP": dict(source="coco/bbox_mAP", unit="%", direction="up", primary=True, factor=100),
@@ -115,11 +115,15 @@ def test_selection_is_kept_plain(tmp_path):
     assert read_record(write_record(tmp_path, record))["selection"] == selection
 
 
-@pytest.mark.parametrize("method, kind", [("random", "floor"), ("oracle", "ceiling"), ("clip", None), ("mae", None)])
-def test_floor_and_ceiling_are_references(method, kind, tmp_path):
+@pytest.mark.parametrize(
+    "method, name, kind",
+    [("random", "random initialisation", "floor"), ("oracle", "oracle (dense labels)", "ceiling"),
+     ("clip_aligned", "CLIP", None), ("mae", "MAE", None), ("timm", "timm", None)],
+)  # fmt: skip
+def test_floor_and_ceiling_are_references(method, name, kind, tmp_path):
     _, record = record_of("depth", method)
     assert (record["reference"], record["reference_kind"]) == (kind is not None, kind)
-    assert record["method_name"] == NAMES[method]
+    assert record["method_name"] == name
     write_record(tmp_path, record)
 
 
