@@ -154,7 +154,7 @@ def merge_scale(cfg: Config, path: Path, scale: str, trace: Trace) -> None:
 
 
 def drop_helpers(cfg: Config, path: Path) -> None:
-    """Leave out top-level names that only help files to state others; UserError for one that looks like a misspelling."""
+    """Leave out top-level names that only help files to state others; UserError for one that looks misspelt."""
     known = top_level()
     for name in [name for name in cfg if name not in known]:
         if near := did_you_mean(name, known, cutoff=0.85):

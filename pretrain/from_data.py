@@ -37,9 +37,9 @@ def fill(cfg: Config) -> None:
     """Fill the values of `cfg` that only the data can tell; call it once the data exist, before the runner is built.
 
     The mark "<data>" becomes, as `model.text.vocabulary`, the list of token ids in the captions; as
-    `model.num_classes`, the number of class folders, or of tags in the shards. `model.teacher_widths = None` becomes those of the
-    reinforcement; `model.tokenizer` of type "dvae" gets its file, trained first where there is none, and
-    `token_cache = True` of the data set too.
+    `model.num_classes`, the number of class folders, or of tags in the shards. `model.teacher_widths = None`
+    becomes those of the reinforcement; `model.tokenizer` of type "dvae" gets its file, trained first where there is
+    none, and `token_cache = True` of the data set too.
 
     Raises:
         UserError: unknown method, data that do not offer what the method learns from, or a row of tokens that is longer

@@ -11,7 +11,7 @@ task, head = "semantic_fpn", "FPNHead"
 classifier_start = dict(type="Normal", std=0.1, override=dict(name="conv_seg"))
 model = dict(
     type="EncoderDecoder",
-    data_preprocessor=_base_.data_preprocessor,
+    data_preprocessor=_base_.preprocessor,
     backbone={},
     neck=dict(type="FPN", in_channels="<encoder>", out_channels=32, num_outs=4),
     decode_head=dict(

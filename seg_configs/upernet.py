@@ -11,7 +11,7 @@ task, head = "upernet", "UPerHead"
 classifier_start = dict(type="Normal", std=0.1, override=dict(name="conv_seg"))
 model = dict(
     type="EncoderDecoder",
-    data_preprocessor=_base_.data_preprocessor,
+    data_preprocessor=_base_.preprocessor,
     backbone={},
     decode_head=dict(
         type="UPerHead", in_channels="<encoder>", in_index=[0, 1, 2, 3], pool_scales=(1, 2, 3, 6), channels=32,

@@ -24,7 +24,7 @@ from engine.config import Trace, check_seed, config_hash, fill_schedule, merge_l
 from engine.errors import UserError
 from engine.names import check_typed, did_you_mean
 from engine.provenance import REPOSITORY, digest
-from engine.run_path import RunPath, pretraining
+from engine.run_path import RunPath, parse_checkpoint, pretraining
 from recognition.config import check_test, variant
 
 PRETRAINING = Path("pretrain/configs")
@@ -113,7 +113,7 @@ def settle(cfg: Config, make_data: Callable[[Config], None]) -> dict | None:
 
         pretrain.fill(cfg)
     elif TASK[cfg.task].classes:
-        from recognition.classifier import fill
+        from recognition.finetune import fill
 
         fill(cfg, meta)
     settled(cfg)
@@ -183,21 +183,30 @@ def which_encoder(
             )
         return None, checkpoint and str(checkpoint)
     if encoder is not None and str(encoder) not in methods():
-        if not Path(encoder).is_dir():
-            raise UserError(
-                f"--encoder {encoder} is neither a checkpoint folder nor a method"
-                f"{did_you_mean(str(encoder), methods())}"
-            )
         if checkpoint is not None and str(checkpoint) != str(encoder):
             raise UserError("--encoder and --checkpoint name two folders: give one of them")
-        encoder, checkpoint = None, encoder
+        encoder, checkpoint = method_in(encoder), encoder
+        own = None if own is None else encoder  # any encoder that is named in full is taken, and recorded as its own
     if own is not None:
         if encoder is not None and encoder != own:
             raise UserError(f"{path} is for {own}: give the head's own file --encoder {encoder}")
         return None, checkpoint and str(checkpoint)
     if encoder is None and checkpoint is None:
         raise UserError(f"{path} serves the encoders of all methods: name one with --encoder NAME or FOLDER")
-    return str(encoder or backbones.read_checkpoint(checkpoint)["method"]), checkpoint and str(checkpoint)
+    return str(encoder or method_in(checkpoint)), checkpoint and str(checkpoint)
+
+
+def method_in(folder: str | Path) -> str:
+    """The method whose encoder a checkpoint folder holds; by its name, where it is one that a pretraining will fill."""
+    if Path(folder).is_dir():
+        return backbones.read_checkpoint(folder)["method"]
+    place = parse_checkpoint(folder)
+    if place is None and Path(folder).parent == Path():
+        raise UserError(f"--encoder {folder} is neither a checkpoint folder nor a method"
+                        f"{did_you_mean(str(folder), methods())}")  # fmt: skip
+    if place is None:
+        raise UserError(backbones.missing_checkpoint_message(folder))
+    return place.method
 
 
 def task_of(cfg: Config, path: Path) -> str:

@@ -23,7 +23,7 @@ from engine.run_folder import check_unfinished, flatten, open_run
 from reports.records import write_record
 from study.configure import settle, trained
 from study.first_stage import take_parent
-from study.record import result_record
+from study.record import evaluation_record, result_record, table
 
 SCENES = {"study": {"pretrain": 16384}}  # image counts by scale, where they are not the generator's defaults
 
@@ -88,19 +88,18 @@ def run_test(cfg: Config, command: str) -> dict:
         cfg: from `study.configure.load_config`.
         command: the command line that repeats the test, for the record.
     """
-    from recognition.record import evaluation_record
-    from recognition.tasks import TASKS
+    from recognition import task_file
     from scenes.attributes import ensure_attributes
 
     check_unfinished(Path(cfg.work_dir))
-    task = TASKS[cfg.task]
-    part = task.part(cfg.checkpoint)  # before the data: nobody should wait for scenes to learn that it is missing
+    task = task_file(cfg.task)
+    part = task.PART(cfg.checkpoint)  # before the data: nobody should wait for scenes to learn that it is missing
     ensure_data(cfg)
     if cfg.data.name == "scenes" and cfg.task == "zero_shot":
         ensure_attributes(cfg.data.root, cfg.data.split)
     open_run(cfg, flatten(hashed_content(cfg)), command)
     started = time.perf_counter()
-    outcome = task.test(cfg, part)
+    outcome = task.run(cfg, part)
     record = evaluation_record(cfg, part, outcome, time.perf_counter() - started, command)
     write_record(cfg.work_dir, record)
     return record
@@ -119,7 +118,8 @@ def evaluate(cfg: Config, runner: Runner, meta: dict, command: str) -> dict | No
     measured = runner.test()
     if not is_main_process():
         return None
-    flops = backbones.flops_per_image(bare(runner.model).backbone, *cfg.data.size)
+    size = cfg.data.get("size") or (cfg.test_dataloader.dataset.size,) * 2  # of classifiers, the encoder's own
+    flops = backbones.flops_per_image(bare(runner.model).backbone, *size)
     record = result_record(cfg, meta, runner, measured, flops, command)
     write_record(cfg.work_dir, record)
     return record
@@ -136,8 +136,6 @@ def finish(cfg: Config, command: str, sink: str | None = None) -> str:
     Args: as those of `run`.
     """
     if not trained(cfg):
-        from recognition.record import table
-
         return f"{table(run_test(cfg, command))}\nrecord: {cfg.work_dir}/result.json"
     record = run(cfg, command, sink)
     if cfg.task == "pretrain":

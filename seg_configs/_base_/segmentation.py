@@ -47,7 +47,7 @@ metrics = dict(
     aAcc=dict(source="aAcc", unit="%", direction="up"),
 )
 
-data_preprocessor = dict(
+preprocessor = dict(
     type="SegDataPreProcessor",
     mean="<encoder>",
     std="<encoder>",

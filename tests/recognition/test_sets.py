@@ -14,7 +14,7 @@ from backbones.towers import Towers
 from datasets.captioned import CaptionedImages
 from datasets.class_folders import folder_images, listed_images
 from engine.errors import UserError
-from recognition.evaluation import retrieval, zero_shot
+from recognition import retrieval, zero_shot
 from recognition.naming import class_words
 from study.configure import load_config
 from tests.pretrain.samples import make_sample, write_tar
@@ -47,6 +47,12 @@ FOLDERS = {
 def asked_of(name):
     (asked,) = Config.fromfile(SETS / f"{name}.py").questions.values()
     return asked.to_dict()
+
+
+def ask(data, clip, **stated):
+    """The measures of one question."""
+    cfg = Config(dict(data=data, questions={"q": {"templates": ("a {}",), **stated}}))
+    return zero_shot.run(cfg, Towers(clip[0])).measures
 
 
 def test_all_sets_are_here():
@@ -146,8 +152,8 @@ def test_an_empty_class_folder_of_a_known_set_is_named(tmp_path, clip):
     Image.new("RGB", (40, 40)).save(tmp_path / "a" / "1.png")
     for known in ({"classes": ("a", "b")}, {"count": 2}):
         with pytest.raises(UserError, match="class folder 'b' holds no image: complete the test set"):
-            zero_shot(data, {"q": {"templates": ("a {}",), **known}}, Towers(clip[0]))
-    (found, *_) = zero_shot(data, {"q": {"templates": ("a {}",)}}, Towers(clip[0]))
+            ask(data, clip, **known)
+    (found, *_) = ask(data, clip)
     assert found.chance == 50, "of a folder of one's own, an empty class is one that may be guessed"
 
 
@@ -178,17 +184,15 @@ def test_lists_as_published(name, tmp_path):
 def test_a_list_and_the_same_images_in_folders_are_one_test(tmp_path, clip):
     generator, lines = np.random.default_rng(0), []
     for number in range(6):
-        name = f"class_{number % 2}"
+        name = ("red_cube", "blue_cone")[number % 2]
         (tmp_path / "images" / name).mkdir(parents=True, exist_ok=True)
         pixels = generator.integers(0, 256, (40, 48, 3), np.uint8)
         Image.fromarray(pixels).save(tmp_path / "images" / name / f"{number}.png")
         lines.append(f"{name}/{number}.png")
     (tmp_path / "list.txt").write_text("\n".join(sorted(lines)))
-    question = {"q": {"templates": ("a {}",), "count": 2}}
     by_list = {"kind": "image_list", "root": tmp_path, "list": "list.txt", "images": "images/{}"}
     by_folder = {"kind": "image_folder", "root": tmp_path / "images"}
-    towers = Towers(clip[0])
-    assert zero_shot(by_list, question, towers) == zero_shot(by_folder, question, towers)
+    assert ask(by_list, clip, count=2) == ask(by_folder, clip, count=2)
 
 
 @pytest.mark.parametrize("name", ["flickr30k", "coco_captions"])
@@ -212,7 +216,7 @@ def test_karpathy_splits_with_and_without_a_prefix(name, clip, tmp_path, monkeyp
     write_tar(Path(cfg.data.root, "test-00000.tar"), samples)
     listed = CaptionedImages(cfg.data.root, cfg.data.pattern, cfg.captions)
     assert len(listed) == 4 and listed.owner == [k for k in range(4) for _ in range(5)]
-    found = {m.name: m for m in retrieval(cfg.data, cfg.captions, Towers(clip[0]), cfg.prefix)}
+    found = {m.name: m for m in retrieval.run(cfg, Towers(clip[0])).measures}
     assert found["image_to_text_R1"].chance == pytest.approx(25) and found["text_to_image_R1"].chance == 25
     assert found["text_to_image_R5"].value == 100
 

@@ -58,6 +58,7 @@ def test_an_encoder_is_a_method_or_a_folder(checkpoint):
         (dict(path=HEADS[0] + "_mae.py", encoder="clip"), "is for mae: give the head's own file --encoder clip"),
         (dict(path="pretrain/configs/mae.py", encoder="clip"), "trains an encoder and takes none"),
         (dict(path=HEADS[0] + ".py", encoder=mae_checkpoint, checkpoint="other"), "name two folders"),
+        (dict(path=HEADS[0] + ".py", encoder="a/b"), "a/b does not exist; make it with"),
     ):
         with pytest.raises(UserError, match=sentence):
             load_config(**arguments)

@@ -1,7 +1,7 @@
 """Image classification by mmengine's runner: what fine-tuning and the probes of scale "paper" share."""
 
 _base_ = ["../../../engine/configs/_base_/finetuning.py"]
-custom_imports = dict(imports=["engine.parts", "backbones", "recognition.parts"], allow_failed_imports=False)
+custom_imports = dict(imports=["engine.parts", "backbones", "recognition.finetune"], allow_failed_imports=False)
 
 model = dict(
     type="ImageClassifier",

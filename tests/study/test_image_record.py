@@ -5,11 +5,10 @@ import pytest
 from backbones import encoder_flops
 from backbones.towers import Features, Towers
 from engine.errors import UserError
-from recognition.evaluation import Measure
-from recognition.record import evaluation_record, table
-from recognition.tasks import Outcome
+from recognition.measures import Measure, Outcome
 from reports.records import read_record, write_record
 from study.configure import load_config
+from study.record import evaluation_record, table
 
 MEASURES = [Measure("top1", 41.25, 40.0, 42.5, 12.5), Measure("mean_per_class", 40.0, 38.0, 41.0, 12.5)]
 

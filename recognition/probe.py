@@ -3,21 +3,62 @@
 Linear: facebookresearch/mae (main_linprobe.py), which CAE follows. Attentive: Atten4Vis/CAE (`AttentiveBlock` of
 models/modeling_finetune.py): one learnable query, one cross-attention over all tokens with a LayerNorm before queries,
 keys and values each, no MLP and no residual path, then the linear probe's two layers.
+
+The published recipes draw a crop of every image anew in each epoch, so that the encoder runs on each of them; that is
+scale "paper", by tools/train.py (`recognition.finetune`). Here the encoder sees every image once, in the way that it
+sees test images.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import torch
+from mmengine.config import Config
 from timm.optim import Lars
 from torch import Tensor, nn
 from torch.nn import functional as F
+from tqdm import tqdm
 
+from backbones import all_tokens, describe_encoder
+from backbones.towers import Features, finite, squares
+from datasets.images import read_rgb
 from engine.errors import UserError
+from engine.seeding import mix, seed_everywhere
+from recognition.feature_store import learnt_and_asked, pooled_features
+from recognition.measures import Answer, Outcome, accuracies
 
+PART = Features
 EPS = 1e-6  # of both norms, as published
 MOMENTUM = 0.9
+
+
+def run(cfg: Config, features: Features) -> Outcome:
+    """Train a probe on a data set's training images and test it on its test images.
+
+    Args:
+        cfg: data, as in `learnt_and_asked`; seed, of the weights and of the order of images; and probe: kind ("linear"
+            or "attentive"), optimizer ("lars" or "sgd"), lr (its peak), batch, epochs, and warm_up, the epochs of its
+            rise. A batch larger than the training set is one of all images.
+        features: of the checkpoint; "linear" takes its own pooled feature, "attentive" all its tokens.
+
+    Raises:
+        UserError: folders that cannot be read, or whose classes differ, or a loss that is not finite.
+    """
+    recipe = cfg.probe
+    extract = tokens if recipe.kind == "attentive" else pooled_features
+    (known, labels), (asked, truth), classes = learnt_and_asked(features, cfg.data, f"{recipe.kind} probe", extract)
+    seed_everywhere(cfg.seed)
+    head = build_probe(recipe.kind, known.shape[-1], classes).to(features.device)
+    batch = min(recipe.batch, len(known))
+    pace = fit(head, known, labels, {**recipe, "batch": batch}, cfg.seed)
+    nearest = predict(head, asked, min(5, classes))
+    steps = recipe.epochs * (len(known) // batch)
+    settings = {"lr": recipe.lr, "iterations": steps, "batch_size": batch, "train_images": len(known)}
+    return Outcome(accuracies([Answer(nearest, truth, classes)]), settings, pace)
 
 
 class LinearProbe(nn.Module):
@@ -131,3 +172,56 @@ def batches(images: int, size: int, epochs: int, generator: torch.Generator) -> 
     for _ in range(epochs):
         order = torch.randperm(images, generator=generator)
         yield from order[: images // size * size].split(size)
+
+
+@torch.no_grad()  # and no inference mode: what is made there cannot be trained on
+def tokens(features: Features, files: Sequence[Path]) -> Tensor:
+    """Image files -> normalised tokens, float16 [N, T, d].
+
+    The attentive probe begins with a LayerNorm; done here, half precision holds any encoder's tokens.
+    """
+    facts, found = describe_encoder(features.model), []
+    with tqdm(total=len(files), desc="features", unit="img", leave=False) as bar:
+        for part in squares(map(read_rgb, files), features.size, features.batch):
+            images = features.preprocessor.normalise(part.to(features.device))
+            found.append(normalised(all_tokens(features.model, facts, images).float()).half().cpu())
+            bar.update(len(part))
+    return finite(torch.cat(found), features.meta)
+
+
+def fit(head: nn.Module, features: Tensor, labels: Tensor, recipe: Mapping[str, Any], seed: int) -> float:
+    """Train a probe in place; returns images per second.
+
+    Args:
+        head: on the device where it is trained.
+        features: [N, ...] and labels: int64 [N], in main memory.
+        recipe: as in `run`, its batch at most N.
+        seed: of the order of images.
+    """
+    device = next(head.parameters()).device
+    optimizer = build_optimizer(recipe["optimizer"], head.parameters(), recipe["lr"])
+    generator = torch.Generator().manual_seed(mix(seed) >> 1)
+    steps = recipe["epochs"] * (len(features) // recipe["batch"])
+    warm_up, total = recipe["warm_up"] / recipe["epochs"], torch.zeros((), device=device)
+    head.train()
+    started = time.perf_counter()
+    order: Iterator[Tensor] = batches(len(features), recipe["batch"], recipe["epochs"], generator)
+    for step, chosen in enumerate(tqdm(order, total=steps, desc=f"{recipe['kind']} probe", unit="step", leave=False)):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe["lr"] * rate(step / steps, warm_up)
+        loss = F.cross_entropy(head(features[chosen].to(device)), labels[chosen].to(device))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        total += loss.detach()
+    if not torch.isfinite(total):
+        raise UserError(f"the {recipe['kind']} probe's loss is not finite: lower probe.lr (now {recipe['lr']})")
+    return steps * recipe["batch"] / (time.perf_counter() - started)
+
+
+@torch.no_grad()
+def predict(head: nn.Module, features: Tensor, count: int) -> Tensor:
+    """The `count` best classes of each image, int64 [N, count], best first."""
+    device = next(head.parameters()).device
+    head.eval()
+    return torch.cat([head(part.to(device)).topk(count, dim=1).indices.cpu() for part in features.split(1024)])
