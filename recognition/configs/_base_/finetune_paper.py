@@ -17,9 +17,9 @@ FD's recipe gives 82.9) rate 6e-4, batch 2048, decay 0.6, drop-path 0, 50 epochs
 cutmix (and an average of weights, which is not built here).
 """
 
-from engine.catalogue import CLIP_KIN
-
 _base_ = ["./imagenet.py"]
+
+from engine.catalogue import CLIP_KIN  # noqa: E402  below `_base_`, by which mmengine knows the kind of config
 
 
 def recipe(rate: float, batch: int, decay: float, drop_path: float, warm_up: int, **backbone: object) -> dict:
