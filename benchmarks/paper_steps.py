@@ -33,16 +33,12 @@ from torch import Tensor, nn
 import depth  # noqa: F401
 import engine.parts  # noqa: F401
 from backbones import bind_encoder, build_encoder, parameter_count, save_checkpoint
+from engine.catalogue import TASK
 from study.configure import load_config
 
 VIT_B = {"name": "vit_base_patch16_224", "kwargs": {}}
 SWIN_B = dict(embed_dims=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32), drop_path_rate=0.3)
 SIZES = {"upernet": (512, 512), "mask_rcnn": (800, 1344), "depth": (480, 480)}  # COCO's largest, padded to 32
-CONFIGS = {
-    "upernet": "seg_configs/upernet_clip.py",
-    "mask_rcnn": "det_configs/mask_rcnn_clip.py",
-    "depth": "depth/configs/clip.py",
-}
 MMSEG, MMDET = (Path(package.__file__).parent / ".mim" / "configs" for package in (mmseg, mmdet))
 # (task, name, the file of a config, or None for the suite's with another backbone)
 MODELS_BESIDE = [
@@ -53,8 +49,8 @@ MODELS_BESIDE = [
 ]
 
 
-def suite(config: str, folder: Path) -> Config:
-    """The whole model of one of the suite's configs on ViT-B/16."""
+def suite(task: str, folder: Path) -> Config:
+    """The whole model of one of the suite's tasks on ViT-B/16."""
     meta = {
         "method": "clip", "captions": None, "seed": 0, "scale": "paper", "encoder": VIT_B, "parent": None,
         "image": {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "size": 224},
@@ -63,7 +59,7 @@ def suite(config: str, folder: Path) -> Config:
         "cost": {"wall_s": None, "samples_per_s": None, "peak_memory_mib": None, "hardware": None},
     }  # fmt: skip
     save_checkpoint(folder / "checkpoint", build_encoder(**VIT_B), meta)
-    cfg = load_config(config, scale="paper", checkpoint=str(folder / "checkpoint"))
+    cfg = load_config(TASK[task].config, scale="paper", checkpoint=str(folder / "checkpoint"))
     bind_encoder(cfg, folder / "checkpoint", cfg.get("drop_path_rate"))
     return cfg
 
@@ -72,7 +68,7 @@ def beside(task: str, file: Path | None, folder: Path, size: tuple[int, int]) ->
     """The other library's model, made for images of `size`."""
     swin = dict(type="mmseg.SwinTransformer", window_size=7, mlp_ratio=4, patch_norm=True, **SWIN_B)
     if file is None:
-        cfg = suite(CONFIGS[task], folder)
+        cfg = suite(task, folder)
         cfg.model.backbone = dict(**swin, out_indices=(3,))
         cfg.model.decode_head.update(in_channels=1024, feature_stride=32)
         return cfg
@@ -178,9 +174,7 @@ def main() -> None:
         size = (args.size, args.size) if args.size else SIZES[task]
         with tempfile.TemporaryDirectory() as folder:
             cfg = (
-                suite(CONFIGS[task], Path(folder))
-                if number < 0
-                else beside(task, MODELS_BESIDE[number][2], Path(folder), size)
+                suite(task, Path(folder)) if number < 0 else beside(task, MODELS_BESIDE[number][2], Path(folder), size)
             )
             print(measure(cfg, task, size, args.batch, args.steps))
         return

@@ -1,8 +1,8 @@
 """The result record `result.json`: its one writer, its one strict reader and the scan of a runs folder.
 
-The format is written down in `result_schema.json` and checked by `schema.py`; `migrations.py` brings older versions up
-to it. A record is immutable: a run writes it once, as its last act, and everything a report shows is computed from
-records alone.
+The format is written down in `result_schema.json` and checked by `schema.py`, which adds the catalogue's tasks;
+`migrations.py` brings older versions up to it. A record is immutable: a run writes it once, as its last act, and
+everything a report shows is computed from records alone.
 """
 
 import fnmatch

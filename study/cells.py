@@ -7,23 +7,14 @@ from typing import Any
 
 from mmengine.config import Config
 
+from engine.catalogue import NEED_TEXT, PRETRAIN, TASK, TASKS
 from engine.errors import UserError
 from engine.run_path import RunPath, trial_folder
 from reports.records import read_record
 from study.configure import load_config
 
-CONFIGS = {
-    "pretrain": "pretrain/configs/{method}.py",
-    "upernet": "seg_configs/upernet.py",
-    "semantic_fpn": "seg_configs/semantic_fpn.py",
-    "mask_rcnn": "det_configs/mask_rcnn.py",
-    "cascade_mask_rcnn": "det_configs/cascade_mask_rcnn.py",
-    "depth": "depth/configs/depth.py",
-}
-TEXT_TASKS = ("zero_shot", "retrieval")  # only for a checkpoint with a text tower
-DRAWN_TASKS = ("linear_probe", "attentive_probe")  # only these draw by a seed, of the tests of whole images
 # Tests of whole images: one config for all methods, and no settings to search for.
-IMAGE_TASKS = (*TEXT_TASKS, "knn", *DRAWN_TASKS)
+IMAGE_TASKS = tuple(task.id for task in TASKS if task.group == "image" and task.study)
 TRIAL_SHARE = 1 / 3  # of the iterations: the same saving for every method
 TRIAL_SEED = 1000  # fine-tuning seed of the trials: no reported seed takes part in choosing its own settings
 
@@ -81,9 +72,7 @@ class Cell:
     @property
     def path(self) -> str:
         """The config file."""
-        if self.of_images:
-            return f"recognition/configs/{self.task}.py"
-        return CONFIGS[self.task].format(method=self.method)
+        return TASK[self.task].config.format(method=self.method)
 
     @property
     def of_images(self) -> bool:
@@ -178,7 +167,7 @@ class Study:
             UserError: a method without a pretraining config.
         """
         for method in self.methods:
-            if not Path(CONFIGS["pretrain"].format(method=method)).is_file():
+            if not Path(PRETRAIN.config.format(method=method)).is_file():
                 known = sorted(p.stem for p in Path("pretrain/configs").glob("*.py"))
                 raise UserError(f"unknown method {method!r}: choose among {', '.join(known)}")
         pretraining: dict[tuple[str, int], Cell] = {}
@@ -187,7 +176,7 @@ class Study:
                 self.add_pretraining(pretraining, method, seed)
         trials, finals, worded = [], [], {method for method in self.methods if has_text(method)}
         for method, task in itertools.product(self.methods, self.tasks):
-            if task in TEXT_TASKS and method not in worded:
+            if task in NEED_TEXT and method not in worded:
                 continue
             first = pretraining[method, self.seeds[0]]
             own = [
@@ -196,7 +185,7 @@ class Study:
             ]
             trials += own
             for seed in self.seeds:
-                if task in IMAGE_TASKS and task not in DRAWN_TASKS and (method, seed) not in pretraining:
+                if task in IMAGE_TASKS and not TASK[task].drawn and (method, seed) not in pretraining:
                     continue  # the same encoder as the first seed's, and nothing else differs
                 source = pretraining.get((method, seed), first)
                 needs = [source.outcome, *(trial.outcome for trial in own)]
@@ -209,7 +198,7 @@ class Study:
     def add_pretraining(self, cells: dict[tuple[str, int], Cell], method: str, seed: int) -> Cell:
         """Add the pretraining of a method after that of its parent, which need not be one of the study's methods."""
         if (method, seed) not in cells:
-            path = CONFIGS["pretrain"].format(method=method)
+            path = PRETRAIN.config.format(method=method)
             parent = load_config(path, self.scale).get("parent")
             needs = [self.add_pretraining(cells, parent, seed).outcome] if parent else []
             cells[method, seed] = Cell(self.scale, "pretrain", method, seed, needs=needs)
@@ -218,7 +207,7 @@ class Study:
 
 def has_text(method: str) -> bool:
     """Whether a method's checkpoints hold a text tower."""
-    return "text" in load_config(CONFIGS["pretrain"].format(method=method)).model
+    return "text" in load_config(PRETRAIN.config.format(method=method)).model
 
 
 def points(grid: dict[str, tuple[float, ...]] | None) -> list[dict[str, float]]:

@@ -19,6 +19,7 @@ from mmengine.config import Config
 
 import backbones
 from datasets.fill import fill_data
+from engine.catalogue import TASK
 from engine.config import Trace, check_seed, config_hash, fill_schedule, merge_layers, read, settled, share_batch, shown
 from engine.errors import UserError
 from engine.names import check_typed, did_you_mean
@@ -28,13 +29,6 @@ from engine.run_path import RunPath, parse_checkpoint, pretraining
 from recognition.config import check_test, variant
 
 PRETRAINING = Path("pretrain/configs")
-KINDS = {  # of data that a task takes
-    "upernet": ("seg",), "semantic_fpn": ("seg",), "depth": ("depth",), "mask_rcnn": ("coco",),
-    "cascade_mask_rcnn": ("coco",), "finetune": ("image_folder",), "linear_probe": ("image_folder",),
-    "attentive_probe": ("image_folder",), "knn": ("image_folder",), "retrieval": ("image_text",),
-    "zero_shot": ("attributes", "image_folder", "image_list"), "pretrain": ("image_text", "image_folder", "dense"),
-}  # fmt: skip
-CLASSIFICATION = ("finetune", "linear_probe", "attentive_probe")
 
 
 def load_config(
@@ -81,7 +75,7 @@ def load_config(
     check_seed(seed)
     cfg.scale, cfg.seed, cfg.launcher, cfg.resume = scale, seed, launcher, resume
     cfg.setdefault("role", "final")
-    fill_data(cfg, KINDS[task_of(cfg, path)])
+    fill_data(cfg, TASK[task_of(cfg, path)].kinds)
     trace.note(cfg, "the data section")
     if trained(cfg):
         expand(cfg)
@@ -121,7 +115,7 @@ def settle(cfg: Config, make_data: Callable[[Config], None]) -> dict | None:
         import pretrain
 
         pretrain.fill(cfg)
-    elif cfg.task in CLASSIFICATION:
+    elif TASK[cfg.task].classes:
         from recognition.finetune import fill
 
         fill(cfg, meta)
@@ -220,8 +214,8 @@ def method_in(folder: str | Path) -> str:
 
 def task_of(cfg: Config, path: Path) -> str:
     """The configuration's task. UserError for an unknown one."""
-    if cfg.get("task") not in KINDS:
-        raise UserError(f"{path}: unknown task {cfg.get('task')!r}{did_you_mean(str(cfg.get('task')), KINDS)}")
+    if cfg.get("task") not in TASK:
+        raise UserError(f"{path}: unknown task {cfg.get('task')!r}{did_you_mean(str(cfg.get('task')), TASK)}")
     return cfg.task
 
 

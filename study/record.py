@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 
 from backbones import encoder_flops, parameter_count
 from backbones.towers import Features, Towers
+from engine.catalogue import METHOD
 from engine.errors import UserError
 from engine.panels import panel_files
 from engine.provenance import code_version, hardware, peak_memory_mib, versions
@@ -15,34 +16,6 @@ from engine.resume import bare, resume_hook
 from recognition.measures import Outcome
 from reports.migrations import VERSION
 from reports.schema import SCHEMA
-
-NAMES = {
-    "random": "random initialisation",
-    "oracle": "oracle (dense labels)",
-    "supervised": "supervised (image labels)",
-    "clip": "CLIP",
-    "clip_rewritten": "CLIP",
-    "clip_enriched": "CLIP",
-    "clip_mixed": "CLIP",
-    "clip_aligned": "CLIP",
-    "clip_resnet18": "CLIP",
-    "datacompdr": "CLIP, real and synthetic",
-    "slip": "SLIP",
-    "declip": "DeCLIP",
-    "lightclip": "LightCLIP",
-    "lightclip_resnet18": "LightCLIP",
-    "lightclip_mobilenetv2": "LightCLIP",
-    "lightclip_swin_nano": "LightCLIP",
-    "maskclip": "MaskCLIP",
-    "moco_v3": "MoCo v3",
-    "dino": "DINO",
-    "mae": "MAE",
-    "beit": "BEiT",
-    "cae": "CAE",
-    "fd": "FD of CLIP",
-    "wsp": "WSP after MAE",
-}
-REFERENCES = {"random": "floor", "oracle": "ceiling"}
 
 
 def pick_metrics(declared: dict[str, dict], measured: dict[str, float], place: str) -> dict[str, dict]:
@@ -154,6 +127,8 @@ def settings(cfg: Config) -> dict[str, Any]:
 def identity(cfg: Config, meta: dict, command: str) -> dict[str, Any]:
     """What names a cell of the result table, and where it comes from."""
     method = meta["method"]
+    known = METHOD.get(method)
+    kind = known.reference if known else None
     selection = cfg.get("selection")
     return {
         "schema": SCHEMA,
@@ -165,10 +140,10 @@ def identity(cfg: Config, meta: dict, command: str) -> dict[str, Any]:
         "scale": cfg.scale,
         "role": cfg.role,
         "method": method,
-        "method_name": NAMES.get(method, method),
+        "method_name": known.name if known else method,
         "captions": meta["captions"],
-        "reference": method in REFERENCES,
-        "reference_kind": REFERENCES.get(method),
+        "reference": kind is not None,
+        "reference_kind": kind,
         "head": cfg.head,
         "seed": cfg.seed,
         "checkpoint": {"sha256": meta["sha256"]["encoder.safetensors"], "encoder": meta["encoder"]},

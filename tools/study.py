@@ -18,12 +18,13 @@ from dataclasses import dataclass
 
 import start  # isort: split
 
-from study.cells import IMAGE_TASKS, Cell, Study
+from engine import catalogue
+from study.cells import Cell, Study
 from study.configure import load_config
 from study.scheduler import Scheduler
 
-TASKS = ("upernet", "semantic_fpn", "mask_rcnn", "depth", *IMAGE_TASKS)
-ON_DEMAND = ("cascade_mask_rcnn",)  # in no plan, only by --tasks
+# What every plan has, and what only `--tasks` asks for.
+TASKS, ON_DEMAND = (tuple(t.id for t in catalogue.TASKS if t.study == when) for when in ("always", "asked"))
 
 
 @dataclass(frozen=True)
@@ -37,34 +38,8 @@ class Plan:
 
 
 PLANS = {
-    "demo": Plan("tiny", ("random", "clip", "maskclip", "mae", "cae"), (0,), None),
-    "study": Plan(
-        "study",
-        (
-            "random",
-            "oracle",
-            "mae",
-            "cae",
-            "maskclip",
-            "clip_aligned",
-            "clip",
-            "supervised",
-            "beit",
-            "fd",
-            "wsp",
-            "slip",
-            "declip",
-            "lightclip",
-            "datacompdr",
-            "moco_v3",
-            "dino",
-            "clip_enriched",
-            "clip_mixed",
-            "clip_rewritten",
-        ),  # fmt: skip
-        (0, 1, 2),
-        {"lr": (2e-3, 4e-3), "layer_decay": (0.5, 0.75)},
-    ),
+    "demo": Plan("tiny", catalogue.started("demo"), (0,), None),
+    "study": Plan("study", catalogue.started("study"), (0, 1, 2), {"lr": (2e-3, 4e-3), "layer_decay": (0.5, 0.75)}),
 }
 
 

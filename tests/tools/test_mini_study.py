@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.catalogue import TASK
 from study import cells as grid
 from study import scheduler as schedule
 from study.cells import TRIAL_SEED, Study
@@ -25,7 +26,7 @@ def small(elsewhere, overlay, monkeypatch):
     monkeypatch.chdir(elsewhere)
     monkeypatch.setattr(schedule, "REFRESH", 0.05)
     import_everything()
-    paths = [grid.CONFIGS[room].format(method=method) for room in ("pretrain", *TASKS) for method in METHODS]
+    paths = [TASK[room].config.format(method=method) for room in ("pretrain", *TASKS) for method in METHODS]
     overlays = {path: overlay(path) for path in paths}
 
     def load(path, scale="tiny", options=None, **arguments):
