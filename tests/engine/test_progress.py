@@ -155,7 +155,7 @@ def test_sums_keep_no_graph(tmp_path):
     [
         (lambda text: text, 3, False),
         (lambda text: text[:-9], 2, True),  # cut in the last row
-        (lambda text: text.replace(b"4", b"\xff", 1), 1, True),  # no UTF-8 in the second
+        (lambda text: text.replace(b": 4", b": \xff", 1), 1, True),  # no UTF-8 in the second
         (lambda text: text.replace(b'"iteration": 4', b'"iteration": 9'), 1, True),
         (lambda text: text.replace(b"1.0", b"7.0", 1), 3, True),  # a number that looks right
         (lambda text: b"[]\n" + text, 0, True),
