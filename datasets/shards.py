@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from engine.caches import ensure_cached
 from engine.errors import UserError
-from engine.files import atomic_path
 
 VERSION = 2
 IMAGES = ("png", "jpg", "jpeg", "webp")
@@ -98,17 +98,21 @@ def build_index(shards: list[Path]) -> ShardIndex:
 
 
 def load_index(root: str | Path, pattern: str = "*.tar") -> ShardIndex:
-    """The index of a folder of shards: from its cache if names, sizes and times still agree, else built and stored."""
+    """The index of a folder of shards: from its cache if names, sizes and times still agree, else built and stored.
+
+    Processes that want it at once build it once.
+    """
     shards = list_shards(Path(root), pattern)
     mark = fingerprint(shards)
     path = cache_folder(Path(root)) / f"members-{mark[:16]}.npz"
-    if path.is_file():
-        with np.load(path, allow_pickle=False) as stored:
-            return ShardIndex(shards, stored["shard"], stored["spans"], stored["keys"])
-    index = build_index(shards)
-    with atomic_path(path) as temporary, open(temporary, "wb") as handle:
-        np.savez(handle, shard=index.shard, spans=index.spans, keys=index.keys)
-    return index
+
+    def make(temporary: Path) -> None:
+        index = build_index(shards)
+        with open(temporary, "wb") as handle:
+            np.savez(handle, shard=index.shard, spans=index.spans, keys=index.keys)
+
+    with np.load(ensure_cached(path, make), allow_pickle=False) as stored:
+        return ShardIndex(shards, stored["shard"], stored["spans"], stored["keys"])
 
 
 class ShardReader:

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from backbones.text import compact_vocabulary
 from datasets.images import CorruptSample
 from datasets.shards import ShardReader, cache_folder, fingerprint, list_shards, load_index, read_captions, texts_of
-from engine.files import write_text
+from engine.caches import ensure_cached
 
 
 def draw_text(found: dict[str, str | list[str]], captions: str) -> tuple[str, int]:
@@ -25,8 +25,12 @@ def draw_text(found: dict[str, str | list[str]], captions: str) -> tuple[str, in
 def shard_vocabulary(root: str | Path, pattern: str = "*.tar") -> list[str]:
     """The tokens of all captions of all samples, in the order of CLIP's ids; found once and stored with the index."""
     path = cache_folder(Path(root)) / f"vocabulary-{fingerprint(list_shards(Path(root), pattern))[:16]}.json"
-    if path.is_file():
-        return json.loads(path.read_text())
+    ensure_cached(path, lambda temporary: temporary.write_text(json.dumps(find_vocabulary(root, pattern))))
+    return json.loads(path.read_text())
+
+
+def find_vocabulary(root: str | Path, pattern: str) -> list[str]:
+    """As `shard_vocabulary`, read from the shards."""
     reader = ShardReader(load_index(root, pattern))
 
     def captions() -> set[str]:
@@ -39,6 +43,4 @@ def shard_vocabulary(root: str | Path, pattern: str = "*.tar") -> list[str]:
                 continue  # a damaged JSON is counted and named when its sample is drawn
         return found
 
-    vocabulary = compact_vocabulary(captions())
-    write_text(path, json.dumps(vocabulary))
-    return vocabulary
+    return compact_vocabulary(captions())

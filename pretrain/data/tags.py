@@ -19,8 +19,8 @@ from datasets.shards import (
     read_captions,
     texts_of,
 )
+from engine.caches import ensure_cached
 from engine.errors import UserError
-from engine.files import write_text
 
 VERSION = 1
 WORD = re.compile(r"[^\W_]+")
@@ -53,8 +53,15 @@ def tag_vocabulary(root: str | Path, pattern: str, captions: str | None, min_cou
     """
     mark = json.dumps([VERSION, fingerprint(list_shards(Path(root), pattern)), captions, min_count, sorted(STOP_WORDS)])
     path = cache_folder(Path(root)) / f"tags-{hashlib.sha256(mark.encode()).hexdigest()[:16]}.json"
-    if path.is_file():
-        return json.loads(path.read_text())
+
+    def make(temporary: Path) -> None:
+        temporary.write_text(json.dumps(find_tags(root, pattern, captions, min_count)))
+
+    return json.loads(ensure_cached(path, make).read_text())
+
+
+def find_tags(root: str | Path, pattern: str, captions: str | None, min_count: int) -> list[str]:
+    """As `tag_vocabulary`, read from the shards."""
     reader, counts = ShardReader(load_index(root, pattern)), Counter()
     for sample in tqdm(range(len(reader.index.keys)), desc="vocabulary of tags", unit="sample"):
         record = reader.read(sample, 2)
@@ -71,7 +78,6 @@ def tag_vocabulary(root: str | Path, pattern: str, captions: str | None, min_cou
     if not vocabulary:
         most = max(counts.values(), default=0)
         raise UserError(f"no tag occurs in {min_count} samples of {root}, the most frequent in {most}: lower min_count")
-    write_text(path, json.dumps(vocabulary))
     return vocabulary
 
 
