@@ -9,7 +9,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.registry import DATASETS, TRANSFORMS
 from mmseg.datasets import BaseSegDataset
 
-from datasets.images import IMAGE_SUFFIXES, read_bgr, read_plane
+from datasets.images import IMAGE_SUFFIXES, header_of, read_bgr, read_plane, turn
 from engine.errors import UserError
 
 IGNORED = 255
@@ -50,7 +50,7 @@ def _files_by_name(root: Path, folder: str, suffix: str | None) -> dict[str, Pat
     found: dict[str, Path] = {}
     for path in sorted(top.rglob("*")):
         end = next((end for end in suffixes if path.name.lower().endswith(end.lower())), None)
-        if end is None or path.name.startswith(".") or not path.is_file():
+        if end is None or _hidden(path.relative_to(top)) or not path.is_file():
             continue
         name = path.relative_to(top).as_posix()[: -len(end)]
         if name in found:
@@ -59,6 +59,11 @@ def _files_by_name(root: Path, folder: str, suffix: str | None) -> dict[str, Pat
     if not found:
         raise UserError(f"{top}: holds no file that ends in {', '.join(suffixes)}; check data.root and its folders")
     return found
+
+
+def _hidden(path: Path) -> bool:
+    """Whether a file or a folder above it is hidden, as editors and file managers leave them."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 @dataclass(frozen=True)
@@ -190,16 +195,24 @@ class LoadLabels(BaseTransform):
         """Add the label map and list it in `seg_fields`, so that flips, crops and resizes treat it with the image."""
         path = results["seg_map_path"]
         labels = read_plane(path)
-        check_same_size(labels, results, path)
+        labels = fit_to_image(labels, results, path)
         results["gt_seg_map"] = results["label_ids"].apply(labels, path)
         results["seg_fields"].append("gt_seg_map")
         return results
 
 
-def check_same_size(plane: np.ndarray, results: dict, path: str) -> None:
-    """Raise UserError unless `plane` [H, W] has the size of the image file that it belongs to."""
-    if plane.shape != tuple(results["ori_shape"]):
-        (h, w), (image_h, image_w) = plane.shape, results["ori_shape"]
-        raise UserError(
-            f"{path}: is {w}x{h} but its image {results['img_path']} is {image_w}x{image_h}; make their sizes agree"
-        )
+def fit_to_image(plane: np.ndarray, results: dict, path: str) -> np.ndarray:
+    """Return a label or depth map [H, W] as its image is shown.
+
+    A map of the size of the shown image was drawn on it. One of the size that the file has before EXIF's orientation
+    turns it was drawn on the stored pixels, and is turned with them. UserError for any other size.
+    """
+    size = tuple(results["ori_shape"])
+    if plane.shape == size:
+        return plane
+    if plane.shape == size[::-1] and (header := header_of(results["img_path"])).orientation >= 5:
+        return turn(plane, header.orientation)
+    (h, w), (image_h, image_w) = plane.shape, size
+    raise UserError(
+        f"{path}: is {w}x{h} but its image {results['img_path']} is {image_w}x{image_h}; make their sizes agree"
+    )

@@ -8,7 +8,7 @@ from typing import Any
 
 from datasets.detection import annotation_faults, check_categories, read_annotations
 from datasets.prepare.findings import Findings, each
-from datasets.prepare.images import image_size, sizes_text
+from datasets.prepare.images import sizes_text, try_size
 from datasets.prepare.job import Plan, paper_plan
 from datasets.prepare.layouts import link_trees
 from datasets.prepare.place import OVERLAY, Place
@@ -128,14 +128,6 @@ def check_images(split: str, path: Path, folder: Path, images: Sequence[dict[str
     if sizes:
         findings.lines.append((f"{split} sizes", sizes_text(sizes)))
     findings.take_sample(files)
-
-
-def try_size(path: str) -> tuple[int, int] | str:
-    """(height, width), or the sentence that says why the image cannot be read."""
-    try:
-        return image_size(path)
-    except UserError as error:
-        return str(error)
 
 
 def check_objects(

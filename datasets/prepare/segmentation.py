@@ -13,7 +13,7 @@ from datasets.prepare.job import Plan, paper_plan
 from datasets.prepare.layouts import link_trees
 from datasets.prepare.place import OVERLAY, Place
 from datasets.sections import SPLITS
-from datasets.segmentation import IGNORED, LabelIds, check_same_size, pair_files
+from datasets.segmentation import IGNORED, LabelIds, fit_to_image, pair_files
 from engine.config import read
 from engine.errors import UserError
 from engine.provenance import REPOSITORY
@@ -128,7 +128,7 @@ def look_at_pair(pair: tuple[str, str]) -> PairLook:
     else:
         try:
             if size is not None:
-                check_same_size(plane, {"ori_shape": size, "img_path": image}, label)
+                fit_to_image(plane, {"ori_shape": size, "img_path": image}, label)
         except UserError as error:
             faults.append(("label map of another size than its image", str(error)))
     return PairLook(size, ids, faults)
