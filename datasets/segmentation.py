@@ -9,9 +9,11 @@ from mmcv.transforms import BaseTransform
 from mmengine.registry import DATASETS, TRANSFORMS
 from mmseg.datasets import BaseSegDataset
 
+from datasets import thin_images
 from datasets.images import IMAGE_SUFFIXES, header_of, read_bgr, read_plane, turn
 from engine.errors import UserError
 
+thin_images.install()
 IGNORED = 255
 """mmseg's `ignore_index`: the pixel takes part in no loss and no metric."""
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from datasets.detection import annotation_faults, check_categories, read_annotations
-from datasets.prepare.findings import Findings, each
+from datasets.parallel import each
+from datasets.prepare.findings import Findings
 from datasets.prepare.images import sizes_text, try_size
 from datasets.prepare.job import Plan, paper_plan
 from datasets.prepare.layouts import link_trees

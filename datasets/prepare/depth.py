@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from datasets.depth import LoadDepth
-from datasets.prepare.findings import Findings, each
+from datasets.parallel import each
+from datasets.prepare.findings import Findings
 from datasets.prepare.images import image_size, sizes_text, trial_size
 from datasets.prepare.job import Plan
 from datasets.prepare.layouts import link_trees

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from datasets.images import CorruptSample, decode_image
-from datasets.prepare.findings import Findings, each
+from datasets.parallel import each
+from datasets.prepare.findings import Findings
 from datasets.prepare.job import Plan
 from datasets.prepare.place import OVERLAY, Place
 from datasets.shards import ABSENT, ShardIndex, ShardReader, list_shards, listed_tags, read_captions, read_headers

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from datasets.class_folders import images_in, subfolders
-from datasets.prepare.findings import Findings, each
+from datasets.parallel import each
+from datasets.prepare.findings import Findings
 from datasets.prepare.image_text import TOLERATED
 from datasets.prepare.images import sizes_text, try_size
 from datasets.prepare.job import Plan

@@ -15,7 +15,8 @@ from tqdm import tqdm
 from datasets.captioned import CaptionedImages
 from datasets.class_folders import images_in
 from datasets.images import CorruptSample, decode_image
-from datasets.prepare.findings import Findings, each
+from datasets.parallel import each
+from datasets.prepare.findings import Findings
 from datasets.prepare.job import Plan
 from datasets.prepare.place import OVERLAY, Place, stamp
 from engine.errors import UserError
