@@ -126,7 +126,7 @@ def image_size(found: Checked, image: dict, headers: Mapping[str, Header | str])
     elif header is None:
         found.fault("missing image", f"its image {name} is not there: check root and images of the data section")
     elif isinstance(header, str):
-        found.fault("unreadable image", header)
+        found.faults.append(("unreadable or truncated image", header))
     elif size == header.shown:
         return size, 1
     elif size == header.size:

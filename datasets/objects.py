@@ -82,6 +82,8 @@ def has_box(found: Checked, annotation: dict, size: tuple[int, int]) -> bool:
     if min(width, height) < THIN or min(inside) <= 0:
         found.note("box without area in its image, left out", f"{name}: {box} in {size[1]}x{size[0]}")
         return False
+    if min(width, height) < 1:
+        found.note("box thinner than a pixel, not learnt from", f"{name}: {box}", mended=False)
     if min(x, y) < -BEYOND or x + width > size[1] + BEYOND or y + height > size[0] + BEYOND:
         found.note("box that reaches beyond its image", f"{name}: {box} in {size[1]}x{size[0]}", mended=False)
     return True
