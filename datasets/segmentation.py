@@ -30,21 +30,35 @@ def pair_files(
     "_leftImg8bit.png" and "_gtFine_labelTrainIds.png"; without one, any usual image extension counts.
     Raises UserError for a missing or empty folder, two files of one name, and a file without its partner.
     """
-    image_files = _files_by_name(Path(data_root), images, image_suffix)
-    label_files = _files_by_name(Path(data_root), labels, label_suffix)
-    for here, there, what in ((image_files, label_files, "label"), (label_files, image_files, "image")):
-        lonely = sorted(here.keys() - there.keys())
-        if lonely:
-            other = labels if what == "label" else images
-            raise UserError(
-                f"{here[lonely[0]]}: no {what} of the same name in {Path(data_root) / other} ({len(lonely)} files lack "
-                f"theirs; {len(image_files)} images, {len(label_files)} labels); add the {what} or remove the file"
-            )
-    return [(str(image_files[name]), str(label_files[name])) for name in sorted(image_files)]
+    pairs, faults = look_for_pairs(data_root, images, labels, image_suffix, label_suffix)
+    if faults:
+        more = f" ({len(faults)} such files beside {len(pairs)} pairs)"
+        raise UserError(faults[0] + more)
+    return pairs
 
 
-def _files_by_name(root: Path, folder: str, suffix: str | None) -> dict[str, Path]:
-    """Return {relative path without suffix: path} of the images below root/folder."""
+def look_for_pairs(
+    data_root: str | Path, images: str, labels: str, image_suffix: str | None = None, label_suffix: str | None = None
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """The pairs of `pair_files`, and a sentence for each file that is without its partner or has another's name.
+
+    Raises UserError for a missing or empty folder.
+    """
+    faults: list[str] = []
+    image_files = _files_by_name(Path(data_root), images, image_suffix, faults)
+    label_files = _files_by_name(Path(data_root), labels, label_suffix, faults)
+    for here, there, what, folder in (
+        (image_files, label_files, "label", labels), (label_files, image_files, "image", images),
+    ):  # fmt: skip
+        for name in sorted(here.keys() - there.keys()):
+            where = Path(data_root) / folder
+            faults.append(f"{here[name]}: no {what} of the same name in {where}; add the {what} or remove the file")
+    both = sorted(image_files.keys() & label_files.keys())
+    return [(str(image_files[name]), str(label_files[name])) for name in both], faults
+
+
+def _files_by_name(root: Path, folder: str, suffix: str | None, faults: list[str]) -> dict[str, Path]:
+    """Return {relative path without suffix: path} of the images below root/folder; of two of one name, the first."""
     top = root / folder
     if not top.is_dir():
         raise UserError(f"{top}: no such folder; put the data there, or correct data.root and its folders")
@@ -56,8 +70,9 @@ def _files_by_name(root: Path, folder: str, suffix: str | None) -> dict[str, Pat
             continue
         name = path.relative_to(top).as_posix()[: -len(end)]
         if name in found:
-            raise UserError(f"{path}: has the same name as {found[name]}; keep one of the two")
-        found[name] = path
+            faults.append(f"{path}: has the same name as {found[name]}; keep one of the two")
+        else:
+            found[name] = path
     if not found:
         raise UserError(f"{top}: holds no file that ends in {', '.join(suffixes)}; check data.root and its folders")
     return found
@@ -78,8 +93,11 @@ class LabelIds:
     @classmethod
     def build(cls, classes: int, ignore: Sequence[int], reduce_zero_label: bool) -> "LabelIds":
         """Declare `classes` ids from 0 (from 1 with `reduce_zero_label`, where 0 is ignored), `ignore`, and 255."""
-        if not 1 <= classes <= MAX_CLASSES:
-            raise UserError(f"classes: {classes} names given, 1 to {MAX_CLASSES} are possible; correct data.classes")
+        if classes == 1:
+            raise UserError("classes: one name given, and with one class there is nothing to tell apart; name the "
+                            "background too, and give its pixels an id of their own")  # fmt: skip
+        if not 2 <= classes <= MAX_CLASSES:
+            raise UserError(f"classes: {classes} names given, 2 to {MAX_CLASSES} are possible; correct data.classes")
         first = int(reduce_zero_label)
         ignored = sorted({*ignore, IGNORED, *([0] if reduce_zero_label else [])})
         table = np.full(_LARGEST_ID + 1, -1, dtype=np.int16)

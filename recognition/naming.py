@@ -6,6 +6,7 @@ spaces, hyphens and underscores.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,12 +44,14 @@ def class_words(folders: Sequence[str], asked: Mapping[str, Any], place: str) ->
         raise UserError(f"unknown classes {classes!r}: give a list of names, or 'imagenet'")
     else:
         keys = [first(name) for name in distinct(classes)]
-    number = {key(name): k for k, name in enumerate(keys)}
+    number = {name: k for k, name in enumerate(keys)}  # to the letter first, for C, C++ and C#
+    alike = Counter(map(key, keys))
+    number = {key(name): k for k, name in enumerate(keys) if alike[key(name)] == 1} | number
     for folder, name in asked.get("aliases", {}).items():
-        if key(name) not in number:
+        if (k := number.get(name, number.get(key(name)))) is None:
             raise UserError(f"alias {folder!r} stands for {name!r}, which is none of the classes: correct it")
-        number[key(folder)] = number[key(name)]
-    found = [number.get(key(folder)) for folder in folders]
+        number[folder] = number[key(folder)] = k
+    found = [number.get(folder, number.get(key(folder))) for folder in folders]
     if strange := [folder for folder, k in zip(folders, found, strict=True) if k is None]:
         raise UserError(f"{place}: {some(strange)} stands for no class of the set: name folders as the set does")
     if lacking := [name for k, name in enumerate(keys) if k not in found]:

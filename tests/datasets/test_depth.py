@@ -67,7 +67,7 @@ def test_missing_folder(folder, part):
 def test_counts_that_differ(folder):
     (folder / "depth/train/a.png").unlink()
     message = refusal(lambda: build(folder))
-    assert "images/train/a.png: no label" in message and "2 images, 1 labels" in message
+    assert "images/train/a.png: no label" in message and "(1 such files beside 1 pairs)" in message
 
 
 def test_unreadable_depth(folder):

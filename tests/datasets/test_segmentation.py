@@ -101,13 +101,13 @@ def test_empty_folder(folder):
 def test_image_without_label(folder):
     (folder / "annotations/train/b.png").unlink()
     message = refusal(lambda: build(folder))
-    assert "images/train/b.png: no label" in message and "3 images, 2 labels" in message
+    assert "images/train/b.png: no label" in message and "(1 such files beside 2 pairs)" in message
 
 
 def test_label_without_image(folder):
     (folder / "images/train/sub/c.png").unlink()
     message = refusal(lambda: build(folder))
-    assert "annotations/train/sub/c.png: no image" in message and "2 images, 3 labels" in message
+    assert "annotations/train/sub/c.png: no image" in message and "(1 such files beside 2 pairs)" in message
 
 
 def test_two_images_of_one_name(folder):
