@@ -15,6 +15,7 @@ BEYOND = 1.0  # pixels by which a box may leave its image before it is mentioned
 THIN = 0.01  # pixels; a box with a shorter side has no area to compare
 FARTHEST = 1e9  # pixels; beyond it nothing is a place in an image
 FIT = 0.5  # IoU of a box with its mask below which they do not belong together
+CLOSE = 0.9  # IoU of a box with its mask from which they do
 SPARSE = 16.0  # square pixels of the box around a mask below which it may be without any pixel
 
 
@@ -157,19 +158,21 @@ READINGS: dict[str, Callable[[Box], Box]] = {
 def check_fit(found: Checked, objects: Sequence[dict]) -> None:
     """Do boxes lie around their masks? Most of them elsewhere means that they are written in another way."""
     singles = [(annotation, extent(annotation["segmentation"])) for annotation in objects if not annotation["iscrowd"]]
-    apart = [(a, around) for a, around in singles if box_iou(a["bbox"], around) < FIT]
-    if len(apart) * 2 > len(singles):
-        fits = {
-            name: sum(box_iou(read(a["bbox"]), around) >= FIT for a, around in apart) for name, read in READINGS.items()
-        }
-        name, count = max(fits.items(), key=lambda item: item[1])
-        like = f"; read as {name}, {count} of these fit" if count * 2 > len(apart) else ""
+    fits = [box_iou(annotation["bbox"], around) for annotation, around in singles]
+    apart = [annotation for (annotation, _), fit in zip(singles, fits, strict=True) if fit < FIT]
+    close = {name: sum(box_iou(read(a["bbox"]), around) >= CLOSE for a, around in singles)
+             for name, read in READINGS.items()}  # fmt: skip
+    name, count = max(close.items(), key=lambda item: item[1])
+    if count * 2 > len(singles) > 2 * sum(fit >= CLOSE for fit in fits):
+        found.fault("boxes apart from their masks", f"read as {name}, {count} of {len(singles)} boxes lie around their "
+                    "masks, and as they are few: give [x, y, width, height] in pixels")  # fmt: skip
+    elif len(apart) * 2 > len(singles):
         found.fault("boxes apart from their masks", f"{len(apart)} of {len(singles)} boxes do not lie around their "
-                    f"masks{like}: give [x, y, width, height] in pixels")  # fmt: skip
-        return
-    for annotation, _ in apart:
-        sentence = f"annotation {annotation['id']}: box {annotation['bbox']}"
-        found.note("box apart from its mask", sentence, mended=False)
+                    "masks: give [x, y, width, height] in pixels")  # fmt: skip
+    else:
+        for annotation in apart:
+            sentence = f"annotation {annotation['id']}: box {annotation['bbox']}"
+            found.note("box apart from its mask", sentence, mended=False)
 
 
 def box_iou(box: Sequence[float], other: Sequence[float]) -> float:

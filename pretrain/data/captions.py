@@ -53,8 +53,8 @@ def shard_vocabulary(root: str | Path, pattern: str = "*.tar") -> list[str]:
 def check_captions(reader: ShardReader, chosen: Sequence[str], max_corrupt: float) -> None:
     """Look for the captions that training will draw, before it begins.
 
-    Up to LOOKED samples are read, always the same. Of a larger set they are a sample, so ten times `max_corrupt` of them
-    may lack a caption; all that do are counted again as they are drawn.
+    Up to LOOKED samples are read, always the same. Of a larger set they are a sample, so ten times `max_corrupt` of
+    them may lack a caption; all that do are counted again as they are drawn.
 
     Args:
         reader: of the shards.
@@ -66,8 +66,8 @@ def check_captions(reader: ShardReader, chosen: Sequence[str], max_corrupt: floa
     """
     wanted = {name for captions in chosen for name in captions.split("+")}
     total = len(reader.index.keys)
-    order = np.random.default_rng(0).permutation(total)  # not every n-th, for what is written by turns
-    looked = np.sort(order[:LOOKED]).tolist() if wanted else []
+    drawn = np.random.default_rng(0).choice(total, min(total, LOOKED), replace=False)  # some write texts by turns
+    looked = np.sort(drawn).tolist() if wanted else []
     having = Counter()
     for index in looked:
         with contextlib.suppress(CorruptSample):  # counted and named when it is drawn

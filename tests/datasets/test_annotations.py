@@ -137,9 +137,12 @@ ACCEPTED = {
 }  # fmt: skip
 REFUSED = {
     "boxes as corners": (
-        all_changed(lambda a, k: a.update(bbox=[a["bbox"][0], a["bbox"][1], a["bbox"][0] + a["bbox"][2] + 30,
-                                                a["bbox"][1] + a["bbox"][3] + 30])),
-        "boxes do not lie around their masks",
+        all_changed(lambda a, k: a.update(bbox=[*a["bbox"][:2], *np.add(a["bbox"][:2], a["bbox"][2:]).tolist()])),
+        "read as [x1, y1, x2, y2], 12 of 12 boxes lie around their masks",
+    ),
+    "boxes by their centres": (
+        all_changed(lambda a, k: a.update(bbox=[*np.add(a["bbox"][:2], np.divide(a["bbox"][2:], 2)), *a["bbox"][2:]])),
+        "read as [centre x, centre y, width, height], 12 of 12",
     ),
     "boxes between 0 and 1": (
         all_changed(lambda a, k: a.update(bbox=[v / 48 for v in a["bbox"]])), "boxes do not lie around their masks",
