@@ -99,6 +99,22 @@ def read_checkpoint(folder: str | Path, encoder: Mapping[str, Any] | None = None
     folder = Path(folder).absolute()
     if not checkpoint_exists(folder):
         raise UserError(missing_checkpoint_message(folder))
+    meta = _read_meta(folder)
+    for name, expected in meta["sha256"].items():
+        if not (folder / name).is_file():
+            raise UserError(f"checkpoint {folder} lacks {name}; copy or make the checkpoint again")
+        if files.sha256(folder / name) != expected:
+            raise UserError(f"{folder / name} is truncated or altered (sha256 differs); copy or make it again")
+    if encoder is not None and json.loads(json.dumps(encoder)) != meta["encoder"]:
+        raise UserError(
+            f"checkpoint {folder} holds the encoder {_call(meta['encoder'])}, but {_call(encoder)} is wanted; "
+            "use a checkpoint of that encoder"
+        )
+    return meta
+
+
+def _read_meta(folder: Path) -> dict[str, Any]:
+    """checkpoint.json of a folder, without its seal; UserError for one that is none, or none of this version."""
     if not (folder / META).is_file():
         raise UserError(f"{folder} is not a checkpoint: it has no {META}; name the folder that holds that file")
     try:
@@ -116,16 +132,6 @@ def read_checkpoint(folder: str | Path, encoder: Mapping[str, Any] | None = None
     if not files.seal_holds(meta):
         raise UserError(f"{folder / META} was altered after it was written (checksum differs); make it again")
     meta.pop(files.SEAL, None)
-    for name, expected in meta["sha256"].items():
-        if not (folder / name).is_file():
-            raise UserError(f"checkpoint {folder} lacks {name}; copy or make the checkpoint again")
-        if files.sha256(folder / name) != expected:
-            raise UserError(f"{folder / name} is truncated or altered (sha256 differs); copy or make it again")
-    if encoder is not None and json.loads(json.dumps(encoder)) != meta["encoder"]:
-        raise UserError(
-            f"checkpoint {folder} holds the encoder {_call(meta['encoder'])}, but {_call(encoder)} is wanted; "
-            "use a checkpoint of that encoder"
-        )
     return meta
 
 

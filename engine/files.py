@@ -5,10 +5,14 @@ import errno
 import fcntl
 import functools
 import hashlib
+import io
+import itertools
 import json
 import os
 import re
-from collections.abc import Iterator
+import shutil
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +105,68 @@ def sweep(folder: Path) -> None:
             path.unlink()
 
 
+@contextlib.contextmanager
+def whole_folder(path: str | Path, replace: bool = False) -> Iterator[Path]:
+    """Yield an empty folder beside `path` to fill; on success flush it to disk and rename it to `path`.
+
+    If the body raises or the process dies, `path` is what it was: not there, or the old folder. A folder that a killed
+    writer left beside is emptied by the next.
+
+    Args:
+        path: of the folder to make.
+        replace: whether one that stands there gives way to the new one.
+
+    Raises:
+        FileExistsError: something stands there and is not to be replaced.
+    """
+    path = Path(path)
+    _restore(path)
+    if os.path.lexists(path) and not replace:
+        raise FileExistsError(f"{path} is already there")
+    new = _beside(path, "new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    try:
+        yield new
+        move_folder(new, path)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def move_folder(new: str | Path, path: str | Path) -> None:
+    """Flush a finished folder to disk and rename it to `path` on the same disk; what stands there gives way."""
+    new, path = Path(new), Path(path)
+    for name in [*new.rglob("*"), new]:
+        if name.is_dir() or (name.lstat().st_nlink == 1 and not name.is_symlink()):  # a link's bytes are another file's
+            _flush(name)
+    old = _beside(path, "old")
+    if os.path.lexists(path):
+        shutil.rmtree(old, ignore_errors=True)
+        os.replace(path, old)
+    os.replace(new, path)
+    _flush(path.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _beside(path: Path, what: str) -> Path:
+    return path.with_name(f".{path.name}.{what}")
+
+
+def _restore(path: Path) -> None:
+    """Put a replaced folder back whose writer died between the two renames."""
+    old = _beside(path, "old")
+    if old.is_dir() and not os.path.lexists(path):
+        os.replace(old, path)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def write_bytes(path: str | Path, data: bytes) -> None:
     """Write `data` to `path` atomically."""
     with atomic_path(path) as temporary:
@@ -136,6 +202,31 @@ def seal_holds(document: dict[str, Any]) -> bool:
 def _checksum(document: dict[str, Any]) -> str:
     content = {key: value for key, value in document.items() if key != SEAL}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def write_tars(
+    folder: str | Path, name: str, samples: Iterable[tuple[str, Mapping[str, bytes]]], per_shard: int
+) -> list[Path]:
+    """Write image-text samples to folder/NAME-00000.tar, ...; the same samples give the same bytes.
+
+    Args:
+        samples: (key, {extension: bytes}) of each; its members are KEY.EXTENSION, in this order, of no date or owner.
+        per_shard: samples in one tar.
+
+    Returns:
+        The tars.
+    """
+    written, rest = [], iter(samples)
+    while shard := list(itertools.islice(rest, 1)):
+        path = Path(folder, f"{name}-{len(written):05d}.tar")
+        with atomic_path(path) as temporary, tarfile.open(temporary, "w") as archive:
+            for key, members in itertools.chain(shard, itertools.islice(rest, per_shard - 1)):
+                for extension, data in members.items():
+                    member = tarfile.TarInfo(f"{key}.{extension}")
+                    member.size = len(data)
+                    archive.addfile(member, io.BytesIO(data))
+        written.append(path)
+    return written
 
 
 @contextlib.contextmanager

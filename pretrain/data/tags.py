@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from datasets.images import CorruptSample
 from datasets.shards import (
     ShardReader,
     cache_folder,
@@ -64,14 +65,14 @@ def find_tags(root: str | Path, pattern: str, captions: str | None, min_count: i
     """As `tag_vocabulary`, read from the shards."""
     reader, counts = ShardReader(load_index(root, pattern)), Counter()
     for sample in tqdm(range(len(reader.index.keys)), desc="vocabulary of tags", unit="sample"):
-        record = reader.read(sample, 2)
         try:
+            record = reader.read(sample, 2)
             tags = listed_tags(record)
             if tags is None:
                 kinds = texts_of(read_captions(reader.read(sample, 1), record), captions) if captions else []
                 tags = {tag for texts in kinds for text in texts for tag in caption_tags(text)}
-        except ValueError:
-            continue  # a damaged JSON is counted and named when its sample is drawn
+        except CorruptSample:
+            continue  # it is counted and named when its sample is drawn
         counts.update(tags)
     vocabulary = [tag for tag, count in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
                   if count >= min_count]  # fmt: skip

@@ -15,9 +15,9 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from safetensors.torch import load_file
 
-from study.configure import load_config
 from engine.distributed import die_with_parent, take_environment, world_size_of_launcher
 from engine.errors import UserError
+from study.configure import load_config
 from tests.engine.processes import forked
 
 SLURM = {"SLURM_NTASKS": "2", "SLURM_NNODES": "1", "SLURM_LOCALID": "0"}
