@@ -7,9 +7,10 @@ import time
 
 import pytest
 
-from engine.config import hashed_content, load_config
+from engine.config import hashed_content
 from engine.errors import UserError
 from engine.run_folder import check_unfinished, flatten, occupied, open_run, read_run
+from study.configure import load_config
 from tests.engine.processes import forked
 
 
