@@ -64,7 +64,7 @@ def normal(value: Any) -> Any:
     if isinstance(value, dict):
         if value.get("type") == "Addressed":
             return normal(value["dataset"])
-        return {str(key): normal(item) for key, item in value.items()}
+        return {str(key): normal(value[key]) for key in sorted(value, key=str)}
     if isinstance(value, list | tuple):
         return [normal(item) for item in value]
     if isinstance(value, float):

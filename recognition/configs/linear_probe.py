@@ -14,5 +14,5 @@ task = "linear_probe"
 head = "linear probe"
 primary = "top1"
 # MAE's, at four times its rate: 8192 images in batches of 1024 leave it a tenth of its steps
-recipe = dict(kind="linear", optimizer="lars", lr=25.6, batch=1024, epochs=90, warm_up=10)
-at_scale = dict(tiny=dict(probe=recipe), study=dict(probe=recipe))
+probe_recipe = dict(kind="linear", optimizer="lars", lr=25.6, batch=1024, epochs=90, warm_up=10)
+at_scale = dict(tiny=dict(probe=probe_recipe), study=dict(probe=probe_recipe))
