@@ -7,7 +7,7 @@ beyond the allowed size, flipped bits, second starts. A run counts as held if it
 in the weights of a run that nobody disturbed, bit for bit; a damaged file, if it was refused in one sentence, gave way
 to the older state or was made again. Exit status 1 where anything did not hold.
 
-COST: about half a minute for each time on one core.
+COST: one to two minutes for each time on one core.
 """
 
 import argparse

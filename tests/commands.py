@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from backbones import build_encoder, save_checkpoint
-from engine.files import sha256
+from engine.files import sealed, sha256
 from reports.migrations import VERSION
 from reports.records import write_record
 from study import scheduler as schedule
@@ -112,7 +112,7 @@ def tampered(folder: Path):
     save_file(state, weights)
     meta = json.loads((folder / "checkpoint.json").read_text())
     meta["sha256"][weights.name] = sha256(weights)
-    (folder / "checkpoint.json").write_text(json.dumps(meta))
+    (folder / "checkpoint.json").write_text(json.dumps(sealed(meta)))
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def refused(call, *words):
 def edit(folder, change):
     meta = json.loads((folder / "checkpoint.json").read_text())
     change(meta)
-    (folder / "checkpoint.json").write_text(json.dumps(meta))
+    (folder / "checkpoint.json").write_text(json.dumps(files.sealed(meta)))
 
 
 def test_what_is_written_comes_back_whole(write, make_meta, tiny):
@@ -38,7 +38,7 @@ def test_what_is_written_comes_back_whole(write, make_meta, tiny):
     state = encoder.state_dict()
     assert all(torch.equal(value, state[key]) for key, value in stored.state_dict().items())
     assert set(ledger.loaded) == set(state)
-    assert meta == json.loads((folder / "checkpoint.json").read_text())
+    assert files.sealed(meta) == json.loads((folder / "checkpoint.json").read_text())
     assert {k: v for k, v in meta.items() if k not in ("schema", "version", "sha256")} == make_meta(tiny)
     assert meta["sha256"] == {"encoder.safetensors": files.sha256(folder / "encoder.safetensors")}
     assert sorted(path.name for path in folder.iterdir()) == ["checkpoint.json", "encoder.safetensors"]

@@ -242,9 +242,7 @@ def test_a_disk_without_room_is_a_sentence(in_child, tmp_path, processes):
     def write():
         resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
         with pytest.raises(UserError, match="cannot be written .*File too large"):
-            export.ensure(
-                tmp_path / "scenes", counts={"pretrain": 2, "train": 2, "val": 2, "test": 2}, processes=processes
-            )
+            export.ensure(tmp_path / "scenes", counts=dict.fromkeys(SPLITS, 2), processes=processes)
 
     assert in_child(write) == 0
     assert not (tmp_path / "scenes" / "manifest.json").exists()

@@ -11,6 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
+from engine.files import sealed
+
 ROOT = Path(__file__).resolve().parents[2]
 SEG = "seg_configs/upernet_mae.py"
 NORM = "blocks.0.norm1.weight"
@@ -123,7 +125,7 @@ def test_weights_of_another_encoder(fine_tune, checkpoint):
     folder = checkpoint()
     meta = json.loads((folder / "checkpoint.json").read_text())
     meta["encoder"]["kwargs"]["embed_dim"] = 48
-    (folder / "checkpoint.json").write_text(json.dumps(meta))
+    (folder / "checkpoint.json").write_text(json.dumps(sealed(meta)))
     said = fine_tune(folder).refusal()
     assert "have another shape or type" in said and "float32 96 in the file but float32 48 in the model" in said
     assert "use the encoder that these weights were made with" in said
@@ -145,7 +147,7 @@ def test_encoder_that_timm_does_not_know(fine_tune, checkpoint):
     folder = checkpoint()
     meta = json.loads((folder / "checkpoint.json").read_text())
     meta["encoder"]["name"] = "vit_tinny_patch16_224"
-    (folder / "checkpoint.json").write_text(json.dumps(meta))
+    (folder / "checkpoint.json").write_text(json.dumps(sealed(meta)))
     assert "did you mean vit_tiny_patch16_224" in fine_tune(folder).refusal()
 
 

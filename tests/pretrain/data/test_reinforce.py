@@ -14,6 +14,7 @@ from backbones.text import tokenize
 from backbones.towers import Teacher
 from datasets.images import decode_image
 from engine.errors import UserError
+from engine.files import sealed
 from engine.seeding import seed_host
 from pretrain.data import reinforce as module
 from pretrain.data.augment import RandomCrop, to_tensor
@@ -287,6 +288,6 @@ def test_a_checkpoint_without_text_is_no_teacher(folder, tmp_path):
     meta = json.loads((tmp_path / "teacher" / "checkpoint.json").read_text())
     meta.update(text=None, method="mae")
     del meta["sha256"]["text.safetensors"]
-    (tmp_path / "teacher" / "checkpoint.json").write_text(json.dumps(meta))
+    (tmp_path / "teacher" / "checkpoint.json").write_text(json.dumps(sealed(meta)))
     with pytest.raises(UserError, match=r"\(mae\) has no text tower"):
         Teacher(tmp_path / "teacher")
