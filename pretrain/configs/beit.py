@@ -34,5 +34,6 @@ at_scale = dict(
             data_preprocessor=dict(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
         ),
         recipe=dict(epochs=800, warm_up=10),
+        optim_wrapper=dict(paramwise_cfg=dict(no_decay=["pos_embed", "cls_token"])),  # the bias table decays
     ),
 )  # fmt: skip

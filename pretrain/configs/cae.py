@@ -32,5 +32,6 @@ at_scale = dict(
             drop_path=0.1,
         ),
         recipe=dict(epochs=1600, warm_up=40),
+        optim_wrapper=dict(paramwise_cfg=dict(no_decay=[])),  # CLS and mask token decay too
     ),
 )
