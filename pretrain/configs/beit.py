@@ -31,8 +31,11 @@ at_scale = dict(
                 ),
             ),
             mask_count=75,
-            data_preprocessor=dict(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+        ),
+        train_dataloader=dict(
+            dataset=dict(colour=dict(jitter=(0.4, 0.4, 0.4, 0.0), jitter_p=1.0, grey_p=0.0, blur_p=0.0))
         ),
         recipe=dict(epochs=800, warm_up=10),
+        optim_wrapper=dict(paramwise_cfg=dict(no_decay=["pos_embed", "cls_token"])),  # the bias table decays
     ),
 )  # fmt: skip

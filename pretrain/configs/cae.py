@@ -11,6 +11,7 @@ model = dict(
     type="CAE",
     encoder=dict(kwargs=dict(init_values=0.1)),
     num_masked=26,  # of 64 patches, a share between 75 and 98 of 196
+    rectangles_only=False,
     width=96,
     heads=3,
     regressor_depth=2,
@@ -23,6 +24,7 @@ at_scale = dict(
         model=dict(
             encoder=dict(kwargs=dict(init_values=0.1, drop_path_rate=0.1)),
             num_masked=75,
+            rectangles_only=True,
             width=768,
             heads=12,
             regressor_depth=4,
@@ -30,5 +32,6 @@ at_scale = dict(
             drop_path=0.1,
         ),
         recipe=dict(epochs=1600, warm_up=40),
+        optim_wrapper=dict(paramwise_cfg=dict(no_decay=[])),  # CLS and mask token decay too
     ),
 )

@@ -38,6 +38,8 @@ at_scale = dict(
         recipe=dict(
             _delete_=True, batch=65_536, updates=200_000, warm_up_updates=1000, rate=1e-3, floor=0.0, decay=0.2
         ),
-        optim_wrapper=dict(optimizer=dict(betas=(0.9, 0.95)), clip_grad=dict(max_norm=1.0)),
+        optim_wrapper=dict(
+            optimizer=dict(betas=(0.9, 0.95)), clip_grad=dict(max_norm=1.0), paramwise_cfg=dict(no_decay=[])
+        ),
     ),
 )

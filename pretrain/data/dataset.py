@@ -21,7 +21,7 @@ from datasets.class_folders import images_in, subfolders
 from datasets.images import IMAGE_SUFFIXES, CorruptSample, decode_image
 from datasets.shards import ShardReader, listed_tags, load_index, read_captions
 from engine.errors import UserError
-from pretrain.data.augment import View, Window
+from pretrain.data.augment import ColourJitter, View, Window
 from pretrain.data.captions import check_captions, draw_text
 from pretrain.data.eda import edit
 from pretrain.data.reinforcement import Reinforcement
@@ -39,6 +39,8 @@ class PretrainDataset(Dataset):
         views: the item's pictures, name -> arguments of `augment.View` (scale, ratio, flip, colour, count, size). A
             view with of=NAME shows the same window as that one, which stands before it. Names begin with "image" (then
             the model normalises them) or "pixels" (left as they are).
+        colour: arguments of `augment.ColourJitter` for the whole image, before any view is cut from it: all views show
+            the same colours, as in BEiT, where a view's own `colour` would be drawn for that view alone.
         name: the data's name in checkpoints.
         corrupt_log: file that lists corrupt samples; `pretrain.fill` puts it into the run's folder.
         max_corrupt: largest share of corrupt samples.
@@ -50,6 +52,7 @@ class PretrainDataset(Dataset):
         self,
         size: int,
         views: dict[str, dict[str, Any]] | None = None,
+        colour: dict[str, Any] | None = None,
         name: str = "scenes",
         corrupt_log: str | None = None,
         max_corrupt: float = 0.001,
@@ -61,6 +64,7 @@ class PretrainDataset(Dataset):
             arguments = {"size": size, **arguments}
             self.same_window[view] = arguments.pop("of", None)
             self.views[view] = View(**arguments)
+        self.colour = ColourJitter(**colour) if colour is not None else None
         self.token_cache = np.load(token_cache, mmap_mode="r") if token_cache else None  # [n, N]
         if token_cache:
             self.views.pop("pixels", None)
@@ -79,6 +83,7 @@ class PretrainDataset(Dataset):
     def pictures(self, image: np.ndarray, windows: dict[str, Window] | None = None) -> dict[str, torch.Tensor]:
         """[H, W, 3] -> all views; `windows` holds those that are not to be drawn."""
         made, windows = {}, dict(windows or {})
+        image = image if self.colour is None else self.colour(image)
         for name, view in self.views.items():
             shown = name if name in windows else self.same_window[name]
             if shown is None:
@@ -139,7 +144,7 @@ class ImageTextShards(PretrainDataset):
             -1: the JSON's "tags", or the words of the chosen caption where there is no such list.
         reinforcement: folder of `tools/reinforce.py`: "image" is then one of the stored crops, and the item has what
             the teachers make of it, "teacher_image" and a "teacher_text..." for each text, float16 [sum of widths].
-        size, views, name, corrupt_log, max_corrupt: see PretrainDataset.
+        size, views, colour, name, corrupt_log, max_corrupt: see PretrainDataset.
     """
 
     def __init__(
@@ -165,6 +170,11 @@ class ImageTextShards(PretrainDataset):
         self.tagger = Tagger(root, pattern, captions, **tags) if tags is not None else None
         self.reinforcement = None
         if reinforcement is not None:
+            if self.colour is not None:
+                raise UserError(
+                    "train_dataloader.dataset has both reinforcement and colour, but the teachers saw the stored crops "
+                    "in their own colours: leave colour out"
+                )
             self.reinforcement = Reinforcement(reinforcement, self.reader.index.shards, self.texts, self.views)
 
     def __len__(self) -> int:
@@ -214,7 +224,7 @@ class ImageFolder(PretrainDataset):
     Args:
         root: folder of class folders.
         transform: optional arguments of `timm.data.create_transform` (RandAugment, random erasing) instead of the crop.
-        size, views, name, corrupt_log, max_corrupt: see PretrainDataset.
+        size, views, colour, name, corrupt_log, max_corrupt: see PretrainDataset.
     """
 
     def __init__(self, root: str, size: int, transform: dict[str, Any] | None = None, **kwargs: Any) -> None:
@@ -222,6 +232,11 @@ class ImageFolder(PretrainDataset):
         self.classes, self.files = self.scan(Path(root))
         self.transform: Callable | None = None
         if transform is not None:
+            if self.colour is not None:
+                raise UserError(
+                    "train_dataloader.dataset has both transform and colour: leave one out, a transform has colours of "
+                    "its own"
+                )
             from timm.data import create_transform
 
             self.transform = create_transform(size, is_training=True, normalize=False, **transform)

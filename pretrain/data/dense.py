@@ -23,7 +23,7 @@ class DenseFolder(PretrainDataset):
         root: holds images/<split>/*.png, seg/<split> (class ids), depth/<split> (uint16 millimetres) and
             coco/instances_<split>.json.
         split: name of the split.
-        size, views, name, corrupt_log, max_corrupt: see PretrainDataset.
+        size, views, name, corrupt_log, max_corrupt: see PretrainDataset; colours stay as they are.
 
     An item adds to "image": seg uint8 [S, S]; depth float32 [S, S] in metres, 0 where unknown; thing bool [S, S], true
     on objects; offset float32 [2, S, S], from each pixel of an object to its centre, (x, y) in units of S.
@@ -31,6 +31,8 @@ class DenseFolder(PretrainDataset):
 
     def __init__(self, root: str, size: int, split: str = "pretrain", **kwargs: Any) -> None:
         super().__init__(size, **kwargs)
+        if self.colour is not None:
+            raise UserError("train_dataloader.dataset has colour, but dense data keep theirs: leave it out")
         self.folders = {kind: Path(root, kind, split) for kind in ("images", "seg", "depth")}
         annotations = Path(root, "coco", f"instances_{split}.json")
         for path in (*self.folders.values(), annotations):

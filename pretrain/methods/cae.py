@@ -87,6 +87,8 @@ class CAE(PretrainMethod):
         target: "token" (ids of the visual tokenizer, cross-entropy) or "pixel" (MAE's normalised RGB, squared error).
         num_masked: masked patches, the same number in every image, in blocks: 75 of 196 in the first version, 98 in
             the later ones.
+        rectangles_only: whether every block is a rectangle, as published; otherwise what no rectangle soon fits is
+            masked patch by patch, which takes half the time.
         align_weight: lambda; 0 leaves the alignment out.
         align_training: whether the target's pass drops paths like the encoder's own, as in the published code.
         width, heads: of regressor and decoder; where the width is not the encoder's, a linear layer and a norm adapt
@@ -104,6 +106,7 @@ class CAE(PretrainMethod):
         tokenizer: dict[str, Any] | None = None,
         target: Literal["token", "pixel"] = "token",
         num_masked: int = 75,
+        rectangles_only: bool = True,
         align_weight: float = 2.0,
         align_training: bool = True,
         width: int = 768,
@@ -116,7 +119,7 @@ class CAE(PretrainMethod):
     ) -> None:
         super().__init__(encoder, data_preprocessor)
         require_droppable(self.encoder, self.encoder_cfg["name"])
-        self.target, self.num_masked = target, num_masked
+        self.target, self.num_masked, self.rectangles_only = target, num_masked, rectangles_only
         self.align_weight, self.align_training = align_weight, align_training
         self.patch = self.encoder.patch_embed.patch_size[0]
         self.grid = self.encoder.patch_embed.grid_size
@@ -175,7 +178,7 @@ class CAE(PretrainMethod):
     def losses(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Image [B, 3, H, W] and pixels [B, 3, h, w] (for tokens) -> weighted terms, and the tokens' accuracy in %."""
         images = inputs["image"]
-        mask = block_mask(len(images), self.grid, self.num_masked, images.device)
+        mask = block_mask(len(images), self.grid, self.num_masked, images.device, rectangles_only=self.rectangles_only)
         prefix, patches = embed_tokens(self.encoder, images)  # shared by the visible and the masked pass
         visible = self.encode(prefix, take(patches, mask.keep))  # [B, V, W]
         latent = self.regress(visible, mask.keep, mask.hidden)  # [B, M, W]

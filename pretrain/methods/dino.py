@@ -8,7 +8,9 @@ after its use. Sharpening (tau_t < tau_s) and centring together keep the codes f
 stays at its start for the first share of training. No labels, no negatives (facebookresearch/dino).
 
 Against the published code: the teacher's temperature warms up by iterations, not epochs; its momentum in iteration i of
-n is that of (i + 1) / n, not i / n; and gradients are clipped by their common norm, not each tensor by its own.
+n is that of (i + 1) / n, not i / n; gradients are clipped by their common norm, not each tensor by its own; and the
+positions are antialiased where they shrink to the grid of the local crops, as timm does it everywhere, while the
+published code interpolates without, so that what the local crops give differs. docs/departures.md lists all methods.
 """
 
 import copy

@@ -12,13 +12,20 @@ ATTEMPTS = 10  # refused rectangles in a row after which the rest is hidden one 
 
 
 def block_mask(
-    batch: int, grid: tuple[int, int], count: int, device: torch.device, min_block: int = 16, aspect: float = 0.3
+    batch: int,
+    grid: tuple[int, int],
+    count: int,
+    device: torch.device,
+    min_block: int = 16,
+    aspect: float = 0.3,
+    rectangles_only: bool = False,
 ) -> RandomMask:
     """Hide exactly `count` patches of each image by rectangles, each image on its own.
 
     A rectangle's area is uniform between `min_block` and the number of patches still to hide, its aspect log-uniform in
     [aspect, 1 / aspect]; it may overlap others and is refused where it spans the grid or would hide too many. After ten
-    refusals in a row the rest is drawn from the visible patches one by one (CAE), where BEiT hides fewer.
+    refusals in a row BEiT's generator hides fewer; here the rest is drawn from the visible patches one by one, so that
+    a batch has one shape, unless only rectangles are wanted: then they are drawn until the count is met (CAE).
 
     Args:
         batch: number of images.
@@ -28,6 +35,7 @@ def block_mask(
         device: where the mask goes. It is drawn on the host, for all images at once, from torch's global generator.
         min_block: least area of a rectangle in patches, capped at a twelfth of the grid: 16 of 14 x 14, 5 of 8 x 8.
         aspect: least height / width.
+        rectangles_only: whether no patch is hidden by itself.
 
     Raises:
         UserError: count is not within 1 .. patches - 1.
@@ -36,7 +44,9 @@ def block_mask(
     patches = rows * columns
     if not 0 < count < patches:
         raise UserError(f"a block-wise mask cannot hide {count} of {rows} x {columns} patches: choose 1..{patches - 1}")
-    hidden = draw_blocks(batch, grid, count, min(min_block, max(1, patches // 12)), aspect).reshape(batch, patches)
+    attempts = None if rectangles_only else ATTEMPTS
+    hidden = draw_blocks(batch, grid, count, min(min_block, max(1, patches // 12)), aspect, attempts)
+    hidden = hidden.reshape(batch, patches)
     missing = count - hidden.sum(axis=1, keepdims=True)  # [B, 1]
     if missing.any():
         chance = np.where(hidden, 2.0, torch.rand(batch, patches).numpy())  # visible ones below 1
@@ -46,13 +56,19 @@ def block_mask(
     return RandomMask(order[:, : patches - count], order[:, patches - count :], order.argsort(dim=1))
 
 
-def draw_blocks(batch: int, grid: tuple[int, int], count: int, min_block: int, aspect: float) -> np.ndarray:
-    """Masks [batch, rows, columns] of at most `count` hidden patches, made of rectangles alone."""
+def draw_blocks(
+    batch: int, grid: tuple[int, int], count: int, min_block: int, aspect: float, attempts: int | None = ATTEMPTS
+) -> np.ndarray:
+    """Masks [batch, rows, columns] of at most `count` hidden patches, made of rectangles alone.
+
+    A mask is given up after `attempts` refusals in a row; None for never: then it has exactly `count`.
+    """
     rows, columns = grid
     hidden = np.zeros((batch, rows, columns), bool)
     left, refusals = np.full(batch, count), np.zeros(batch, np.int64)
+    limit = np.inf if attempts is None else attempts
     row, column = np.arange(rows)[None], np.arange(columns)[None]
-    while len(open_ := np.flatnonzero((left > 0) & (refusals < ATTEMPTS))):
+    while len(open_ := np.flatnonzero((left > 0) & (refusals < limit))):
         chance = torch.rand(4, len(open_), 1, dtype=torch.float64).numpy()
         room = left[open_, None]  # [K, 1]
         area = min_block + (room - min_block) * chance[0]  # where less than a block is left, areas between the two

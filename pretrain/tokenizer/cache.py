@@ -53,6 +53,11 @@ def ensure_token_cache(spec: Mapping[str, Any], dataset: Mapping[str, Any]) -> P
         dataset: the training data's config, complete; the rows of its corrupt samples are 0.
     """
     views = pixel_views(dataset)
+    if dataset.get("colour") is not None:
+        raise UserError(
+            "token_cache keeps one row of ids for each image, but train_dataloader.dataset.colour is drawn anew each "
+            "time: drop one of the two"
+        )
     for name, view in views.items():
         require_fixed(name, {"size": dataset["size"], **view})
     settings = [VERSION, sha256(spec["file"]), views, dataset["size"]]

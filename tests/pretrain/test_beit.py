@@ -203,13 +203,18 @@ def test_configs_build(scale, tokenizer):
         assert cfg.optim_wrapper.optimizer.lr == 1.5e-3 and cfg.optim_wrapper.clip_grad.max_norm == 3.0
         assert [s.end for s in cfg.param_scheduler] == [6250, 500_000] and cfg.param_scheduler[1].eta_min == 1e-5
         assert views.image == {"scale": (0.08, 1.0), "flip": 0.5, "interpolation": "bicubic"}
-        assert cfg.model.data_preprocessor["mean"] == (0.5, 0.5, 0.5)
+        # --imagenet_default_mean_and_std of the command for ImageNet-1K, and ColorJitter(0.4, 0.4, 0.4) of all commands
+        assert "mean" not in cfg.model.data_preprocessor and "std" not in cfg.model.data_preprocessor
+        colour = cfg.train_dataloader.dataset.dataset.colour
+        assert colour == {"jitter": (0.4, 0.4, 0.4, 0.0), "jitter_p": 1.0, "grey_p": 0.0, "blur_p": 0.0}
         cfg.model.encoder.kwargs.update(depth=1, embed_dim=24, num_heads=3)
         assert cfg.model.encoder.kwargs.drop_path_rate == 0.1
     else:
         assert 24 <= cfg.model.mask_count <= 26
     cfg.model.tokenizer = tokenizer
     model = MODELS.build(cfg.model)
+    assert model.data_preprocessor.mean == pytest.approx((0.485, 0.456, 0.406))
+    assert model.data_preprocessor.std == pytest.approx((0.229, 0.224, 0.225))
     side = views.pixels["size"]
     assert side == model.grid[0] * 8 == (112 if scale == "paper" else 64) and views.pixels.of == "image"
     size = cfg.train_dataloader.dataset.size

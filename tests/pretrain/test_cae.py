@@ -30,7 +30,7 @@ def build(tokenizer):
 
 
 def fix_mask(monkeypatch, mask):
-    monkeypatch.setattr(module, "block_mask", lambda *_: mask)
+    monkeypatch.setattr(module, "block_mask", lambda *_, **__: mask)
 
 
 def total(losses):
@@ -153,7 +153,11 @@ def test_paper_config_builds(tokenizer):
     cfg.model.tokenizer = tokenizer
     with torch.device("meta"):
         model = MODELS.build(cfg.model)
-    assert model.grid == (14, 14) and model.encoder.blocks[11].drop_path1.drop_prob == pytest.approx(0.1)
+    assert (
+        model.rectangles_only
+        and model.grid == (14, 14)
+        and model.encoder.blocks[11].drop_path1.drop_prob == pytest.approx(0.1)
+    )
     assert model.encoder.blocks[0].ls1.gamma.shape == (768,) and isinstance(model.adaptor, nn.Identity)
     blocks = [*model.regressor, *model.decoder[:-1]]
     assert len(blocks) == 8 and all(block.mlp.fc1.weight.shape == (3072, 768) for block in blocks)

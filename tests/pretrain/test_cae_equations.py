@@ -139,7 +139,7 @@ def test_losses_and_gradients_by_loops(build, monkeypatch, target, width, heads)
     ids = build().tokenizer.ids(inputs["pixels"])
     monkeypatch.setattr(model, "tokenizer", build().tokenizer)  # in float32
     mask = block_mask(2, (4, 4), 6, CPU)
-    monkeypatch.setattr(module, "block_mask", lambda *_: mask)
+    monkeypatch.setattr(module, "block_mask", lambda *_, **__: mask)
     found = model(inputs={"image": inputs["image"].double(), "pixels": inputs["pixels"]})
     expected = slow_losses(model, inputs, mask.keep.tolist(), mask.hidden.tolist(), ids.tolist())
     assert float(found[f"loss_{target}"]) == pytest.approx(float(expected[0]), rel=1e-5)

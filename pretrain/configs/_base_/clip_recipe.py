@@ -4,6 +4,6 @@ _base_ = ["./contrastive.py"]
 at_scale = dict(
     paper=dict(
         recipe=dict(batch=4096, epochs=25, warm_up=1, rate=5e-4, start=1e-6, floor=1e-5, decay=0.5),
-        optim_wrapper=dict(clip_grad=None),
+        optim_wrapper=dict(clip_grad=None, paramwise_cfg=dict(no_decay=[])),  # positions and CLS token decay too
     )
 )

@@ -2,12 +2,15 @@
 
 import colorsys
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
+from engine.errors import UserError
 from pretrain.data.augment import ColourJitter, View
-from pretrain.data.dataset import ImageTextShards
+from pretrain.data.dataset import ImageFolder, ImageTextShards, decode_image
+from pretrain.tokenizer.cache import ensure_token_cache
 
 OFF = dict(jitter_p=0.0, grey_p=0.0, blur_p=0.0, solarise_p=0.0)
 
@@ -88,6 +91,35 @@ def test_views_of_a_sample(shards):
     np.random.seed(5)
     again = data[2]
     assert all(torch.equal(again[name], item[name]) for name in views)
+
+
+def test_colours_of_the_whole_image_are_shared_by_its_views(shards):
+    whole = dict(scale=(1, 1), ratio=(1.2, 1.2), flip=0.0)
+    views = dict(image=dict(size=40, **whole), pixels=dict(of="image", size=40, **whole))
+    colour = dict(jitter=(0.4, 0.4, 0.4, 0.0), jitter_p=1.0, grey_p=0.0, blur_p=0.0)
+    plain = ImageTextShards(str(shards), 40, views=views)
+    data = ImageTextShards(str(shards), 40, views=views, colour=colour)
+    np.random.seed(0)
+    first, second, same = data[3], data[3], plain[3]
+    for item in (first, second, same):
+        assert torch.equal(item["image"], item["pixels"])
+    assert not torch.equal(first["image"], second["image"]) and not torch.equal(first["image"], same["image"])
+    np.random.seed(0)
+    drawn = ColourJitter(**colour)(decode_image(data.reader.read(3, 0)))
+    expected, _ = View(40, **whole)(drawn)
+    assert torch.equal(first["image"], expected), "before the crop"
+
+
+def test_colours_of_the_whole_image_are_refused_where_they_would_be_lost(shards, tmp_path):
+    with pytest.raises(UserError, match="both reinforcement and colour"):
+        ImageTextShards(str(shards), 40, captions="noisy", colour={}, reinforcement="stored")
+    with pytest.raises(UserError, match="colour is drawn anew each time: drop one"):
+        views = dict(image={}, pixels=dict(of="image"))
+        ensure_token_cache({}, dict(size=40, root=str(shards), views=views, colour=dict(blur_p=1.0)))
+    (tmp_path / "one").mkdir()
+    cv2.imwrite(str(tmp_path / "one" / "a.png"), np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(UserError, match="both transform and colour"):
+        ImageFolder(str(tmp_path), 4, transform={}, colour={})
 
 
 def test_mixed_captions_draw_uniformly(shards):

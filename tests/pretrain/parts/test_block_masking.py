@@ -1,6 +1,7 @@
 """Block-wise masks: exact counts, rectangles of the published areas and aspects, drawn from torch's generator."""
 
 import math
+import random
 
 import numpy as np
 import pytest
@@ -77,6 +78,45 @@ def test_rectangles_alone_never_hide_too_many():
     torch.manual_seed(0)
     counts = draw_blocks(300, (14, 14), 75, 16, 0.3).sum(axis=(1, 2))
     assert counts.max() == 75 and (counts == 75).mean() > 0.4 and counts.min() > 55  # the rest comes one by one
+
+
+def masked_by_loops(rows, columns, count, min_block=16, aspect=0.3):
+    """CAE's generator in plain Python: rectangle by rectangle until the count is met (Chen et al. 2022)."""
+    hidden = np.zeros((rows, columns), bool)
+    while (left := count - int(hidden.sum())) > 0:
+        area = random.uniform(min_block, left)
+        shape = math.exp(random.uniform(math.log(aspect), -math.log(aspect)))
+        height, width = round(math.sqrt(area * shape)), round(math.sqrt(area / shape))
+        if height < rows and width < columns:
+            top, start = random.randint(0, rows - height), random.randint(0, columns - width)
+            block = hidden[top : top + height, start : start + width]
+            if 0 < height * width - int(block.sum()) <= left:
+                block[:] = True
+    return hidden
+
+
+def isolated(hidden):
+    """Hidden patches [n, rows, columns] without a hidden neighbour, an image."""
+    around = np.pad(hidden, ((0, 0), (1, 1), (1, 1)))
+    near = around[:, :-2, 1:-1] | around[:, 2:, 1:-1] | around[:, 1:-1, :-2] | around[:, 1:-1, 2:]
+    return (hidden & ~near).sum() / len(hidden)
+
+
+def test_rectangles_alone_are_caes_masks():
+    random.seed(0)
+    plain = np.stack([masked_by_loops(14, 14, 75) for _ in range(1500)])
+    torch.manual_seed(0)
+    found = {}
+    for only in (False, True):
+        found[only] = np.zeros((1500, 196), bool)
+        mask = block_mask(1500, (14, 14), 75, CPU, rectangles_only=only)
+        np.put_along_axis(found[only], mask.hidden.numpy(), True, axis=1)
+        found[only] = found[only].reshape(-1, 14, 14)
+        assert (found[only].sum(axis=(1, 2)) == 75).all()
+    assert isolated(found[True]) == pytest.approx(isolated(plain), abs=0.05)
+    assert isolated(found[False]) > isolated(plain) + 0.15
+    # where the patches lie, each share within five standard deviations of the difference
+    assert np.abs(found[True].mean(axis=0) - plain.mean(axis=0)).max() < 5 * math.sqrt(2 * 0.25 / 1500)
 
 
 def test_least_block_is_capped_on_small_grids():
