@@ -1,6 +1,6 @@
 """GPU hours of the protocols of `--scale paper`, by arithmetic from published training times.
 
-COMMAND   python benchmarks/paper_cost.py
+COMMAND   python -m benchmarks.paper_cost
 COST      two minutes of one core, 10 GiB; it needs no GPU
 EXPECTED  the table of docs/protocols.md, "COST"
 
@@ -16,16 +16,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import torch
+from mmengine.registry import MODELS, DefaultScope
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
-import compat  # noqa: E402, F401, I001
-import torch  # noqa: E402
-from mmengine.registry import MODELS, DefaultScope  # noqa: E402
-from paper_steps import SIZES, VIT_B, batch, single_process, suite  # noqa: E402
-from torch.nn.attention import SDPBackend, sdpa_kernel  # noqa: E402
-from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
-
-from backbones import encoder_flops  # noqa: E402
+from backbones import encoder_flops
+from benchmarks.paper_steps import SIZES, VIT_B, batch, single_process, suite
 
 IMAGENET, COCO, NYU = 1_281_167, 117_280, 24_231  # training images; COCO's that hold an object, 7330 batches of 16
 GPUS, FINE_TUNING, LINEAR = 32, 7 + 11 / 60, 2 + 20 / 60  # hours

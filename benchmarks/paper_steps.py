@@ -1,6 +1,6 @@
 """A training step of each downstream task at paper size, beside mmseg's and mmdet's own models in the same run.
 
-COMMAND   python benchmarks/paper_steps.py [--batch 2] [--steps 20]
+COMMAND   python -m benchmarks.paper_steps [--batch 2] [--steps 20]
 COST      about three minutes on a GPU; on a processor use --size 64 --batch 1 --steps 1 to see that all of it runs
 EXPECTED  one row per model: images per second, peak memory, parameters, and images per second beside the suite's
 
@@ -18,26 +18,23 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import mmdet
+import mmseg
+import numpy as np
+import torch
+from mmdet.structures import DetDataSample
+from mmdet.structures.mask import BitmapMasks
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from mmengine.structures import InstanceData, PixelData
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
 
-import compat  # noqa: E402, F401, I001
-import mmdet  # noqa: E402
-import mmseg  # noqa: E402
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from mmdet.structures import DetDataSample  # noqa: E402
-from mmdet.structures.mask import BitmapMasks  # noqa: E402
-from mmengine.config import Config  # noqa: E402
-from mmengine.registry import MODELS, DefaultScope  # noqa: E402
-from mmengine.structures import InstanceData, PixelData  # noqa: E402
-from mmseg.structures import SegDataSample  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
-
-import depth  # noqa: E402, F401
-import engine.parts  # noqa: E402, F401
-from backbones import bind_encoder, build_encoder, parameter_count, save_checkpoint  # noqa: E402
-from engine.catalogue import TASK  # noqa: E402
-from study.configure import load_config  # noqa: E402
+import depth  # noqa: F401
+import engine.parts  # noqa: F401
+from backbones import bind_encoder, build_encoder, parameter_count, save_checkpoint
+from engine.catalogue import TASK
+from study.configure import load_config
 
 VIT_B = {"name": "vit_base_patch16_224", "kwargs": {}}
 SWIN_B = dict(embed_dims=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32), drop_path_rate=0.3)
@@ -204,7 +201,7 @@ def main() -> None:
         first = None
         for name, number in rows:
             print(f"{task} {name} ...", file=sys.stderr, flush=True)
-            command = [sys.executable, __file__, "--child", task, str(number), *options]
+            command = [sys.executable, "-m", "benchmarks.paper_steps", "--child", task, str(number), *options]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             pace, peak, parameters = done.stdout.split()[-3:]
             first = first or float(pace)

@@ -33,4 +33,3 @@ model = dict(
         ],
     ),
 )  # fmt: skip
-del other_forms, box_head, stages

@@ -150,7 +150,17 @@ def judge(section: Section, column: Column, expected: Expectation) -> Finding | 
         text += f"{spread}{words} (n={difference.n})"
     names = section.name(first), section.name(second)
     mean = None if difference is None else difference.mean
-    return Finding(expected.title, expected.source, column.task, *names, verdict, label, mean, unit, text)
+    return Finding(
+        expected.title,
+        expected.source,
+        column.task,
+        *names,
+        verdict=verdict,
+        label=label,
+        mean=mean,
+        unit=unit,
+        text=text,
+    )
 
 
 def sentences(found: list[Finding]) -> dict[tuple[str, str], list[tuple[str, str]]]:

@@ -190,7 +190,9 @@ class Study:
                 source = pretraining.get((method, seed), first)
                 needs = [source.outcome, *(trial.outcome for trial in own)]
                 encoder = source.folder / "checkpoint"
-                finals.append(Cell(self.scale, task, method, seed, None, encoder, needs, own, self.grid))
+                finals.append(
+                    Cell(self.scale, task, method, seed, encoder=encoder, needs=needs, trials=own, grid=self.grid)
+                )
         return [*pretraining.values(), *trials, *sorted(finals, key=lambda cell: cell.seed)]
 
     def add_pretraining(self, cells: dict[tuple[str, int], Cell], method: str, seed: int) -> Cell:

@@ -2,7 +2,7 @@
 
 1. `engine.config.merge_layers`: files, scale, data overlay, --cfg-options
 2. `datasets.fill`: folders, classes, sizes                              marks "<data>"
-3. `engine.config.fill_schedule`: ends of schedules                      marks "<last>"
+3. `engine.recipe.expand`, `engine.config.fill_schedule`: schedules       marks "<last>"
 4. which run it is: encoder, folder, protocol, hash
    ... and once data and checkpoints are there (`settle`, called by `study/run.py`):
 5. `backbones.bind_encoder`: adapter, channels, strides, mean, std       marks "<encoder>"
@@ -24,6 +24,7 @@ from engine.config import Trace, check_seed, config_hash, fill_schedule, merge_l
 from engine.errors import UserError
 from engine.names import check_typed, did_you_mean
 from engine.provenance import REPOSITORY, digest
+from engine.recipe import expand
 from engine.run_path import RunPath, parse_checkpoint, pretraining
 from recognition.config import check_test, variant
 
@@ -77,6 +78,8 @@ def load_config(
     fill_data(cfg, TASK[task_of(cfg, path)].kinds)
     trace.note(cfg, "the data section")
     if trained(cfg):
+        expand(cfg)
+        trace.note(cfg, "the recipe (engine/recipe.py)")
         check_intervals(cfg)
         cfg.optim_wrapper.type, cfg.optim_wrapper.amp = "SteadyOptimWrapper", amp
         share_batch(cfg)

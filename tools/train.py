@@ -12,25 +12,40 @@ Pretraining leaves <work-dir>/checkpoint; every other run leaves <work-dir>/resu
 """
 
 import argparse
-import os
 import shlex
 import sys
-from pathlib import Path
+from collections.abc import Sequence
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process per core beats one process on all cores at tiny scale
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-import compat  # noqa: E402, F401, I001
-from engine.config import Trace  # noqa: E402
-from engine.errors import UserError, tell  # noqa: E402
-from study.configure import load_config  # noqa: E402
-from study.words import run_parser  # noqa: E402
+import start
 
 
-def parse_arguments() -> argparse.Namespace:
+def run_parser(doc: str | None) -> argparse.ArgumentParser:
+    """The words that every run takes; tools/test.py takes them too."""
+    parser = start.parser_of(doc)
+    add = parser.add_argument
+    add("config", help="a config file of pretrain/, seg_, det_, depth/ or recognition/configs")
+    add("--encoder", metavar="NAME|FOLDER", help="whose encoder to fine-tune or test: a method's name, whose checkpoint"
+        " of this scale and seed is taken, or a checkpoint folder")  # fmt: skip
+    add("--checkpoint", metavar="FOLDER", help="checkpoint folder instead of the method's own, of this seed; in"
+        " pretraining, to start or learn from instead of the parent's")  # fmt: skip
+    add("--scale", default="tiny", help="overlay beside the config: tiny (default), study, paper (the published"
+        " recipe), of COCO and NYUv2 further forms of it: docs/protocols.md")  # fmt: skip
+    add("--seed", type=int, default=0, help="seed of weights, data, augmentation, masks (default 0); where nothing is"
+        " drawn it only names the run")  # fmt: skip
+    add("--data", help="data overlay: a file with data = dict(...) for your own data (README)")
+    add("--work-dir", help="the run's folder (default runs/<scale>/<task>/<method>/seed<seed>; with a hash where the"
+        " options depart from the study's own settings)")  # fmt: skip
+    add("--cfg-options", nargs="+", action=start.KeyValues, default={}, metavar="KEY=VALUE",
+        help="change any value: train_cfg.max_iters=2 optim_wrapper.optimizer.lr=5e-4 neighbours=10")  # fmt: skip
+    add("--show", nargs="?", const="", metavar="KEY", help="print the merged configuration, or what is at and below"
+        " KEY, with the layer that each value comes from, and stop")  # fmt: skip
+    return parser
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    words = run_parser(__doc__)
-    add = words.add_argument
+    parser = run_parser(__doc__)
+    add = parser.add_argument
     add("--resume", action="store_true", help="go on from the newest state in the run's folder")
     add("--amp", action="store_true", help="bf16 autocast")
     add("--sink", choices=["tensorboard", "wandb"], help="also draw the training curves there; needs pip install"
@@ -38,25 +53,18 @@ def parse_arguments() -> argparse.Namespace:
     add("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="how processes were started"
         " (torchrun: pytorch)")  # fmt: skip
     add("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
-    return words.parse_args()
+    return parser.parse_args(arguments)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, run, report."""
-    args, trace = vars(parse_arguments()), Trace()
-    key, sink, _ = args.pop("show"), args.pop("sink"), args.pop("local_rank")
-    cfg = load_config(args.pop("config"), options=args.pop("cfg_options"), trace=trace, **args)
-    if key is not None:
-        print("\n".join(trace.lines(key)))
-        return
-    print(f"{cfg.run_name}  scale {cfg.scale}  data {cfg.data.name}  -> {cfg.work_dir}", flush=True)
-    from study.run import finish  # the heavy imports, after the arguments are known to be good
+    args = vars(parse_arguments(arguments))
+    start.mend()  # the heavy imports, after the arguments are known to be good
+    from study.command import carry_out
 
-    print(finish(cfg, shlex.join(["python", *sys.argv]), sink))
+    args.pop("local_rank")
+    carry_out(args, command=shlex.join(["python", *sys.argv]))
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(tell(error))
+    start.run(main, advice="with --resume, the same command goes on from the newest state")

@@ -3,8 +3,10 @@
 import pytest
 import torch
 from mmengine.registry import MODELS
+from torch import nn
 
 from backbones import build_encoder, describe_encoder
+from backbones.text import TextTower
 from engine.errors import UserError
 from study.configure import load_config
 from tests.pretrain.parents import write_parent
@@ -63,6 +65,31 @@ def test_model_is_a_vit_b_16(method, tmp_path):
     assert encoder.embed_dim == 768 and encoder.patch_embed.grid_size == (14, 14)
     if method == "fd":
         assert encoder.pos_embed is None and encoder.rel_pos_bias is not None and encoder.norm.weight.shape == (768,)
+
+
+@pytest.mark.parametrize("method", ["clip", "clip_rewritten", "clip_mixed", "slip", "declip", "maskclip", "datacompdr"])
+def test_every_norm_of_the_text_tower_has_clips_epsilon(method):
+    """1e-5, torch's own, in the towers of OpenAI, SLIP and open_clip; 1e-6 shifts SLIP's loss by 1.2e-3."""
+    text = load_config(f"pretrain/configs/{method}.py", scale="paper").model.text
+    tower = TextTower(**{**text, "layers": 2})
+    assert {module.eps for module in tower.modules() if isinstance(module, nn.LayerNorm)} == {1e-5}
+
+
+@pytest.mark.parametrize("method", ["mae", "maskclip"])
+def test_every_norm_of_the_visual_decoder_has_the_published_epsilon(method):
+    cfg = load_config(f"pretrain/configs/{method}.py", scale="paper")
+    cfg.model.encoder.kwargs.depth = 1
+    if method == "maskclip":
+        cfg.model.text.layers = cfg.model.mlm.depth = 1
+    parts = MODELS.build(cfg.model)
+    text = {"text": 1e-5, "mlm": 1e-5}  # CLIP's; everything that sees pixels has the ViT's
+    seen = set()
+    for name, module in parts.named_modules():
+        if isinstance(module, nn.LayerNorm):
+            part = name.split(".")[0]
+            seen.add(part.split("_")[0])
+            assert module.eps == text.get(part, 1e-6), name
+    assert {"encoder", "decoder"} <= seen and ("mlm" in seen) == (method == "maskclip")
 
 
 def test_deit_augments_and_mixes():

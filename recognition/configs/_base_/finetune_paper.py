@@ -64,4 +64,3 @@ by_method = dict(
     fd=recipe(5e-3, 2048, 0.6, 0.3, 20, pool="mean"),
     **dict.fromkeys(CLIP_KIN, clip),
 )  # fmt: skip
-del others, clip, CLIP_KIN

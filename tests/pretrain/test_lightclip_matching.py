@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pretrain.parts.matching import match, matched
+from pretrain.methods.lightclip_matching import match, matched
 
 
 def best_by_trying(cost, columns):

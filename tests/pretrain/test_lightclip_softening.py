@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from engine.errors import UserError
+from pretrain.methods.lightclip_softening import soft_labels, softened_losses, softening_at
 from pretrain.parts.losses import contrastive_losses, new_logit_scale
-from pretrain.parts.softening import soft_labels, softened_losses, softening_at
 from tests.pretrain.processes import on_two_processes
 
 KINDS = ("hard", "uniform", "importance")
