@@ -174,9 +174,7 @@ def main() -> None:
         size = (args.size, args.size) if args.size else SIZES[task]
         with tempfile.TemporaryDirectory() as folder:
             cfg = (
-                suite(task, Path(folder))
-                if number < 0
-                else beside(task, MODELS_BESIDE[number][2], Path(folder), size)
+                suite(task, Path(folder)) if number < 0 else beside(task, MODELS_BESIDE[number][2], Path(folder), size)
             )
             print(measure(cfg, task, size, args.batch, args.steps))
         return
