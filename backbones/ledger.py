@@ -94,7 +94,7 @@ def read_ledger(path: str | Path) -> Ledger:
     try:
         document = json.loads(Path(path).read_text())
         jsonschema.validate(document, schema)
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as a key ledger ({type(error).__name__}): is it whole?") from None
     except jsonschema.ValidationError as error:
         raise UserError(f"{path} is no key ledger of {SCHEMA} version {VERSION}: {error.message}") from None

@@ -12,7 +12,6 @@ from benchmarks.methods import stand_in
 from engine.errors import UserError
 from engine.provenance import digest
 from engine.run_folder import flatten
-from recognition.config import load_test
 from study.configure import load_config
 
 SCALES = ("tiny", "study", "paper", "paper-cae", "paper-mobile", "paper-raw")
@@ -52,8 +51,7 @@ def obtain(task: str, method: str, scale: str) -> dict[str, Any]:
     """
     (config,) = spelled(task, method)
     encoder = f"encoders/{method}" if task in IMAGE_TASKS else None
-    trains = encoder is None or task == "finetune" or (task.endswith("probe") and scale.startswith("paper"))
-    cfg = load_config(config, scale, checkpoint=encoder) if trains else load_test(config, encoder, scale)
+    cfg = load_config(config, scale, checkpoint=encoder)
     return cfg.to_dict()
 
 

@@ -100,7 +100,7 @@ test_dataloader = dict(
     ),
 )
 val_dataloader = test_dataloader
-val_evaluator = dict(type="CocoMetric", metric=["bbox", "segm"])
+val_evaluator = dict(type="CocoFolderMetric", metric=["bbox", "segm"])
 test_evaluator = val_evaluator
 metrics = dict(
     # AP is in [0, 1] and rounded to three decimals by mmdet; in percent that is a tenth

@@ -9,13 +9,13 @@ fills it, in the order of `study/configure.py`, and `settled` refuses a configur
 """
 
 import ast
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
+from engine.distributed import world_size_of_launcher
 from engine.errors import UserError
 from engine.names import check_overlay, did_you_mean, top_level
 from engine.provenance import REPOSITORY, digest
@@ -28,7 +28,8 @@ FILLED_BY = {DATA: "the data section (docs/data.md)", ENCODER: "the encoder's ch
 OF_THE_DATA = ("data", "questions")
 # Where a run is and how it is started does not change what it computes, so it has no part in the hash.
 PLACEMENT = (
-    "work_dir", "resume", "launcher", "run_name", "config_hash", "progress_interval", "state_interval", "log_level",
+    "work_dir", "resume", "launcher", "run_name", "config_hash", "progress_interval", "state_interval", "state_minutes",
+    "log_level",
 )  # fmt: skip
 
 
@@ -228,13 +229,27 @@ def check_seed(seed: int) -> None:
 
 
 def share_batch(cfg: Config) -> None:
-    """Where a config states `global_batch_size`, each process takes its share: recipes are the same on any machine."""
-    total, processes = cfg.get("global_batch_size"), int(os.environ.get("WORLD_SIZE", 1))
-    if total is None:
-        return
-    if total % processes:
-        raise UserError(f"global_batch_size {total} cannot be shared by {processes} processes: choose a multiple")
-    cfg.train_dataloader.batch_size = total // processes
+    """Divide the batch among processes and, with `accumulation`, the passes of an update: the recipe stays the same.
+
+    A `global_batch_size` is that of all processes; without one, `train_dataloader.batch_size` is that of each.
+    """
+    if "accumulative_counts" in cfg.optim_wrapper:
+        raise UserError(
+            "optim_wrapper.accumulative_counts would change the batch and the number of updates: say accumulation=N, "
+            "which makes each update of N passes and keeps both"
+        )
+    passes, processes = cfg.pop("accumulation", 1), world_size_of_launcher(cfg.launcher)
+    if not isinstance(passes, int) or passes < 1:
+        raise UserError(f"accumulation {passes} is no number of passes: choose 1 or more")
+    if "global_batch_size" in cfg:
+        total, shares, of = cfg.global_batch_size, processes * passes, f"{processes} processes"
+    else:
+        total, shares, of = cfg.train_dataloader.batch_size, passes, "the process"
+    if total % shares:
+        raise UserError(f"a batch of {total} cannot be shared by {of} with {passes} passes each: choose a multiple")
+    cfg.train_dataloader.batch_size = total // shares
+    if passes > 1:
+        cfg.train_cfg.accumulation = cfg.optim_wrapper.accumulative_counts = passes
 
 
 def fill_schedule(cfg: Config) -> None:
@@ -255,7 +270,7 @@ def hashed_content(cfg: Config) -> dict[str, Any]:
         content.pop(key, None)
     for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
         content.get(loader, {}).pop("num_workers", None)
-    return {**content, "processes": int(os.environ.get("WORLD_SIZE", 1))}
+    return {**content, "processes": world_size_of_launcher(cfg.launcher)}
 
 
 def config_hash(cfg: Config) -> str:

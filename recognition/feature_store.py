@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
@@ -22,31 +21,24 @@ from tqdm import tqdm
 from backbones.towers import Features
 from datasets.class_folders import train_and_test
 from datasets.images import read_rgb
+from engine.caches import ensure_cached
 from engine.errors import UserError
-from engine.files import atomic_path, locked
 
 
 def pooled_features(features: Features, files: Sequence[Path]) -> Tensor:
     """Image files, at least one -> the encoder's own pooled features, float32 [N, D] in main memory.
 
     Read from `features.store` if they are there, else computed and stored; only computed where that folder cannot be
-    written. Another process that wants the same ones waits for the first.
+    written. Another process that wants the same ones waits for the first; a stored file that is damaged is made again.
 
     Raises:
-        UserError: an image that cannot be read, features that are not finite, or a stored file that is damaged.
+        UserError: an image that cannot be read, or features that are not finite.
     """
     if not os.access(features.store.parent, os.W_OK):
         return compute(features, files)
     stored = features.store / f"{fingerprint(features, files)}.safetensors"
-    with locked(stored.with_suffix(".lock")):
-        if not stored.exists():
-            with atomic_path(stored) as temporary:
-                save_file({"features": compute(features, files)}, temporary)
-        try:
-            found = load_file(stored)["features"]
-        except (SafetensorError, KeyError) as error:
-            raise UserError(f"{stored} is damaged ({error}): delete it, and its features are computed again") from None
-    return found
+    ensure_cached(stored, lambda path: save_file({"features": compute(features, files)}, path))
+    return load_file(stored)["features"]
 
 
 def compute(features: Features, files: Sequence[Path]) -> Tensor:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import UserError
-from engine.files import write_json
+from engine.files import SEAL, seal_holds, sealed, write_json
 from reports.migrations import VERSION
 from reports.schema import check
 from reports.strict_json import load, printable
@@ -66,7 +66,7 @@ def write_record(folder: str | Path, record: dict[str, Any]) -> Path:
         for name in sample.values():
             if not (path.parent / name).is_file():
                 raise UserError(f"{path}: the sample {name} is not in the record's folder; write it before the record.")
-    write_json(path, record)
+    write_json(path, sealed(record))
     return path
 
 
@@ -76,7 +76,12 @@ def read_record(path: str | Path) -> dict[str, Any]:
     Raises `UserError` with one sentence for a file that is missing, truncated, no JSON, of another schema or version,
     or at odds with the schema, including NaN, infinity and a key given twice.
     """
-    return check(load(path), str(path))
+    document = load(path)
+    if isinstance(document, dict) and not seal_holds(document):
+        raise UserError(f"{path}: was altered after it was written (checksum differs); make it again.")
+    record = check(document, str(path))
+    record.pop(SEAL, None)
+    return record
 
 
 def scan(root: str | Path) -> tuple[list[Record], list[Unused]]:

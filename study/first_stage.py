@@ -14,7 +14,7 @@ from backbones import checkpoint_exists
 from engine.catalogue import PRETRAIN
 from engine.errors import UserError
 
-TRAIN = Path(__file__).resolve().with_name("train.py")
+TRAIN = Path(__file__).resolve().parents[1] / "tools" / "train.py"
 # What a launcher tells its processes: the first stage is one process of its own.
 LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
 

@@ -61,7 +61,7 @@ def result_record(
         command: the command line that made the run.
     """
     wall = resume_hook(runner).wall_seconds()
-    seen = cfg.train_cfg.max_iters * cfg.train_dataloader.batch_size * runner.world_size
+    seen = cfg.train_cfg.max_iters * batch_of_process(cfg) * runner.world_size
     parameters = sum(p.numel() for p in bare(runner.model).parameters())
     return {
         **identity(cfg, meta, command),
@@ -111,6 +111,11 @@ def evaluation_record(
     }
 
 
+def batch_of_process(cfg: Config) -> int:
+    """Images of one process in one update, in however many passes."""
+    return cfg.train_dataloader.batch_size * cfg.train_cfg.get("accumulation", 1)
+
+
 def settings(cfg: Config) -> dict[str, Any]:
     """The choices of this fine-tuning that a reader compares; null where nothing is trained."""
     if "optim_wrapper" not in cfg:
@@ -119,7 +124,7 @@ def settings(cfg: Config) -> dict[str, Any]:
         "lr": cfg.optim_wrapper.optimizer.lr,
         "layer_decay": cfg.optim_wrapper.get("paramwise_cfg", {}).get("layer_decay"),
         "iterations": cfg.train_cfg.max_iters,
-        "batch_size": cfg.train_dataloader.batch_size,
+        "batch_size": batch_of_process(cfg),
         "train_images": None,
     }
 

@@ -3,6 +3,7 @@
 `train.py`, `test.py` and `study.py` call it.
 """
 
+import contextlib
 import time
 from pathlib import Path
 
@@ -17,9 +18,10 @@ import engine.parts  # noqa: F401  registers loops, samplers and hooks
 from engine.config import hashed_content
 from engine.distributed import set_up_processes
 from engine.errors import UserError
-from engine.files import atomic_path, write_json
+from engine.files import atomic_path, write_json, writing
+from engine.finite import faults, listed
 from engine.resume import bare
-from engine.run_folder import check_unfinished, flatten, open_run
+from engine.run_folder import check_unfinished, flatten, occupied, open_run
 from reports.records import write_record
 from study.configure import settle, trained
 from study.first_stage import take_parent
@@ -57,17 +59,26 @@ def run(cfg: Config, command: str, sink: str | None = None) -> dict | None:
         take_parent(cfg)
     settings = flatten(hashed_content(cfg))
     meta = settle(cfg, ensure_data)
-    if is_main_process():
-        open_run(cfg, settings, command)
-    barrier()
+    with occupied(folder) if is_main_process() else contextlib.nullcontext():
+        if is_main_process():
+            open_run(cfg, settings, command)
+        barrier()
+        return train(cfg, meta, command, sink)
+
+
+def train(cfg: Config, meta: dict | None, command: str, sink: str | None) -> dict | None:
+    """Train in the run's folder, which is this run's, then test and record; as `run` after the preparations."""
+    folder = Path(cfg.work_dir)
     cfg.default_hooks.progress = dict(type="ProgressHook", interval=cfg.progress_interval)
     cfg.default_hooks.resume = dict(
-        type="ResumeHook", interval=cfg.state_interval, resume=cfg.resume, config_hash=cfg.config_hash
-    )
+        type="ResumeHook", interval=cfg.state_interval, minutes=cfg.state_minutes, resume=cfg.resume,
+        config_hash=cfg.config_hash,
+    )  # fmt: skip
     if sink is not None:
         cfg.default_hooks.sink = dict(type="SinkHook", name=sink)
     cfg.resume = False  # ResumeHook resumes; mmengine's own way replays data and restores no random state
-    runner = Runner.from_cfg(cfg)
+    with writing(folder / "config.py"):  # the runner dumps it, and makes a folder for its log
+        runner = Runner.from_cfg(cfg)
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope", "mmengine")):
         # The test data are read now, so that a fault of theirs shows before hours of training.
         if cfg.task != "pretrain" and len(runner.test_dataloader.dataset) == 0:
@@ -97,16 +108,19 @@ def run_test(cfg: Config, command: str) -> dict:
     ensure_data(cfg)
     if cfg.data.name == "scenes" and cfg.task == "zero_shot":
         ensure_attributes(cfg.data.root, cfg.data.split)
-    open_run(cfg, flatten(hashed_content(cfg)), command)
-    started = time.perf_counter()
-    outcome = task.run(cfg, part)
-    record = evaluation_record(cfg, part, outcome, time.perf_counter() - started, command)
-    write_record(cfg.work_dir, record)
+    with occupied(cfg.work_dir):
+        open_run(cfg, flatten(hashed_content(cfg)), command)
+        started = time.perf_counter()
+        outcome = task.run(cfg, part)
+        record = evaluation_record(cfg, part, outcome, time.perf_counter() - started, command)
+        write_record(cfg.work_dir, record)
     return record
 
 
 def save_weights(runner: Runner, folder: Path) -> None:
-    """Write the fine-tuned model to `model.safetensors`."""
+    """Write the fine-tuned model to `model.safetensors`. UserError where its weights are not finite."""
+    if found := faults(bare(runner.model).state_dict()):
+        raise UserError(f"{listed(found)} of {folder} stopped being finite: lower the learning rate and run it again")
     if is_main_process():
         weights = {name: value.contiguous().cpu() for name, value in bare(runner.model).state_dict().items()}
         with atomic_path(folder / "model.safetensors") as temporary:

@@ -1,16 +1,15 @@
 """Run the cells of a study in parallel processes, show what they do, and leave a record of those that fail."""
 
 import contextlib
-import ctypes
 import importlib
 import json
 import multiprocessing
 import os
-import signal
 import sys
 import time
 import traceback
 
+from engine.distributed import die_with_parent
 from engine.errors import UserError
 from engine.progress import duration
 from study.cells import Cell
@@ -39,12 +38,6 @@ def run_cell(cell: Cell) -> None:
                 record_failure(cell, f"{type(error).__name__}: {reason}")
             os._exit(1)
     os._exit(0)
-
-
-def die_with_parent() -> None:
-    """Have Linux end this process with the study's, however that ends: an orphan would write beside its successor."""
-    set_parent_death_signal = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
 def record_failure(cell: Cell, reason: str) -> None:

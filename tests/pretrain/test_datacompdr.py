@@ -205,7 +205,7 @@ ROWS = {"clip_rewritten": "CLIP", "clip_enriched": "CLIP", "clip_mixed": "CLIP",
 def test_caption_rows_build_at_every_scale(name, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "128")
     for scale, share in (("tiny", 64), ("study", 64), ("paper", 512 if name == "datacompdr" else 64)):
-        cfg = load_config(f"pretrain/configs/{name}.py", scale=scale)
+        cfg = load_config(f"pretrain/configs/{name}.py", scale=scale, launcher="pytorch")
         data = cfg.train_dataloader.dataset
         assert data.context == cfg.model.text.context and cfg.train_dataloader.batch_size == share
         if scale == "paper":

@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -234,3 +235,16 @@ def test_command_line(made, tmp_path, capsys):
         main(["--out", str(root), "--counts", counts, "--size", "48"])
     with pytest.raises(SystemExit):
         main(["--counts", "train:5"])
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_disk_without_room_is_a_sentence(in_child, tmp_path, processes):
+    def write():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+        with pytest.raises(UserError, match="cannot be written .*File too large"):
+            export.ensure(
+                tmp_path / "scenes", counts={"pretrain": 2, "train": 2, "val": 2, "test": 2}, processes=processes
+            )
+
+    assert in_child(write) == 0
+    assert not (tmp_path / "scenes" / "manifest.json").exists()

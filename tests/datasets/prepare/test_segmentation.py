@@ -130,7 +130,7 @@ def test_mended_data_are_prepared_where_they_were_refused(prepare, mine, tmp_pat
 def test_a_label_without_its_image(prepare, mine):
     (mine / "images/val/1.jpg").unlink()
     screen, _ = prepare.refused("mmseg-folder", mine)
-    assert "folder without complete pairs: 1" in screen
+    assert "file without its partner: 1" in screen
     assert "annotations/val/1.png: no image of the same name" in screen
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import pretrain
+from datasets.images import CorruptSample
 from datasets.shards import listed_tags
 from engine.errors import UserError
 from pretrain.data.dataset import ImageTextShards, pretrain_collate
@@ -56,7 +57,7 @@ def test_listed_tags():
     ]
     assert listed_tags(b'{"tags": []}') == []
     assert listed_tags(b'{"tags": "red"}') is None and listed_tags(b"{}") is None and listed_tags(None) is None
-    with pytest.raises(ValueError):
+    with pytest.raises(CorruptSample):
         listed_tags(b'{"tags": [')
 
 
