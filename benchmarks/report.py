@@ -48,9 +48,9 @@ def record(task: Task, method: Method, seed: int, lr: float | None) -> dict:
         "chosen": {"lr": 0.001, "layer_decay": 0.5}}  # fmt: skip
     return {
         "schema": "densebench/result", "version": 2, "status": "ok", "error": None, "task": task.id,
-        "protocol": f"scenes-{task.id}-study-v1", "dataset": "scenes", "scale": "study",
-        "split": "val" if lr else "test", "role": "trial" if lr else "final", "method": method.id,
-        "method_name": method.id, "captions": None,
+        "protocol": f"scenes-{task.id}-study-v1", "dataset": "scenes", "split": "val" if lr else "test",
+        "scale": "study", "role": "trial" if lr else "final", "method": method.id, "method_name": method.id,
+        "captions": None,
         "reference": method.reference is not None, "reference_kind": method.reference, "head": "head", "seed": seed,
         "checkpoint": {"sha256": f"{STUDIED.index(method):064x}", "encoder": {
             "name": "vit_tiny_patch16_224", "kwargs": {"img_size": 64, "patch_size": 8, "embed_dim": 96, "depth": 4}}},
