@@ -9,7 +9,6 @@ import contextlib
 import functools
 import json
 import os
-import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +25,7 @@ from backbones.positions import POSITION_KEY, position_layout, resize_positions
 from backbones.relative_positions import table_rules
 from engine import files
 from engine.errors import UserError
+from engine.run_path import parse_checkpoint
 
 SCHEMA = "densebench/checkpoint"
 VERSION = 1
@@ -182,8 +182,8 @@ def missing_checkpoint_message(
 
     What is not given is read off the default place, runs/<scale>/pretrain/<method>/seed<seed>/checkpoint.
     """
-    place = re.search(r"([^/]+)/pretrain/([^/]+)/seed(\d+)/checkpoint$", Path(folder).absolute().as_posix())
-    default = (place[1], place[2], place[3]) if place else ("<scale>", "<method>", "<seed>")
+    place = parse_checkpoint(folder)
+    default = (place.place, place.method, place.seed) if place else ("<scale>", "<method>", "<seed>")
     scale, method = scale or default[0], method or default[1]
     seed = default[2] if seed is None else seed
     command = f"python tools/train.py pretrain/configs/{method}.py --scale {scale} --seed {seed}"

@@ -133,7 +133,7 @@ class AnySizeAttention(Attention):
 class AnySizeBeit(Beit):
     """timm's Beit for images whose sides are any multiples of its patch; made by `take_any_size`."""
 
-    def embed(self, x: Tensor) -> tuple[Tensor, Grid]:
+    def embed_any_size(self, x: Tensor) -> tuple[Tensor, Grid]:
         """Images [B, 3, H, W] to (tokens [B, 1 + N, d] with absolute positions if any, their grid)."""
         grid = self.patch_embed.dynamic_feat_size(tuple(x.shape[-2:]))
         x = self.patch_embed(x)
@@ -158,7 +158,7 @@ class AnySizeBeit(Beit):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Images [B, 3, H, W] to tokens [B, 1 + N, d] after the final norm."""
-        return self.norm(self.run_blocks(*self.embed(x))[-1])
+        return self.norm(self.run_blocks(*self.embed_any_size(x))[-1])
 
     def forward_intermediates(
         self,
@@ -174,7 +174,7 @@ class AnySizeBeit(Beit):
         depth = len(self.blocks)
         count = depth if indices is None else indices
         wanted = range(depth - count, depth) if isinstance(count, int) else sorted(range(depth)[i] for i in count)
-        x, grid = self.embed(x)
+        x, grid = self.embed_any_size(x)
         outputs = self.run_blocks(x, grid, wanted[-1] + 1 if stop_early else None)
         taken = [self.norm(outputs[i]) if norm else outputs[i] for i in wanted]
         maps = [tokens[:, 1:] for tokens in taken]

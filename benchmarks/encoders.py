@@ -18,8 +18,8 @@ import torch
 from backbones import build_encoder, describe_encoder, flops_per_image, parameter_count
 from backbones.pyramid import kind_of
 from benchmarks.methods import build
-from engine.config import load_config
 from engine.errors import UserError
+from study.configure import load_config
 
 VIT = dict(img_size=64, patch_size=8, embed_dim=24, depth=4, num_heads=3)
 MCI = dict(embed_dims=(16, 32, 64, 128), layers=(1, 1, 2, 1))

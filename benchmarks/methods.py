@@ -31,10 +31,10 @@ import engine.parts  # noqa: F401
 import pretrain  # noqa: F401
 from backbones import build_encoder, parameter_count, save_checkpoint
 from backbones.text import CLIP_VOCABULARY, END, START, tokenizer
-from engine.config import load_config
 from pretrain.base import PretrainMethod
 from pretrain.tokenizer.dvae import Encoder as TokenEncoder
 from pretrain.tokenizer.training import Recipe
+from study.configure import load_config
 
 
 @dataclass
@@ -133,7 +133,7 @@ def stand_in(cfg: Config, folder: Path) -> str:
     """A checkpoint folder with the fresh encoder of a pretraining configuration."""
     encoder = dict(name=cfg.model.encoder.name, kwargs=cfg.model.encoder.get("kwargs", {}))
     cost = dict(wall_s=None, samples_per_s=None, peak_memory_mib=None, hardware=None)
-    image = dict(mean=[0.5] * 3, std=[0.5] * 3, size=cfg.train_dataloader.dataset.dataset.size)
+    image = dict(mean=[0.5] * 3, std=[0.5] * 3, size=cfg.train_dataloader.dataset.size)
     meta = dict(
         method=cfg.method, captions=None, seed=0, scale=cfg.scale, encoder=encoder, data=dict(name="none", samples=0),
         image=image, samples_seen=0, updates=0,
@@ -145,7 +145,7 @@ def stand_in(cfg: Config, folder: Path) -> str:
 
 def draw(cfg: Config, method: PretrainMethod, batch: int, words: int) -> dict[str, torch.Tensor]:
     """Random views, texts, labels, tags and dense labels in the shapes of the config's data set."""
-    data, rng = cfg.train_dataloader.dataset.dataset, np.random.default_rng(0)
+    data, rng = cfg.train_dataloader.dataset, np.random.default_rng(0)
     device = next(method.parameters()).device
     size, found = data.size, {}
     for name, view in data.views.items():

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 import depth  # noqa: F401
 import engine.parts  # noqa: F401
 from backbones import bind_encoder, build_encoder, parameter_count, save_checkpoint
-from engine.config import load_config
+from study.configure import load_config
 
 VIT_B = {"name": "vit_base_patch16_224", "kwargs": {}}
 SWIN_B = dict(embed_dims=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32), drop_path_rate=0.3)

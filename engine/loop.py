@@ -15,10 +15,14 @@ class AddressedLoop(BaseLoop):
 
     Before each iteration the global random generators are seeded from (seed, iteration, rank): masks, dropout,
     stochastic depth and box sampling draw from there, so iteration i is the same whether or not the run was interrupted
-    before it. A hook may move the cursor with `resume_at` during `before_train`.
+    before it. Samples come in the order of `engine.order`, each under the random state of its address. A hook may move
+    the cursor with `resume_at` during `before_train`.
     """
 
     def __init__(self, runner: Runner, dataloader: DataLoader | dict, max_iters: int) -> None:
+        if isinstance(dataloader, dict):
+            dataloader = {**dataloader, "sampler": dict(type="AddressedSampler", seed=runner.seed)}
+            dataloader["dataset"] = dict(type="Addressed", seed=runner.seed, dataset=dataloader["dataset"])
         super().__init__(runner, dataloader)
         self.max_iters = int(max_iters)
         self.max_epochs = 1  # mmengine's hooks and schedulers ask for it

@@ -1,11 +1,17 @@
-"""What every pretraining method is: an encoder, one forward pass to named losses, and what its checkpoint must say."""
+"""What every pretraining method is: an encoder, one forward pass to named losses, and what its checkpoint must say.
+
+Methods that also embed texts share their second half, CLIP's text tower, projection and temperature.
+"""
 
 from typing import Any, ClassVar, Literal
 
 import torch
 from mmengine.model import BaseModel
+from torch import nn
 
 from backbones import build_encoder, fill_encoder
+from backbones.text import TextTower
+from pretrain.parts.losses import clamp_logit_scale, new_logit_scale
 
 
 class PretrainMethod(BaseModel):
@@ -71,3 +77,42 @@ class PretrainMethod(BaseModel):
             "image": {"mean": list(preprocessor.mean), "std": list(preprocessor.std)},
             "text": None,
         }
+
+
+class ImageTextMethod(PretrainMethod):
+    """Base of the methods that bring images and texts into one space, as CLIP does (Radford et al. 2021).
+
+    Beside the encoder it holds `text`, `image_projection` from the encoder's pooled features [B, D] to the shared space
+    [B, E], and `logit_scale`, the logarithm of the inverse temperature, which is clamped after every step. A method
+    that overrides `after_step` calls this one's too.
+
+    Args:
+        encoder: see PretrainMethod.
+        text: arguments of `backbones.text.TextTower`; its embed_dim is E, the width of the shared space.
+        data_preprocessor: see PretrainMethod.
+    """
+
+    needs = frozenset({"image", "tokens"})
+
+    def __init__(self, encoder: dict[str, Any], text: dict[str, Any], data_preprocessor: dict | None = None) -> None:
+        super().__init__(encoder, data_preprocessor)
+        self.text = TextTower(**text)
+        width = self.encoder.num_features
+        self.image_projection = nn.Linear(width, self.text.embed_dim, bias=False)
+        nn.init.normal_(self.image_projection.weight, std=width**-0.5)
+        self.logit_scale = new_logit_scale()
+
+    def after_step(self, progress: float) -> None:
+        """Clamp the temperature."""
+        clamp_logit_scale(self.logit_scale)
+
+    def text_state(self) -> dict[str, torch.Tensor]:
+        """What zero-shot use needs beside the encoder: "text.*", "image_projection.weight" and "logit_scale"."""
+        state = {f"text.{name}": value for name, value in self.text.state_dict().items()}
+        state["image_projection.weight"] = self.image_projection.weight
+        state["logit_scale"] = self.logit_scale
+        return {name: value.detach().cpu().contiguous() for name, value in state.items()}
+
+    def checkpoint_meta(self) -> dict[str, Any]:
+        """With the text tower's arguments."""
+        return {**super().checkpoint_meta(), "text": self.text.meta()}

@@ -48,7 +48,7 @@ class PretrainHook(Hook):
         if not is_main_process():
             return
         model, cfg = bare(runner.model), runner.cfg
-        dataset = runner.train_dataloader.dataset.dataset  # inside engine's Addressed
+        dataset = runner.train_dataloader.dataset
         samples = runner.iter * runner.train_dataloader.batch_size * get_world_size()
         updates = runner.iter // cfg.optim_wrapper.get("accumulative_counts", 1)
         wall = resume_hook(runner).wall_seconds()

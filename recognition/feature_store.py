@@ -9,8 +9,9 @@ costs time only.
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -19,6 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from backbones.towers import Features
+from datasets.class_folders import train_and_test
 from datasets.images import read_rgb
 from engine.errors import UserError
 from engine.files import atomic_path, locked
@@ -70,3 +72,28 @@ def fingerprint(features: Features, files: Sequence[Path]) -> str:
     listed = [(name, about.st_size, about.st_mtime_ns) for name, about in found]
     digest.update(json.dumps([features.meta["encoder"], features.meta["image"], runtime, listed]).encode())
     return digest.hexdigest()
+
+
+def learnt_and_asked(
+    features: Features,
+    data: Mapping[str, Any],
+    what: str,
+    extract: Callable[[Features, Sequence[Path]], Tensor] = pooled_features,
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], int]:
+    """What a classifier of frozen features learns from, and what it is asked.
+
+    Args:
+        data: kind "image_folder", with train and test, each a folder with a folder per class.
+        what: needs them, for the message.
+        extract: image files -> features [N, ...].
+
+    Returns: training features and labels int64 [N], test features and labels, and how many classes there are.
+
+    Raises:
+        UserError: another kind, folders that cannot be read, or whose classes differ.
+    """
+    *parts, names = train_and_test(data, what)
+    learnt, asked = (
+        (extract(features, [path for path, _ in part]), torch.tensor([number for _, number in part])) for part in parts
+    )
+    return learnt, asked, len(names)

@@ -7,18 +7,18 @@ from typing import Any
 
 from mmengine.config import Config
 
-from engine.config import load_config
 from engine.errors import UserError
-from recognition.config import load_test
+from engine.run_path import RunPath, trial_folder
 from reports.records import read_record
+from study.configure import load_config
 
 CONFIGS = {
     "pretrain": "pretrain/configs/{method}.py",
-    "upernet": "seg_configs/upernet_{method}.py",
-    "semantic_fpn": "seg_configs/semantic_fpn_{method}.py",
-    "mask_rcnn": "det_configs/mask_rcnn_{method}.py",
-    "cascade_mask_rcnn": "det_configs/cascade_mask_rcnn_{method}.py",
-    "depth": "depth/configs/{method}.py",
+    "upernet": "seg_configs/upernet.py",
+    "semantic_fpn": "seg_configs/semantic_fpn.py",
+    "mask_rcnn": "det_configs/mask_rcnn.py",
+    "cascade_mask_rcnn": "det_configs/cascade_mask_rcnn.py",
+    "depth": "depth/configs/depth.py",
 }
 TEXT_TASKS = ("zero_shot", "retrieval")  # only for a checkpoint with a text tower
 DRAWN_TASKS = ("linear_probe", "attentive_probe")  # only these draw by a seed, of the tests of whole images
@@ -59,11 +59,9 @@ class Cell:
     @property
     def folder(self) -> Path:
         """The run's folder."""
-        root = Path("runs", self.scale)
         if self.point:
-            point = "-".join(f"{key}{value:g}" for key, value in self.point.items())
-            return root / "trials" / self.task / self.method / point
-        return root / self.task / self.method / f"seed{self.seed}"
+            return trial_folder(self.scale, self.task, self.method, self.point)
+        return RunPath(self.scale, self.task, self.method, self.seed).folder
 
     @property
     def outcome(self) -> Path:
@@ -95,14 +93,15 @@ class Cell:
     def overrides(self) -> dict[str, Any]:
         """The configuration keys in which this run departs from its file; of a final run only once its trials ended."""
         if self.point:
-            iterations = round(TRIAL_SHARE * load_config(self.path, self.scale).train_cfg.max_iters)
+            whole = load_config(self.path, self.scale, encoder=self.method)
+            iterations = round(TRIAL_SHARE * whole.train_cfg.max_iters)
             return {"role": "trial", "train_cfg.max_iters": iterations, **as_options(self.point)}
         return as_options(choose(self.trials, self.grid)["chosen"]) if self.trials else {}
 
     @property
     def command(self) -> str:
         """The command that repeats this cell alone."""
-        encoder = f" --checkpoint {self.encoder}" if self.encoder else ""
+        encoder = f" --encoder {self.encoder}" if self.encoder else ""
         options = "".join(f" {key}={value}" for key, value in self.overrides().items())
         options = f" --cfg-options{options}" if options else ""
         script = "tools/test.py" if self.of_images else "tools/train.py"
@@ -116,14 +115,14 @@ class Cell:
     def config(self) -> Config:
         """The run's configuration; an unfinished run resumes, a test begins again."""
         if self.of_images:
-            return load_test(self.path, str(self.encoder), self.scale, self.seed, work_dir=str(self.folder))
+            return load_config(self.path, self.scale, self.seed, encoder=self.encoder, work_dir=self.folder)
         selection = {"selection": choose(self.trials, self.grid)} if self.trials else {}
         return load_config(
             self.path,
             scale=self.scale,
             seed=self.run_seed,
-            checkpoint=str(self.encoder) if self.encoder else None,
-            work_dir=str(self.folder),
+            encoder=self.encoder,
+            work_dir=self.folder,
             options={**selection, **self.overrides()},
             resume=True,
         )

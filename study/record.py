@@ -6,10 +6,13 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from backbones import encoder_flops, parameter_count
+from backbones.towers import Features, Towers
 from engine.errors import UserError
 from engine.panels import panel_files
 from engine.provenance import code_version, hardware, peak_memory_mib, versions
 from engine.resume import bare, resume_hook
+from recognition.measures import Outcome
 from reports.migrations import VERSION
 from reports.schema import SCHEMA
 
@@ -98,6 +101,43 @@ def result_record(
     }
 
 
+def evaluation_record(
+    cfg: Config, part: Towers | Features, outcome: Outcome, wall: float, command: str
+) -> dict[str, Any]:
+    """The record of a finished image-level test.
+
+    Args:
+        cfg: from `study.configure.load_config`.
+        part: what was tested.
+        wall: seconds that the test took, with the reading of its images.
+        command: the command line that repeats it.
+
+    Raises:
+        UserError: the primary measure of the configuration is none of the outcome's.
+    """
+    names = [measure.name for measure in outcome.measures]
+    if cfg.primary not in names:
+        raise UserError(f"primary measure {cfg.primary!r} is none of {', '.join(names)}: choose one of these")
+    metrics = {
+        measure.name: {
+            "value": round(measure.value, 6), "unit": "%", "direction": "up", "primary": measure.name == cfg.primary,
+            "low": round(measure.low, 6), "high": round(measure.high, 6), "chance": round(measure.chance, 6),
+        }
+        for measure in outcome.measures
+    }  # fmt: skip
+    flops = encoder_flops(part.meta["encoder"], (part.size, part.size))
+    record = identity(cfg, part.meta, command)
+    return {
+        **record,
+        "status": "ok",
+        "error": None,
+        "metrics": metrics,
+        "samples": [],
+        "cost": costs(part.meta, wall, outcome.pace, parameter_count(part.model), flops),
+        "settings": {**record["settings"], **outcome.settings},
+    }
+
+
 def settings(cfg: Config) -> dict[str, Any]:
     """The choices of this fine-tuning that a reader compares; null where nothing is trained."""
     if "optim_wrapper" not in cfg:
@@ -168,3 +208,11 @@ def costs(
         "parameters": parameters,
         "flops": flops,
     }
+
+
+def table(record: dict[str, Any]) -> str:
+    """The record's metrics, one in a line, each with its interval and what guessing gives."""
+    return "\n".join(
+        f"{name:<24} {m['value']:5.1f} %  [{m['low']:5.1f}, {m['high']:5.1f}]  chance {m['chance']:.1f} %"
+        for name, m in record["metrics"].items()
+    )

@@ -61,8 +61,8 @@ def record_failure(cell: Cell, reason: str) -> None:
 
 def import_everything() -> None:
     """Load every library a run may need, once: forked children share them and start at once."""
-    for name in ("mmdet.models", "mmseg.models", "datasets.detection", "datasets.segmentation", "depth",
-                 "pretrain", "recognition.record", "study.run"):  # fmt: skip
+    for name in ("mmdet.models", "mmseg.models", "datasets.detection", "datasets.segmentation", "depth", "pretrain",
+                 "recognition.finetune", "recognition.retrieval", "recognition.zero_shot", "study.run"):  # fmt: skip
         importlib.import_module(name)
 
 

@@ -162,6 +162,9 @@ def test_config_header(path):
     """A person who opens a config finds the command that runs it, and where cost and expected result are written."""
     text, name = ast.get_docstring(TREES[path]), name_of(path)
     command = f"test.py {name} --checkpoint FOLDER" if name.startswith("recognition/") else f"train.py {name}"
+    stated = {ast.unparse(node.targets[0]) for node in TREES[path].body if isinstance(node, ast.Assign)}
+    if "method" not in stated and not name.startswith("recognition/"):
+        command += " --encoder NAME|FOLDER"  # a head, for the encoders of all methods
     if path.stem == "finetune":  # which trains, whichever checkpoint it is given
         command = f"train.py {name} --checkpoint FOLDER"
     assert f"COMMAND   python tools/{command}" in text.splitlines()

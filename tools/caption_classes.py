@@ -36,9 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from datasets.class_captions import write_class_shards
     from datasets.class_folders import class_names
     from engine.config import read
-    from recognition.evaluation import published
     from recognition.naming import class_words
-    from recognition.zero_shot import prompts
+    from recognition.zero_shot import prompts, published
 
     asked = {"templates": args.templates}
     if args.set:

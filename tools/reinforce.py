@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Make the data if they are the embedded ones, load the teachers, reinforce, tell how to train."""
     args = parse_arguments(arguments)
     start.mend()  # the heavy imports, after the arguments are known to be good
-    from engine.config import load_config
+    from study.configure import load_config
 
     if args.augmentations < 1:
         raise UserError(f"--augmentations {args.augmentations}: store at least one crop of each image")
@@ -62,8 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise UserError(f"{args.config} learns from data of kind {cfg.data.kind!r}: captions are in 'image_text' alone")
     teachers = [Teacher(folder) for folder in args.teacher]
     ensure_data(cfg)
-    pretrain.complete(cfg)
-    dataset = cfg.train_dataloader.dataset.dataset
+    pretrain.fill(cfg)
+    dataset = cfg.train_dataloader.dataset
     out = args.out or cache_folder(Path(dataset.root)) / "reinforcement"
     manifest = reinforce(
         DATASETS.build(dataset),

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 import start  # isort: split
 
-from engine.config import load_config
 from study.cells import IMAGE_TASKS, Cell, Study
+from study.configure import load_config
 from study.scheduler import Scheduler
 
 TASKS = ("upernet", "semantic_fpn", "mask_rcnn", "depth", *IMAGE_TASKS)

@@ -7,5 +7,4 @@ EXPECTED  docs/study.md, "Main table"
 
 _base_ = ["./_base_/light_encoder.py"]
 method = "clip_resnet18"
-encoder = dict(_delete_=True, name="resnet18", kwargs={})
-model = dict(type="CLIP", encoder=encoder)
+model = dict(type="CLIP", encoder=dict(_delete_=True, name="resnet18", kwargs={}))

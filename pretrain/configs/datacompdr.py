@@ -15,26 +15,29 @@ model = dict(
     distill_weight=0.0,
     teacher_widths=None,
 )
-texts = dict(tokens=dict(captions="noisy"), tokens_synthetic=dict(captions="enriched"))
-train_dataloader = dict(dataset=dict(context=128, texts=texts))
-paper = dict(  # apple/ml-mobileclip, ViT-B/16 on DataCompDR-1B, without teacher and without RandAugment
-    data=dict(_delete_=True, name="datacomp", kind="image_text", root="data/datacomp/shards", pattern="*.tar"),
-    captions="txt+synthetic",
-    global_batch_size=65_536,
-    train_cfg=dict(max_iters=200_000),
-    model=dict(text=dict(embed_dim=512, vocabulary="clip", context=77, width=512, layers=12, heads=8)),
-    train_dataloader=dict(
-        dataset=dict(
-            context=77,
-            texts=dict(tokens=dict(captions="txt"), tokens_synthetic=dict(captions="synthetic")),
-            views=dict(image=dict(scale=(0.08, 1.0))),
-        )
-    ),
-    optim_wrapper=dict(optimizer=dict(lr=1e-3, betas=(0.9, 0.95), weight_decay=0.2), clip_grad=dict(max_norm=1.0)),
-    param_scheduler=[
-        dict(type="LinearLR", start_factor=1e-3, by_epoch=False, begin=0, end=1000),
-        dict(type="CosineAnnealingLR", eta_min=0.0, by_epoch=False, begin=1000, end=None, T_max=None),
-    ],
+train_dataloader = dict(
+    dataset=dict(context=128, texts=dict(tokens=dict(captions="noisy"), tokens_synthetic=dict(captions="enriched")))
 )
-at_scale = dict(tiny=dict(train_cfg=dict(max_iters=180)), study=dict(train_cfg=dict(max_iters=450)), paper=paper)
-del texts, paper
+at_scale = dict(
+    tiny=dict(recipe=dict(updates=180)),
+    study=dict(recipe=dict(updates=450)),
+    paper=dict(  # apple/ml-mobileclip, ViT-B/16 on DataCompDR-1B, without teacher and without RandAugment
+        data=dict(name="datacomp", root="data/datacomp/shards"),
+        captions="txt+synthetic",
+        model=dict(
+            text=dict(
+                _delete_=True, embed_dim=512, vocabulary="clip", context=77, width=512, layers=12, heads=8, eps=1e-5
+            )
+        ),
+        train_dataloader=dict(
+            dataset=dict(
+                texts=dict(tokens=dict(captions="txt"), tokens_synthetic=dict(captions="synthetic")),
+                views=dict(image=dict(scale=(0.08, 1.0))),
+            )
+        ),
+        recipe=dict(
+            _delete_=True, batch=65_536, updates=200_000, warm_up_updates=1000, rate=1e-3, floor=0.0, decay=0.2
+        ),
+        optim_wrapper=dict(optimizer=dict(betas=(0.9, 0.95)), clip_grad=dict(max_norm=1.0)),
+    ),
+)

@@ -9,22 +9,31 @@ _base_ = ["./_base_/clip_recipe.py"]
 method = "declip"
 captions = "noisy"
 model = dict(type="DeCLIP", projector=192, bottleneck=96, bank=2048)
-colour = dict(jitter=(0.4, 0.4, 0.4, 0.1), jitter_p=0.8, grey_p=0.2, blur_p=0.5)
-view = dict(scale=(0.2, 1.0), flip=0.5, colour=colour)
-texts = dict(tokens={}, tokens_edited=dict(eda=True))
-train_dataloader = dict(dataset=dict(views=dict(_delete_=True, image_1=view, image_2=view), texts=texts))
-warm_up = dict(type="LinearLR", start_factor=1e-3, by_epoch=False, begin=0, end=20)
-cosine = dict(type="CosineAnnealingLR", eta_min=0.0, by_epoch=False, begin=20, end=None, T_max=None)
-param_scheduler = [warm_up, cosine]
-paper = dict(  # Sense-GVT/DeCLIP on YFCC15M, with ViT-B/16 for its ViT-B/32 and 4096 as 32 of its 128 images a process
-    train_cfg=dict(max_iters=128_000),
-    model=dict(projector=1024, bottleneck=512, bank=65536),
-    optim_wrapper=dict(optimizer=dict(lr=1e-3, weight_decay=0.1)),
-    param_scheduler=[{**warm_up, "start_factor": 0.1, "end": 2500}, {**cosine, "begin": 2500}],
+train_dataloader = dict(
+    dataset=dict(
+        views={
+            "_delete_": True,
+            **{
+                view: dict(
+                    scale=(0.2, 1.0),
+                    flip=0.5,
+                    colour=dict(jitter=(0.4, 0.4, 0.4, 0.1), jitter_p=0.8, grey_p=0.2, blur_p=0.5),
+                )
+                for view in ("image_1", "image_2")
+            },
+        },
+        texts=dict(tokens={}, tokens_edited=dict(eda=True)),
+    )
 )
+recipe = dict(warm_up_updates=20, floor=0.0)
 at_scale = dict(
-    tiny=dict(train_cfg=dict(max_iters=140)),  # each costs about two of CLIP's
-    study=dict(train_cfg=dict(max_iters=350)),
-    paper=paper,
-)
-del colour, view, texts, warm_up, cosine, paper
+    tiny=dict(recipe=dict(updates=140)),  # each costs about two of CLIP's
+    study=dict(recipe=dict(updates=350)),
+    paper=dict(  # Sense-GVT/DeCLIP on YFCC15M, ViT-B/16 for its ViT-B/32 and 4096 as 32 of its 128 images a process
+        model=dict(projector=1024, bottleneck=512, bank=65536),
+        recipe=dict(
+            _delete_=True, batch=4096, updates=128_000, warm_up_updates=2500,
+            rate=1e-3, start=1e-4, floor=0.0, decay=0.1,
+        ),
+    ),
+)  # fmt: skip

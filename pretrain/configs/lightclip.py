@@ -9,7 +9,5 @@ _base_ = ["./_base_/light_recipe.py"]
 method = "lightclip"
 model = dict(type="LightCLIP", image_size=64)
 at_scale = dict(
-    tiny=dict(train_cfg=dict(max_iters=300)),
-    study=dict(train_cfg=dict(max_iters=750)),
-    paper=dict(model=dict(image_size=224)),
+    tiny=dict(recipe=dict(updates=300)), study=dict(recipe=dict(updates=750)), paper=dict(model=dict(image_size=224))
 )

@@ -7,6 +7,5 @@ EXPECTED  docs/study.md, "Main table"
 
 _base_ = ["./_base_/light_encoder.py"]
 method = "lightclip_mobilenetv2"
-encoder = dict(_delete_=True, name="mobilenetv2_100", kwargs={})
-model = dict(type="LightCLIP", image_size=64, encoder=encoder)
-at_scale = dict(paper=dict(encoder=encoder, model=dict(image_size=224, encoder=encoder)))
+model = dict(type="LightCLIP", image_size=64, encoder=dict(_delete_=True, name="mobilenetv2_100", kwargs={}))
+at_scale = dict(paper=dict(model=dict(image_size=224, encoder=dict(name="mobilenetv2_100"))))

@@ -7,6 +7,5 @@ EXPECTED  docs/study.md, "Main table"
 
 _base_ = ["./_base_/light_encoder.py"]
 method = "lightclip_resnet18"
-encoder = dict(_delete_=True, name="resnet18", kwargs={})
-model = dict(type="LightCLIP", image_size=64, encoder=encoder)
+model = dict(type="LightCLIP", image_size=64, encoder=dict(_delete_=True, name="resnet18", kwargs={}))
 at_scale = dict(paper=dict(model=dict(image_size=224)))

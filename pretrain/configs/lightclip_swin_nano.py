@@ -7,10 +7,26 @@ EXPECTED  docs/study.md, "Main table"
 
 _base_ = ["./_base_/light_encoder.py"]
 method = "lightclip_swin_nano"
-nano = dict(embed_dim=48, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24), drop_path_rate=0.0)
-small = dict(img_size=64, window_size=4)  # windows of 7 cells would be padded at 64 pixels
-encoder = dict(_delete_=True, name="swin_tiny_patch4_window7_224", kwargs={**small, **nano})
-model = dict(type="LightCLIP", image_size=64, encoder=encoder)
-full_size = dict(_delete_=True, name="swin_tiny_patch4_window7_224", kwargs=nano)
-at_scale = dict(paper=dict(encoder=full_size, model=dict(image_size=224, encoder=full_size)))
-del nano, small, full_size
+model = dict(
+    type="LightCLIP",
+    image_size=64,
+    encoder=dict(
+        _delete_=True,
+        name="swin_tiny_patch4_window7_224",
+        kwargs=dict(
+            embed_dim=48, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24), drop_path_rate=0.0,
+            img_size=64, window_size=4,  # windows of 7 cells would be padded at 64 pixels
+        ),
+    ),
+)  # fmt: skip
+at_scale = dict(
+    paper=dict(
+        model=dict(
+            image_size=224,
+            encoder=dict(
+                name="swin_tiny_patch4_window7_224",
+                kwargs=dict(embed_dim=48, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24), drop_path_rate=0.0),
+            ),
+        )
+    )
+)

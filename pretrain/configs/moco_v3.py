@@ -5,34 +5,31 @@ COST      docs/study.md, "Cost"
 EXPECTED  docs/study.md, "Main table"
 """
 
-_base_ = ["./_base_/image_text.py"]
+_base_ = ["./_base_/imagenet.py"]
 method = "moco_v3"
 model = dict(type="MoCoV3", hidden=384, dim=64, momentum=(0.98, 1.0))  # the teacher's memory follows the training
-crop, jitter = dict(scale=(0.2, 1.0), flip=0.5), (0.4, 0.4, 0.2, 0.1)
-views = dict(
-    _delete_=True,
-    image_1=dict(**crop, colour=dict(jitter=jitter, blur_p=1.0)),
-    image_2=dict(**crop, colour=dict(jitter=jitter, blur_p=0.1, solarise_p=0.2)),
+train_dataloader = dict(
+    dataset=dict(
+        views=dict(
+            _delete_=True,
+            image_1=dict(scale=(0.2, 1.0), flip=0.5, colour=dict(jitter=(0.4, 0.4, 0.2, 0.1), blur_p=1.0)),
+            image_2=dict(
+                scale=(0.2, 1.0), flip=0.5, colour=dict(jitter=(0.4, 0.4, 0.2, 0.1), blur_p=0.1, solarise_p=0.2)
+            ),
+        )
+    )
 )
-train_dataloader = dict(dataset=dict(views=views))
-optim_wrapper = dict(optimizer=dict(betas=(0.9, 0.999), weight_decay=0.1))
-schedule = [
-    dict(type="LinearLR", start_factor=1e-3, by_epoch=False, begin=0, end=20),
-    dict(type="CosineAnnealingLR", eta_min=0.0, by_epoch=False, begin=20, end=None, T_max=None),
-]
-param_scheduler = schedule
-epoch, wide = 1_281_167 / 4096, dict(scale=(0.08, 1.0))
+optim_wrapper = dict(optimizer=dict(betas=(0.9, 0.999)))
+recipe = dict(warm_up_updates=20, floor=0.0, decay=0.1)
 at_scale = dict(
-    tiny=dict(train_cfg=dict(max_iters=160)),  # each costs about two of CLIP's
-    study=dict(train_cfg=dict(max_iters=400)),
-    paper=dict(
-        data=dict(_delete_=True, name="imagenet", kind="image_folder", root="data/imagenet/train"),
+    tiny=dict(recipe=dict(updates=160)),  # each costs about two of CLIP's
+    study=dict(recipe=dict(updates=400)),
+    paper=dict(  # facebookresearch/moco-v3
         model=dict(hidden=4096, dim=256, momentum=(0.99, 1.0)),
-        global_batch_size=4096,
-        train_cfg=dict(max_iters=int(300 * epoch)),
-        train_dataloader=dict(dataset=dict(views=dict(image_1=wide, image_2=wide))),
-        optim_wrapper=dict(optimizer=dict(lr=1.5e-4 * 4096 / 256), clip_grad=None),
-        param_scheduler=[{**schedule[0], "end": int(40 * epoch)}, {**schedule[1], "begin": int(40 * epoch)}],
+        train_dataloader=dict(
+            dataset=dict(views=dict(image_1=dict(scale=(0.08, 1.0)), image_2=dict(scale=(0.08, 1.0))))
+        ),
+        recipe=dict(batch=4096, epochs=300, warm_up=40, rate=1.5e-4, rate_for=256, floor=0.0, decay=0.1),
+        optim_wrapper=dict(clip_grad=None),
     ),
 )
-del crop, jitter, views, schedule, epoch, wide

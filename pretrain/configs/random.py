@@ -5,11 +5,12 @@ COST      docs/study.md, "Cost"
 EXPECTED  docs/study.md, "Main table"
 """
 
-_base_ = ["./_base_/image_text.py"]
+_base_ = ["./_base_/imagenet.py"]
 method = "random"
 model = dict(type="RandomInit")
 param_scheduler = []
-nothing = dict(train_cfg=dict(max_iters=0))
-imagenet = dict(_delete_=True, name="imagenet", kind="image_folder", root="data/imagenet/train")
-at_scale = dict(tiny=nothing, study=nothing, paper=dict(**nothing, data=imagenet))
-del nothing, imagenet
+at_scale = dict(
+    tiny=dict(recipe=dict(updates=0)),
+    study=dict(recipe=dict(updates=0)),
+    paper=dict(recipe=dict(updates=0, rate=1e-3, decay=0.05)),
+)

@@ -5,25 +5,19 @@ COST      docs/study.md, "Cost"
 EXPECTED  docs/study.md, "Main table"
 """
 
-_base_ = ["./_base_/image_text.py"]
+_base_ = ["./_base_/yfcc15m.py"]
 method = "wsp"
 parent = "mae"  # the start; any other with --checkpoint
 captions = "noisy"
-model = dict(type="WSP", num_classes=None)
+model = dict(type="WSP", num_classes="<data>")
 train_dataloader = dict(
     dataset=dict(views=dict(image=dict(scale=(0.35, 1.0), flip=0.5)), texts={}, tags=dict(min_count=5))
 )
-epoch = 15_255_632 // 4096  # updates
-paper = dict(  # one epoch, as published; batch, rate and decay are CLIP's on the same data
-    data=dict(_delete_=True, name="yfcc15m", kind="image_text", root="data/yfcc15m/shards", pattern="*.tar"),
-    global_batch_size=4096,
-    train_cfg=dict(max_iters=epoch),
-    train_dataloader=dict(dataset=dict(views=dict(image=dict(scale=(0.08, 1.0))), tags=dict(min_count=100))),
-    optim_wrapper=dict(optimizer=dict(lr=5e-4, weight_decay=0.1)),
-    param_scheduler=[
-        dict(type="LinearLR", start_factor=1e-3, by_epoch=False, begin=0, end=epoch // 20),
-        dict(type="CosineAnnealingLR", eta_min=0.0, by_epoch=False, begin=epoch // 20, end=None, T_max=None),
-    ],
+at_scale = dict(
+    tiny=dict(recipe=dict(updates=300)),
+    study=dict(recipe=dict(updates=750)),
+    paper=dict(  # one epoch, as published; batch, rate and decay are CLIP's on the same data
+        train_dataloader=dict(dataset=dict(views=dict(image=dict(scale=(0.08, 1.0))), tags=dict(min_count=100))),
+        recipe=dict(batch=4096, epochs=1, warm_up=0.05, rate=5e-4, floor=0.0, decay=0.1),
+    ),
 )
-at_scale = dict(tiny=dict(train_cfg=dict(max_iters=300)), study=dict(train_cfg=dict(max_iters=750)), paper=paper)
-del epoch, paper

@@ -39,10 +39,10 @@ class PretrainDataset(Dataset):
             view with of=NAME shows the same window as that one, which stands before it. Names begin with "image" (then
             the model normalises them) or "pixels" (left as they are).
         name: the data's name in checkpoints.
-        corrupt_log: file that lists corrupt samples; `pretrain.complete` puts it into the run's folder.
+        corrupt_log: file that lists corrupt samples; `pretrain.fill` puts it into the run's folder.
         max_corrupt: largest share of corrupt samples.
         token_cache: a file of `pretrain.tokenizer.cache`, for items with "ids", int64 [N], in place of "pixels"; in a
-            config True, which `pretrain.complete` replaces by the file.
+            config True, which `pretrain.fill` replaces by the file.
     """
 
     def __init__(

@@ -1,4 +1,7 @@
-"""One file per pretraining method. Importing this package imports all, which registers them in mmengine's MODELS."""
+"""One file per pretraining method, and beside it what it alone needs (`lightclip_*.py`).
+
+Importing this package imports all, which registers the methods in mmengine's MODELS.
+"""
 
 import importlib
 import pkgutil

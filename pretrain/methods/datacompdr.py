@@ -23,13 +23,11 @@ import torch
 import torch.nn.functional as F
 from mmengine.dist import get_rank
 from mmengine.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
-from backbones.text import TextTower
 from engine.errors import UserError
-from pretrain.base import PretrainMethod
-from pretrain.methods.clip import contrastive_state
-from pretrain.parts.losses import clamp_logit_scale, gather, new_logit_scale
+from pretrain.base import ImageTextMethod
+from pretrain.parts.losses import gather
 
 TEACHER_KEYS = ("teacher_image", "teacher_text", "teacher_text_synthetic")
 
@@ -71,14 +69,13 @@ def distillation_loss(targets: list[Tensor], scores: list[Tensor]) -> Tensor:
 
 
 @MODELS.register_module()
-class DataCompDR(PretrainMethod):
+class DataCompDR(ImageTextMethod):
     """Contrastive and distilled learning from two captions of each image.
 
     Args:
-        encoder: see PretrainMethod.
-        text: arguments of `backbones.text.TextTower`.
+        encoder, text: see ImageTextMethod.
         clip_weight, distill_weight: a and b, see above.
-        teacher_widths: each teacher's share of the stored embeddings; `pretrain.complete` reads them where it is None.
+        teacher_widths: each teacher's share of the stored embeddings; `pretrain.fill` reads them where it is None.
         teacher_scale: of the teachers' similarities.
     """
 
@@ -94,7 +91,6 @@ class DataCompDR(PretrainMethod):
         teacher_scale: float = 100.0,
         data_preprocessor: dict | None = None,
     ) -> None:
-        super().__init__(encoder, data_preprocessor)
         if min(clip_weight, distill_weight) < 0 or clip_weight + distill_weight == 0:
             raise UserError(
                 f"DataCompDR: clip_weight {clip_weight} and distill_weight {distill_weight} must not be negative, and "
@@ -105,13 +101,9 @@ class DataCompDR(PretrainMethod):
                 f"DataCompDR: distill_weight {distill_weight} needs stored teachers: make them with tools/reinforce.py "
                 "and name their folder in train_dataloader.dataset.reinforcement"
             )
+        super().__init__(encoder, text, data_preprocessor)
         self.clip_weight, self.distill_weight = clip_weight, distill_weight
         self.teacher_widths, self.teacher_scale = list(teacher_widths or ()), teacher_scale
-        self.text = TextTower(**text)
-        width = self.encoder.num_features
-        self.image_projection = nn.Linear(width, self.text.embed_dim, bias=False)
-        nn.init.normal_(self.image_projection.weight, std=width**-0.5)
-        self.logit_scale = new_logit_scale()
 
     def losses(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Image [B, 3, H, W], tokens [B, T], tokens_synthetic [B, U] -> the weighted terms of both captions.
@@ -164,15 +156,3 @@ class DataCompDR(PretrainMethod):
             slices = inputs[key].split(self.teacher_widths, dim=1)
             made.append([everyone(rows) for rows in slices])
         return made
-
-    def after_step(self, progress: float) -> None:
-        """Clamp the temperature."""
-        clamp_logit_scale(self.logit_scale)
-
-    def text_state(self) -> dict[str, Tensor]:
-        """The text tower as "text.*", the image projection and the temperature."""
-        return contrastive_state(self)
-
-    def checkpoint_meta(self) -> dict[str, Any]:
-        """With the text tower's arguments."""
-        return {**super().checkpoint_meta(), "text": self.text.meta()}

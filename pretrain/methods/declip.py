@@ -34,7 +34,7 @@ class DeCLIP(CLIP):
     """CLIP over views and edits + SimSiam + masked language modelling + nearest-neighbour supervision.
 
     Args:
-        encoder, text: see CLIP.
+        encoder, text: see ImageTextMethod.
         pair_weight, simsiam_weight, mlm_weight, neighbour_weight: 0.4 and 0.2 each; 0 leaves one of the last three out.
         projector: width of SimSiam's three layers on the projected image embedding, a BatchNorm after each.
         bottleneck: width of the predictor's hidden layer.

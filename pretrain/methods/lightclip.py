@@ -3,9 +3,9 @@
 L = 0.8 L_inst + 0.1 L_token + 0.1 L_MLM (eq. 1).
 
 * L_inst: CLIP's two directions, halved, against labels that soften in thirds of training: one-hot, then alpha = 0.2
-  spread evenly over the negatives, then by the negatives' importance (`parts/softening.py`).
+  spread evenly over the negatives, then by the negatives' importance (`lightclip_softening.py`).
 * L_token: the last stage's image tokens and the caption's tokens (no padding) of the same pair, projected to one space,
-  are matched one to one by the Hungarian algorithm on their cosines S (`parts/matching.py`). The loss is the mean
+  are matched one to one by the Hungarian algorithm on their cosines S (`lightclip_matching.py`). The loss is the mean
   cost 1 - S of the matched entries; matching -S would give the same matches and gradients. There are no negatives
   ("relaxed"), so L_inst must keep the tokens apart.
 * L_MLM: 15 % of the words are chosen, of which 80 % become [MASK], 10 % a random token and 10 % stay. The masked
@@ -27,13 +27,11 @@ from torch import Tensor, nn
 from backbones import describe_encoder
 from backbones.text import TextTower, valid_tokens, word_tokens
 from engine.errors import UserError
-from pretrain.base import PretrainMethod
-from pretrain.methods.clip import contrastive_state
-from pretrain.parts.losses import clamp_logit_scale, new_logit_scale
+from pretrain.base import ImageTextMethod
+from pretrain.methods.lightclip_matching import match, matched
+from pretrain.methods.lightclip_softening import softened_losses, softening_at
 from pretrain.parts.masking import take
-from pretrain.parts.matching import match, matched
 from pretrain.parts.mlm import choose_words, corrupt_words, word_loss
-from pretrain.parts.softening import softened_losses, softening_at
 
 
 class StageFeatures(NamedTuple):
@@ -161,7 +159,7 @@ class FusedMaskedLanguageModel(nn.Module):
 
 
 @MODELS.register_module()
-class LightCLIP(PretrainMethod):
+class LightCLIP(ImageTextMethod):
     """CLIP with softened labels, relaxed token matching and masked language modelling with the image.
 
     Args:
@@ -176,8 +174,6 @@ class LightCLIP(PretrainMethod):
         pairs: "mean" or "sum" over the matches of a pair. Not stated; the mean does not grow with the resolution.
         mlm: arguments of FusedMaskedLanguageModel (ratio, corruption, causal, fusion).
     """
-
-    needs = frozenset({"image", "tokens"})
 
     def __init__(
         self,
@@ -194,23 +190,18 @@ class LightCLIP(PretrainMethod):
         mlm: dict[str, Any] | None = None,
         data_preprocessor: dict | None = None,
     ) -> None:
-        super().__init__(encoder, data_preprocessor)
+        super().__init__(encoder, text, data_preprocessor)
         self.instance_weight, self.token_weight, self.mlm_weight = instance_weight, token_weight, mlm_weight
         self.alpha, self.switches, self.pairs = alpha, tuple(switches), pairs
         self.stages = middle_stages(self.encoder, self.encoder_cfg["name"])
-
-        self.text = TextTower(**text)
         if len(self.text.blocks) % 4:
             raise UserError(
                 f"LightCLIP's text tower has four stages: model.text.layers={len(self.text.blocks)} is no multiple of 4"
             )
-        width = self.encoder.num_features
-        self.image_projection = nn.Linear(width, self.text.embed_dim, bias=False)
-        nn.init.normal_(self.image_projection.weight, std=width**-0.5)
-        self.logit_scale = new_logit_scale()
 
         self.image_tokens = self.text_tokens = None
         if token_weight and token_projection == "own":
+            width = self.encoder.num_features
             self.image_tokens = nn.Linear(width, self.text.embed_dim, bias=False)
             self.text_tokens = nn.Linear(self.text.width, self.text.embed_dim, bias=False)
             nn.init.normal_(self.image_tokens.weight, std=width**-0.5)
@@ -252,15 +243,3 @@ class LightCLIP(PretrainMethod):
             if self.pairs == "sum":
                 return (found * (matching.weight > 0)).sum(dim=1).mean()
             return (found * matching.weight).sum(dim=1).mean()
-
-    def after_step(self, progress: float) -> None:
-        """Clamp the temperature."""
-        clamp_logit_scale(self.logit_scale)
-
-    def text_state(self) -> dict[str, Tensor]:
-        """The text tower as "text.*", the image projection and the temperature."""
-        return contrastive_state(self)
-
-    def checkpoint_meta(self) -> dict[str, Any]:
-        """With the text tower's arguments."""
-        return {**super().checkpoint_meta(), "text": self.text.meta()}

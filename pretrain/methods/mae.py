@@ -26,6 +26,7 @@ class MAE(PretrainMethod):
         encoder: see PretrainMethod; a plain ViT.
         mask_ratio: share of hidden patches.
         decoder_width, decoder_depth, decoder_heads: of the decoder; 512, 8 and 16 in the paper.
+        decoder_norm_eps: epsilon of the decoder's last norm; that of its blocks' norms is 1e-6, as published for all.
         normalise_target: per-patch normalised pixels instead of raw ones.
     """
 
@@ -36,6 +37,7 @@ class MAE(PretrainMethod):
         decoder_width: int = 512,
         decoder_depth: int = 8,
         decoder_heads: int = 16,
+        decoder_norm_eps: float = 1e-6,
         normalise_target: bool = True,
         data_preprocessor: dict | None = None,
     ) -> None:
@@ -52,7 +54,7 @@ class MAE(PretrainMethod):
         self.decoder_blocks = nn.Sequential(
             *(Block(decoder_width, decoder_heads, qkv_bias=True) for _ in range(decoder_depth))
         )
-        self.decoder_norm = nn.LayerNorm(decoder_width)
+        self.decoder_norm = nn.LayerNorm(decoder_width, eps=decoder_norm_eps)
         self.decoder_pred = nn.Linear(decoder_width, self.patch**2 * 3)
         self.reset_parameters()
 

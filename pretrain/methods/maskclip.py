@@ -20,12 +20,10 @@ from mmengine.registry import MODELS
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from backbones.text import TextTower
-from pretrain.base import PretrainMethod
-from pretrain.methods.clip import contrastive_state
+from pretrain.base import ImageTextMethod
 from pretrain.parts.ema import EmaTeacher
 from pretrain.parts.heads import Quantizer, TeacherCentre
-from pretrain.parts.losses import clamp_logit_scale, contrastive_losses, new_logit_scale
+from pretrain.parts.losses import contrastive_losses
 from pretrain.parts.masking import RandomMask, random_mask, take, with_mask_tokens
 from pretrain.parts.mlm import MaskedLanguageModel
 from pretrain.parts.patches import normalise_patches, patchify
@@ -33,7 +31,7 @@ from pretrain.parts.visible_tokens import embed_tokens, require_droppable, run_b
 
 
 @MODELS.register_module()
-class MaskCLIP(PretrainMethod):
+class MaskCLIP(ImageTextMethod):
     """CLIP + masked self-distillation + masked language modelling.
 
     Args:
@@ -45,14 +43,13 @@ class MaskCLIP(PretrainMethod):
             features) or "pixel" (MAE's normalised pixels): the published ablations.
         momentum: (start, end) of the teacher's EMA; None takes the student itself, without gradient, as teacher.
         decoder_depth, decoder_heads: of the visual decoder, as wide as the encoder.
+        decoder_norm_eps: epsilon of its last norm; that of its blocks' norms and of the encoder's is 1e-6.
         quantizer: arguments of Quantizer (hidden, bottleneck, codes).
         student_temperature: of the student's softmax.
         teacher_temperature: (start, end) of the teacher's, linear over the first `teacher_warmup` of training.
         centre_momentum: of the teacher's centre; None for no centring.
         mlm: arguments of MaskedLanguageModel (ratio, depth, causal, corruption).
     """
-
-    needs = frozenset({"image", "tokens"})
 
     def __init__(
         self,
@@ -65,6 +62,7 @@ class MaskCLIP(PretrainMethod):
         momentum: tuple[float, float] | None = (0.999, 0.9999),
         decoder_depth: int = 1,
         decoder_heads: int = 16,
+        decoder_norm_eps: float = 1e-6,
         quantizer: dict[str, int] | None = None,
         student_temperature: float = 0.1,
         teacher_temperature: tuple[float, float] = (0.04, 0.07),
@@ -73,18 +71,13 @@ class MaskCLIP(PretrainMethod):
         mlm: dict[str, Any] | None = None,
         data_preprocessor: dict | None = None,
     ) -> None:
-        super().__init__(encoder, data_preprocessor)
+        super().__init__(encoder, text, data_preprocessor)
         require_droppable(self.encoder, self.encoder_cfg["name"])
         self.distill_weight, self.mlm_weight = distill_weight, mlm_weight
         self.mask_ratio, self.target = mask_ratio, target
         self.student_temperature, self.teacher_temperature = student_temperature, teacher_temperature
         self.teacher_warmup = teacher_warmup
         width = self.encoder.embed_dim
-
-        self.text = TextTower(**text)
-        self.image_projection = nn.Linear(width, self.text.embed_dim, bias=False)
-        nn.init.normal_(self.image_projection.weight, std=width**-0.5)
-        self.logit_scale = new_logit_scale()
 
         self.teacher = self.head_teacher = self.centre = None
         if distill_weight:
@@ -93,7 +86,7 @@ class MaskCLIP(PretrainMethod):
             positions = sincos_positions(width, self.encoder.patch_embed.grid_size)
             self.register_buffer("decoder_positions", positions, persistent=False)
             blocks = (Block(width, decoder_heads, qkv_bias=True) for _ in range(decoder_depth))
-            self.decoder = nn.Sequential(*blocks, nn.LayerNorm(width))
+            self.decoder = nn.Sequential(*blocks, nn.LayerNorm(width, eps=decoder_norm_eps))
             pixels = self.encoder.patch_embed.patch_size[0] ** 2 * 3
             quantizer = quantizer or {}
             self.head = (
@@ -168,16 +161,8 @@ class MaskCLIP(PretrainMethod):
 
     def after_step(self, progress: float) -> None:
         """Clamp the temperature and move the teacher."""
-        clamp_logit_scale(self.logit_scale)
+        super().after_step(progress)
         if self.teacher is not None:
             self.teacher.update(self.encoder, progress)
         if self.head_teacher is not None:
             self.head_teacher.update(self.head, progress)
-
-    def text_state(self) -> dict[str, Tensor]:
-        """The text tower as "text.*", the image projection and the temperature."""
-        return contrastive_state(self)
-
-    def checkpoint_meta(self) -> dict[str, Any]:
-        """With the text tower's arguments."""
-        return {**super().checkpoint_meta(), "text": self.text.meta()}

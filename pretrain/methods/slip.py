@@ -27,7 +27,7 @@ class SLIP(CLIP):
     """CLIP + SimCLR.
 
     Args:
-        encoder, text: see CLIP.
+        encoder, text: see ImageTextMethod.
         simclr_weight: 1.0.
         projector: (hidden, out), widths of the projector's two hidden layers and of its output: 4096 and 256. Its
             BatchNorms see the batch of all processes, each view by itself.

@@ -1,9 +1,11 @@
 """Masked language modelling on a text tower: choose words, hide them, name them."""
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from timm.layers import LayerNorm
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
@@ -64,7 +66,7 @@ class MaskedLanguageModel(nn.Module):
     Args:
         tower: the text tower, for its sizes; it is passed again to `forward` and not held here.
         ratio: share of words to predict.
-        depth: layers of the decoder.
+        depth: layers of the decoder, whose norms have the tower's epsilon.
         causal: whether the tower reads the masked caption causally, as it reads the full one. Not stated in the paper;
             causal lets both captions share one pass, and the decoder sees both directions anyway.
         corruption: shares of chosen words that become [MASK], a random token, or stay. Not stated in the paper; all
@@ -82,7 +84,8 @@ class MaskedLanguageModel(nn.Module):
         super().__init__()
         self.ratio, self.causal, self.corruption = ratio, causal, tuple(corruption)
         heads = tower.kwargs["heads"]
-        self.blocks = nn.ModuleList(Block(tower.width, heads, qkv_bias=True) for _ in range(depth))
+        norm = partial(LayerNorm, eps=tower.kwargs["eps"])
+        self.blocks = nn.ModuleList(Block(tower.width, heads, qkv_bias=True, norm_layer=norm) for _ in range(depth))
         init_blocks(self.blocks, tower.width)
         self.norm = nn.LayerNorm(tower.width)
         self.classifier = nn.Linear(tower.width, tower.size)

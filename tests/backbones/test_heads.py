@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from backbones import build_encoder, save_checkpoint
-from engine.config import load_config
 from study.cells import CONFIGS
+from study.configure import load_config
 from study.run import run
 
 PLAIN = dict(img_size=64, patch_size=8, embed_dim=24, depth=4, num_heads=3)

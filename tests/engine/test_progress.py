@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from engine.config import load_config
 from engine.errors import UserError
 from engine.progress import ProgressHook, duration
+from study.configure import load_config
 
 
 @pytest.mark.parametrize(

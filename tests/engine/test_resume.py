@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from engine.config import load_config
 from engine.errors import UserError
 from engine.loop import AddressedLoop
+from study.configure import load_config
 
 ITERS, INTERVAL, KILLED_AT = 6, 2, 5  # killed during iteration 5, one iteration after the last state
 

@@ -36,7 +36,7 @@ def test_a_run_states_how_it_was_begun(tmp_path):
     document = read_run(tmp_path)
     assert document["config_hash"] == cfg.config_hash and document["method"] == "mae" and document["seed"] == 0
     assert document["config"]["train_cfg.max_iters"] == cfg.train_cfg.max_iters
-    assert document["config"]["train_dataloader.dataset.dataset.pipeline.0.type"] == "LoadImageStrict"
+    assert document["config"]["train_dataloader.dataset.pipeline.0.type"] == "LoadImageStrict"
 
 
 def test_resuming_with_other_settings_names_them(tmp_path):

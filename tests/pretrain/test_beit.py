@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from mmengine.registry import MODELS
 
-from engine.config import load_config
 from engine.errors import UserError
 from pretrain.data.augment import RandomCrop
 from pretrain.methods import beit as module
 from pretrain.methods.beit import BEiT
 from pretrain.parts.block_masking import block_mask
 from pretrain.tokenizer.dvae import Encoder
+from study.configure import load_config
 from tests.pretrain.samples import ENCODER
 
 RELATIVE = dict(
@@ -196,7 +196,7 @@ def test_wrong_input_is_refused(tokenizer, model, inputs):
 @pytest.mark.parametrize("scale", ["tiny", "study", "paper"])
 def test_configs_build(scale, tokenizer):
     cfg = load_config("pretrain/configs/beit.py", scale=scale)
-    views = cfg.train_dataloader.dataset.dataset.views
+    views = cfg.train_dataloader.dataset.views
     if scale == "paper":
         assert cfg.model.tokenizer == {"type": "dalle", "file": "data/dalle/encoder.pkl"}
         assert (cfg.model.mask_count, cfg.train_cfg.max_iters, cfg.train_dataloader.batch_size) == (75, 500_000, 2048)
@@ -212,7 +212,7 @@ def test_configs_build(scale, tokenizer):
     model = MODELS.build(cfg.model)
     side = views.pixels["size"]
     assert side == model.grid[0] * 8 == (112 if scale == "paper" else 64) and views.pixels.of == "image"
-    size = cfg.train_dataloader.dataset.dataset.size
+    size = cfg.train_dataloader.dataset.size
     inputs = {"image": torch.randn(2, 3, size, size), "pixels": torch.zeros(2, 3, side, side, dtype=torch.uint8)}
     assert torch.isfinite(model(inputs=inputs)["loss_token"])
     assert model.encoder.rel_pos_bias is not None and model.encoder.pos_embed is None

@@ -3,10 +3,12 @@
 import pytest
 import torch
 from mmengine.registry import MODELS
+from torch import nn
 
 from backbones import build_encoder, describe_encoder
-from engine.config import load_config
+from backbones.text import TextTower
 from engine.errors import UserError
+from study.configure import load_config
 from tests.pretrain.parents import write_parent
 
 IMAGENET, YFCC = 1_281_167, 15_255_632
@@ -35,7 +37,7 @@ def test_recipe(method):
     assert cosine.type == "CosineAnnealingLR" and cosine.eta_min == pytest.approx(last)
     assert cosine.end == cfg.train_cfg.max_iters and cosine.T_max == cosine.end - cosine.begin
     assert cfg.data.name == ("imagenet" if images == IMAGENET else "yfcc15m") and "scenes_root" not in cfg.data
-    assert cfg.train_dataloader.dataset.dataset.size == 224
+    assert cfg.train_dataloader.dataset.size == 224
     assert cfg.work_dir == f"runs/paper/pretrain/{method}/seed0", "where fine-tuning and second stages look"
 
 
@@ -65,10 +67,35 @@ def test_model_is_a_vit_b_16(method, tmp_path):
         assert encoder.pos_embed is None and encoder.rel_pos_bias is not None and encoder.norm.weight.shape == (768,)
 
 
+@pytest.mark.parametrize("method", ["clip", "clip_rewritten", "clip_mixed", "slip", "declip", "maskclip", "datacompdr"])
+def test_every_norm_of_the_text_tower_has_clips_epsilon(method):
+    """1e-5, torch's own, in the towers of OpenAI, SLIP and open_clip; 1e-6 shifts SLIP's loss by 1.2e-3."""
+    text = load_config(f"pretrain/configs/{method}.py", scale="paper").model.text
+    tower = TextTower(**{**text, "layers": 2})
+    assert {module.eps for module in tower.modules() if isinstance(module, nn.LayerNorm)} == {1e-5}
+
+
+@pytest.mark.parametrize("method", ["mae", "maskclip"])
+def test_every_norm_of_the_visual_decoder_has_the_published_epsilon(method):
+    cfg = load_config(f"pretrain/configs/{method}.py", scale="paper")
+    cfg.model.encoder.kwargs.depth = 1
+    if method == "maskclip":
+        cfg.model.text.layers = cfg.model.mlm.depth = 1
+    parts = MODELS.build(cfg.model)
+    text = {"text": 1e-5, "mlm": 1e-5}  # CLIP's; everything that sees pixels has the ViT's
+    seen = set()
+    for name, module in parts.named_modules():
+        if isinstance(module, nn.LayerNorm):
+            part = name.split(".")[0]
+            seen.add(part.split("_")[0])
+            assert module.eps == text.get(part, 1e-6), name
+    assert {"encoder", "decoder"} <= seen and ("mlm" in seen) == (method == "maskclip")
+
+
 def test_deit_augments_and_mixes():
     cfg = load_config("pretrain/configs/supervised.py", scale="paper")
     assert (cfg.model.mixup, cfg.model.cutmix, cfg.model.erasing, cfg.model.smoothing) == (0.8, 1.0, 0.25, 0.1)
-    assert cfg.train_dataloader.dataset.dataset.transform.auto_augment.startswith("rand-m9-mstd0.5")
+    assert cfg.train_dataloader.dataset.transform.auto_augment.startswith("rand-m9-mstd0.5")
 
 
 def test_maskclip_is_the_published_one():

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from engine.config import load_config
 from engine.errors import UserError
 from engine.resume import ResumeHook
 from reports.records import read_record, write_record
+from study.configure import load_config
 from study.record import NAMES, failed_record, pick_metrics, result_record
 
 DECLARED = {

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import load_config
 from study import cells as grid
 from study import scheduler as schedule
 from study.cells import TRIAL_SEED, Study
+from study.configure import load_config
 from study.scheduler import Scheduler, import_everything
 from tools.report import main as report
 

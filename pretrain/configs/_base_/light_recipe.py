@@ -17,19 +17,10 @@ train_dataloader = dict(
 )
 at_scale = dict(
     paper=dict(
-        data=dict(_delete_=True, name="yfcc15m", kind="image_text", root="data/yfcc15m/shards", pattern="*.tar"),
-        encoder=dict(_delete_=True, name="resnet18", kwargs={}),
-        model=dict(
-            encoder=dict(_delete_=True, name="resnet18", kwargs={}),
-            text=dict(embed_dim=512, vocabulary="clip", context=77, width=512, layers=8, heads=8, act="quick_gelu"),
-        ),
-        global_batch_size=4096,
-        train_cfg=dict(max_iters=32 * 15_255_632 // 4096),
-        train_dataloader=dict(dataset=dict(context=77, views=dict(image=dict(flip=0.5)))),
-        optim_wrapper=dict(optimizer=dict(lr=5e-4, weight_decay=0.1), clip_grad=None),
-        param_scheduler=[
-            dict(type="LinearLR", start_factor=1e-6, by_epoch=False, begin=0, end=5959),  # 5 % of the updates
-            dict(type="CosineAnnealingLR", eta_min=0.0, by_epoch=False, begin=5959, end=None, T_max=None),
-        ],
+        model=dict(encoder=dict(_delete_=True, name="resnet18", kwargs={}), text=dict(layers=8)),
+        train_dataloader=dict(dataset=dict(views=dict(image=dict(flip=0.5)))),
+        # the rise takes 5 % of the updates
+        recipe=dict(batch=4096, epochs=32, warm_up=1.6, rate=5e-4, start=0.0, floor=0.0, decay=0.1),
+        optim_wrapper=dict(clip_grad=None),
     )
 )

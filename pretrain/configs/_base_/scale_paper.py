@@ -1,10 +1,9 @@
-"""Scale "paper": ViT-B/16 at 224 pixels on the published data; each config adds its own recipe for this scale.
+"""Scale "paper": ViT-B/16 at 224 pixels on the published data; each config adds its whole recipe for this scale.
 
-CLIP and its kin take image-text shards (YFCC15M in the img2dataset layout below data/yfcc15m/shards), image-only
-methods take ImageNet-1K as a folder per class below data/imagenet/train.
+CLIP and its kin take image-text shards (`yfcc15m.py`), image-only methods ImageNet-1K (`imagenet.py`).
 """
 
-encoder = dict(_delete_=True, name="vit_base_patch16_224", kwargs={})
-model = dict(encoder=encoder)
+model = dict(encoder=dict(_delete_=True, name="vit_base_patch16_224", kwargs={}))
 train_dataloader = dict(num_workers=8, persistent_workers=True, pin_memory=True, dataset=dict(size=224))
+recipe = dict(_delete_=True)
 state_interval = 1000

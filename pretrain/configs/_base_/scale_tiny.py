@@ -1,3 +1,3 @@
 """Scale "tiny": embedded scenes at 64 pixels; each method trains in about three minutes of one core."""
 
-train_cfg = dict(max_iters=400)
+recipe = dict(updates=400)

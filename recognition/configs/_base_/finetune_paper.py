@@ -36,7 +36,14 @@ def recipe(rate: float, batch: int, decay: float, drop_path: float, warm_up: int
         ),
         param_scheduler=[
             dict(type="LinearLR", start_factor=1e-6, by_epoch=False, begin=0, end=rise + 1),
-            dict(type="CosineAnnealingLR", eta_min_ratio=1e-6 / rate, by_epoch=False, begin=rise, end=None, T_max=None),
+            dict(
+                type="CosineAnnealingLR",
+                eta_min_ratio=1e-6 / rate,
+                by_epoch=False,
+                begin=rise,
+                end="<last>",
+                T_max="<last>",
+            ),
         ],
     )
 
@@ -56,4 +63,3 @@ by_method = dict(
     clip=clip, clip_rewritten=clip, clip_enriched=clip, clip_mixed=clip, clip_aligned=clip, datacompdr=clip, slip=clip,
     declip=clip, lightclip=clip, maskclip=clip,
 )  # fmt: skip
-del others, clip

@@ -9,7 +9,7 @@ from pycocotools.coco import COCO
 
 from datasets.detection import CocoFolder
 from datasets.prepare.coco import mask_fault
-from engine.config import load_config
+from study.configure import load_config
 from tests.datasets.prepare.samples import absolute, cut, manifest, photograph
 
 CATEGORIES = [{"id": 3, "name": "cup"}, {"id": 7, "name": "plate"}]
@@ -59,7 +59,7 @@ def test_own_files_become_an_overlay_that_mmdet_reads(prepare, mine, tmp_path):
     assert about["data"]["classes"] == ["cup", "plate"] and about["data"]["splits"]["test"] == "val"
     assert "annotations/train.json" in about["checksums"]
     dataset = load_config("det_configs/mask_rcnn_random.py", data=str(absolute(tmp_path / "data/mine")))
-    dataset = dataset.train_dataloader.dataset.dataset.to_dict()
+    dataset = dataset.train_dataloader.dataset.to_dict()
     with DefaultScope.overwrite_default_scope("mmdet"):
         found = CocoFolder(**{key: value for key, value in dataset.items() if key not in ("type", "pipeline")})
     assert len(found) == 3 and [len(found.get_data_info(k)["instances"]) for k in range(3)] == [2, 2, 2]
@@ -166,7 +166,7 @@ def coco2017(root: Path, names: list[str]) -> Path:
 
 
 def test_coco_2017(prepare, tmp_path):
-    names = load_config("det_configs/mask_rcnn_mae.py", scale="paper").train_dataloader.dataset.dataset.metainfo.classes
+    names = load_config("det_configs/mask_rcnn_mae.py", scale="paper").train_dataloader.dataset.metainfo.classes
     source = coco2017(tmp_path, list(names))
     screen, _ = prepare.refused("coco", source)
     assert "train2017 has 3 images, published are 118,287" in screen and "val2017 has 2 images" in screen

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from mmengine.registry import DATASETS, DefaultScope
 
-from engine.config import load_config
 from engine.files import sha256
+from study.configure import load_config
 from tests.datasets.prepare.samples import absolute, cut, manifest, photograph, save
 
 SPLITS = {"train": 4, "val": 2, "test": 2}
@@ -33,7 +33,7 @@ def mine(tmp_path) -> Path:
 
 def train_set(overlay: Path):
     """The training set that tools/train.py would read through an overlay."""
-    dataset = load_config("seg_configs/upernet_random.py", data=str(overlay)).train_dataloader.dataset.dataset
+    dataset = load_config("seg_configs/upernet_random.py", data=str(overlay)).train_dataloader.dataset
     with DefaultScope.overwrite_default_scope("mmseg"):
         return DATASETS.build({**dataset.to_dict(), "pipeline": [{"type": "LoadImageStrict"}, {"type": "LoadLabels"}]})
 

@@ -124,8 +124,8 @@ def test_a_caption_that_is_not_there_is_named(shards):
 
 def test_the_number_of_classes_comes_from_the_data(configure):
     cfg = configure("pretrain/configs/wsp.py", 2)
-    pretrain.complete(cfg)
-    dataset = cfg.train_dataloader.dataset.dataset
+    pretrain.fill(cfg)
+    dataset = cfg.train_dataloader.dataset
     found = tag_vocabulary(dataset.root, dataset.pattern, "noisy", 5)
     assert cfg.model.num_classes == len(found) > 1
 
@@ -134,4 +134,4 @@ def test_tags_are_refused_of_a_folder(configure):
     cfg = configure("pretrain/configs/wsp.py", 2)
     cfg.data.kind = "image_folder"
     with pytest.raises(UserError, match="wsp learns from tags, .* give it data of kind image_text"):
-        pretrain.complete(cfg)
+        pretrain.fill(cfg)
