@@ -1,9 +1,9 @@
 """Golden results: what no redesign may change, written down before it and checked after it.
 
-    python benchmarks/golden.py write                          everything anew, to benchmarks/golden.json
-    python benchmarks/golden.py check                          run all again and name each difference
-    python benchmarks/golden.py check --part configurations    only the merged configurations: no training
-    python benchmarks/golden.py check --only 'upernet *' '* cae'   what these names fit: "task method" of runs,
+    python -m benchmarks.golden write                          everything anew, to benchmarks/golden.json
+    python -m benchmarks.golden check                          run all again and name each difference
+    python -m benchmarks.golden check --part configurations    only the merged configurations: no training
+    python -m benchmarks.golden check --only 'upernet *' '* cae'   what these names fit: "task method" of runs,
                                                                "task method scale" of configurations
 
 Runs: each pretraining method, each head on plain and hierarchical encoders, and each image-level task, 12 iterations at
@@ -15,7 +15,6 @@ one processor and one build of torch; elsewhere they are noted and not counted.
 """
 
 import argparse
-import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -24,17 +23,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tqdm import tqdm
 
-import compat  # noqa: E402, F401, I001
-from tqdm import tqdm  # noqa: E402
-
-from benchmarks import golden_configs as configurations  # noqa: E402
-from benchmarks import golden_runs as runs  # noqa: E402
-from benchmarks.golden_compare import departures, differences, grouped, machine, portable, read, write  # noqa: E402
-from engine.errors import UserError, tell  # noqa: E402
-from engine.provenance import digest  # noqa: E402
+from benchmarks import golden_configs as configurations
+from benchmarks import golden_runs as runs
+from benchmarks.golden_compare import departures, differences, grouped, machine, portable, read, write
+from engine.errors import UserError, tell
+from engine.provenance import digest
 
 PARTS = ("runs", "configurations")
 

@@ -13,14 +13,12 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from train import run_parser
-
 import start
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, test, report."""
-    args = vars(run_parser(__doc__).parse_args(arguments))
+    args = vars(start.run_parser(__doc__).parse_args(arguments))
     start.mend()  # the heavy imports, after the arguments are known to be good
     from study.command import carry_out
 

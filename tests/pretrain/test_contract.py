@@ -15,6 +15,7 @@ from study.configure import load_config
 
 VIT = dict(img_size=64, patch_size=8, embed_dim=24, depth=4, num_heads=3)
 RELATIVE = dict(use_rel_pos_bias=False, use_shared_rel_pos_bias=True, init_values=0.1, global_pool="token")
+MCI = dict(embed_dims=(16, 32, 64, 128), layers=(1, 1, 2, 1))  # a quarter of MCi0's channels, each kind of its blocks
 NANO = dict(img_size=64, embed_dim=48, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24))
 ENCODERS = {
     "vit": dict(name="vit_tiny_patch16_224", kwargs=VIT),
@@ -23,7 +24,7 @@ ENCODERS = {
     "resnet18": dict(name="resnet18", kwargs={}),
     "mobilenetv2": dict(name="mobilenetv2_100", kwargs={}),
     "swin_nano": dict(name="swin_tiny_patch4_window7_224", kwargs=NANO),
-    "fastvit": dict(name="fastvit_mci0", kwargs={}),
+    "fastvit": dict(name="fastvit_mci0", kwargs=MCI),
 }
 ANY = {*ENCODERS}
 PLAIN = {"vit", "openai"}
