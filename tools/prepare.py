@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import compat  # noqa: E402, F401, I001
 from engine.errors import UserError, tell  # noqa: E402
 from datasets.prepare import options  # noqa: E402
+from datasets.prepare.findings import CannotTrain  # noqa: E402
 
 # kind -> module, function in it, what SOURCE is, options
 KINDS = {
@@ -40,9 +41,14 @@ KINDS = {
     "mmseg-folder": ("datasets.prepare.segmentation", "mmseg_folder", "your own images and label maps",
                      (options.CLASSES, options.IGNORE, options.ZERO, *options.TREES)),
     "depth-folder": ("datasets.prepare.depth", "depth_folder", "your own images and 16-bit depth maps",
-                     (*options.UNITS, *options.TREES)),
+                     (*options.UNITS, options.FORCE, *options.TREES)),
     "image-text": ("datasets.prepare.image_text", "image_text",
-                   "your own image-text pairs in tar shards", (options.PATTERN,)),
+                   "your own image-text pairs in tar shards", (options.PATTERN, options.SIDE)),
+    "captions": ("datasets.prepare.captions", "captions",
+                 "a table of your image paths and texts (.jsonl, .csv, .tsv), to be written as tar shards",
+                 (options.PICTURES, options.SIDE)),
+    "image-folder": ("datasets.prepare.image_folder", "image_folder", "your own images, a folder per class",
+                     (options.SPLITS, options.SIDE)),
 }  # fmt: skip
 
 
@@ -74,5 +80,8 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
+    except CannotTrain as error:
+        tell(error)
+        sys.exit(1)  # the data; 2 is for what was asked
     except UserError as error:
         sys.exit(tell(error))
