@@ -15,6 +15,8 @@ from collections.abc import Sequence
 import start  # isort: split
 
 from datasets.prepare import options
+from datasets.prepare.findings import CannotTrain
+from engine.errors import tell
 
 # kind -> module, function in it, what SOURCE is, options
 KINDS = {
@@ -35,9 +37,14 @@ KINDS = {
     "mmseg-folder": ("datasets.prepare.segmentation", "mmseg_folder", "your own images and label maps",
                      (options.CLASSES, options.IGNORE, options.ZERO, *options.TREES)),
     "depth-folder": ("datasets.prepare.depth", "depth_folder", "your own images and 16-bit depth maps",
-                     (*options.UNITS, *options.TREES)),
+                     (*options.UNITS, options.FORCE, *options.TREES)),
     "image-text": ("datasets.prepare.image_text", "image_text",
-                   "your own image-text pairs in tar shards", (options.PATTERN,)),
+                   "your own image-text pairs in tar shards", (options.PATTERN, options.SIDE)),
+    "captions": ("datasets.prepare.captions", "captions",
+                 "a table of your image paths and texts (.jsonl, .csv, .tsv), to be written as tar shards",
+                 (options.PICTURES, options.SIDE)),
+    "image-folder": ("datasets.prepare.image_folder", "image_folder", "your own images, a folder per class",
+                     (options.SPLITS, options.SIDE)),
 }  # fmt: skip
 
 
@@ -66,5 +73,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     prepare(kind, getattr(importlib.import_module(module), function), source, out, values)
 
 
+def refusing(arguments: Sequence[str] | None = None) -> int | None:
+    """`main`; 1 where training would refuse the data. 2 is for what was asked."""
+    try:
+        return main(arguments)
+    except CannotTrain as error:
+        tell(error)
+        return 1
+
+
 if __name__ == "__main__":
-    start.run(main, advice="repeat the command, which finds what is done")
+    start.run(refusing, advice="repeat the command, which finds what is done")

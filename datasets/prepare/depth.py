@@ -22,6 +22,7 @@ LAYOUTS = (
     LINKS, ("images/{split}", "depths/{split}"), ("rgb/{split}", "depth/{split}"), ("{split}/images", "{split}/depth"),
     ("{split}/image", "{split}/depth"), ("{split}/rgb", "{split}/depth"), ("{split}/images", "{split}/depths"),
 )  # fmt: skip
+NEAREST, FARTHEST = 0.2, 200.0  # metres between which half of a photograph's depths lie, indoors or in streets
 FAR = 0.01  # share of measured pixels beyond `max_depth` from which it is mentioned
 
 
@@ -35,7 +36,7 @@ def depth_folder(place: Place, options: dict[str, Any]) -> Plan:
     data |= {key: options[key] for key in ("image_suffix", "label_suffix") if options.get(key)}
 
     def check(findings: Findings) -> dict[str, Any]:
-        sizes = check_depth(data, findings)
+        sizes = check_depth(data, findings, force=options["force"])
         return {"size": tuple(options.get("size") or trial_size(sizes))} if sizes else {}
 
     command = f"python tools/train.py depth/configs/random.py --data {place.out / OVERLAY}"
@@ -75,12 +76,14 @@ def check_depth(
     findings: Findings,
     published: dict[str, int] | None = None,
     hints: dict[str, str] | None = None,
+    force: bool = False,
 ) -> list[tuple[int, int]]:
     """Check every pair of every split; returns the images' sizes (height, width).
 
     Args:
         data: a data section of kind "depth".
         published: split -> number of pairs; hints: split -> what may explain another number.
+        force: whether distances that no camera sees are accepted.
     """
     looks: list[DepthLook] = []
     for split in dict.fromkeys({**SPLITS, **data.get("splits", {})}.values()):
@@ -105,11 +108,13 @@ def check_depth(
     sizes = [look.size for look in looks if look.size]
     if sizes:
         findings.lines.append(("sizes", sizes_text(sizes)))
-    summarise([look.numbers for look in looks if look.numbers], data, findings)
+    summarise([look.numbers for look in looks if look.numbers], data, findings, force)
     return sizes
 
 
-def summarise(numbers: Sequence[tuple[float, ...]], data: dict[str, Any], findings: Findings) -> None:
+def summarise(
+    numbers: Sequence[tuple[float, ...]], data: dict[str, Any], findings: Findings, force: bool = False
+) -> None:
     """What distances the maps hold: a wrong scale shows here."""
     if not numbers:
         return
@@ -118,6 +123,10 @@ def summarise(numbers: Sequence[tuple[float, ...]], data: dict[str, Any], findin
         "depth", f"{near.min():.3g} to {far.max():.3g} m, half below {np.median(middle):.3g} m; {share.mean():.0%} of "
         f"the pixels measured; {data['depth_scale']:g} units per metre",
     ))  # fmt: skip
+    if not NEAREST < np.median(middle) < FARTHEST:
+        half = f"half of the depths lie below {np.median(middle):.3g} m at {data['depth_scale']:g} units per metre"
+        what = findings.note if force else findings.problem
+        what("distances that no camera sees", f"{half}: correct --depth-scale, or accept them with --force")
     if beyond.mean() > FAR:
         findings.note("depth beyond max_depth", f"{beyond.mean():.0%} of the measured pixels are farther than "
                       f"{data['max_depth']:g} m and are not learned from; --max-depth sets it")  # fmt: skip

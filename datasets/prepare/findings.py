@@ -4,8 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.errors import UserError
+
 FIRST = 4  # of each kind of problem, so many are named
 SUBSET = "count other than the published one"
+
+
+class CannotTrain(UserError):
+    """The data were read and training would refuse them: `tools/prepare.py` ends with status 1."""
 
 
 @dataclass

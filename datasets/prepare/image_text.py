@@ -25,8 +25,15 @@ def image_text(place: Place, options: dict[str, Any]) -> Plan:
     root = place.out if in_place else place.out / "shards"
     if not in_place:
         place.link("shards", place.source)
-    data = {"name": place.name, "kind": "image_text", "root": str(root), "pattern": options["pattern"]}
-    extra: dict[str, Any] = {}
+    return shards_plan(
+        place, root, options["pattern"], options, [f"{'found' if in_place else 'linked'} {place.source}"]
+    )
+
+
+def shards_plan(place: Place, root: Path, pattern: str, options: dict[str, Any], done: list[str]) -> Plan:
+    """The plan of shards that lie or were written in `root`."""
+    data = {"name": place.name, "kind": "image_text", "root": str(root), "pattern": pattern}
+    extra = at_size(options)
 
     def check(findings: Findings) -> dict[str, Any]:
         found = check_shards(data, findings)
@@ -35,18 +42,17 @@ def image_text(place: Place, options: dict[str, Any]) -> Plan:
         return {}
 
     command = f"python tools/train.py pretrain/configs/clip.py --data {place.out / OVERLAY}"
-    remarks = (
-        "Another caption: captions = NAME or --cfg-options captions=NAME. Image size: docs/overlays/image_text.py."
-    )
-    return Plan(
-        check,
-        data,
-        command,
-        overlay=True,
-        extra=extra,
-        remarks=remarks,
-        done=[f"{'found' if in_place else 'linked'} {place.source}"],
-    )
+    remarks = "Another caption: captions = NAME or --cfg-options captions=NAME. Image size: `--size`, or as below."
+    return Plan(check, data, command, overlay=True, extra=extra, remarks=remarks, done=done)
+
+
+def at_size(options: dict[str, Any]) -> dict[str, Any]:
+    """What an overlay states for pretraining at --size: the encoder's and the data set's side."""
+    if not options.get("size"):
+        return {}
+    if (size := options["size"]) < 1:
+        raise UserError(f"--size {size}: pixels per side are 1 or more")
+    return {"model": {"encoder": {"kwargs": {"img_size": size}}}, "train_dataloader": {"dataset": {"size": size}}}
 
 
 def check_shards(data: dict[str, Any], findings: Findings) -> str | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from datasets.prepare.findings import Findings
+from datasets.prepare.findings import CannotTrain, Findings
 from datasets.prepare.options import OWN
 from datasets.prepare.place import MANIFEST, OVERLAY, Place
 from engine.config import read
@@ -61,7 +61,8 @@ def prepare(kind: str, arrange: Callable[[Place, dict], Plan], source: str, out:
     Raises:
         UserError: the layout is not recognised, or the data cannot be trained on.
     """
-    default = Path(source).resolve().name if kind in OWN else kind
+    named = Path(source).resolve()
+    default = (named.stem if named.is_file() else named.name) if kind in OWN else kind
     place = Place(Path(out or Path("data", default)), kind, Path(source))
     if place.name in ("", "scenes", "scenes-study"):
         raise UserError(f"--out {place.out}: {place.name or 'this'} cannot be a data set's name; choose another")
@@ -86,7 +87,7 @@ def prepare(kind: str, arrange: Callable[[Place, dict], Plan], source: str, out:
         findings.lines.append(("next", plan.command))
     print(findings.text())
     if findings.problems:
-        raise UserError(
+        raise CannotTrain(
             f"{place.name} cannot be trained on: {sum(map(len, findings.problems.values())):,} problems, listed above "
             "by kind; mend them in the source and give the same command again"
         )

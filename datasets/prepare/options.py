@@ -1,6 +1,13 @@
 """What `tools/prepare.py` can be told about a folder: (flags, argparse's arguments)."""
 
-OWN = ("coco-format", "mmseg-folder", "depth-folder", "image-text")  # kinds of a user's own data, not published
+OWN = (
+    "coco-format",
+    "mmseg-folder",
+    "depth-folder",
+    "image-text",
+    "image-folder",
+    "captions",
+)  # kinds of a user's own data, not published
 SUBSET = (("--allow-subset",), dict(action="store_true", help="accept other counts than the published, for trials"))
 FOLDERS = "folders below SOURCE, such as {example}/{{split}} (default: found by their usual names)"
 IMAGES = (("--images",), dict(metavar="PATTERN", help="image " + FOLDERS.format(example="images")))
@@ -37,6 +44,9 @@ SIZE = (
         help="pixels of training and test images in the overlay (default: small, for first trials on a CPU)",
     ),
 )
+SIDE = (("--size",), dict(type=int, metavar="SIDE", help="pixels per side in pretraining (default: the config's)"))
+PICTURES = (("--images",), dict(metavar="FOLDER", help="where the table's paths begin (default: beside it)"))
+FORCE = (("--force",), dict(action="store_true", help="accept distances that no camera sees"))
 TREES = (IMAGES, LABELS, *SUFFIXES, SPLITS, SIZE)
 CLASSES = (("--classes",), dict(metavar="FILE", help="class names, one a line (default: class 0, class 1, ...)"))
 IGNORE = (("--ignore",), dict(type=int, nargs="+", metavar="ID", help="ids that count nowhere, beside 255"))

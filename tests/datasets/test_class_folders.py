@@ -9,6 +9,7 @@ import pytest
 from datasets.captioned import CaptionedImages
 from datasets.class_folders import attribute_images, folder_images
 from engine.errors import UserError
+from pretrain.data.dataset import ImageFolder
 from tests.pretrain.samples import make_sample, write_tar
 
 
@@ -75,3 +76,15 @@ def test_samples_that_cannot_be_used_are_named(tmp_path):
     write_tar(tmp_path / "test-0.tar", {0: {**make_sample(0), "json": b"{"}})
     with pytest.raises(UserError, match="damaged JSON"):
         CaptionedImages(tmp_path, "*.tar", "aligned")
+
+
+def test_hidden_folders_and_files_are_no_classes_and_no_images(tmp_path):
+    """Notebooks and file managers leave them; one scan serves pretraining, probes and captions of classes."""
+    png = cv2.imencode(".png", np.zeros((2, 2, 3), np.uint8))[1].tobytes()
+    for name in ("b/1.png", "a/2.bmp", "a/._2.png", "a/Thumbs.db", ".ipynb_checkpoints/3.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(png)
+    found, names = folder_images(tmp_path)
+    assert names == ["a", "b"] and [path.name for path, _ in found] == ["2.bmp", "1.png"]
+    learnt = ImageFolder(str(tmp_path), 32)
+    assert learnt.classes == names and learnt.files == [(str(path), label) for path, label in found]

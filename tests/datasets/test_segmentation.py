@@ -242,3 +242,23 @@ def test_camvid_reads_with_its_void_ignored():
         assert np.array_equal(sample["gt_seg_map"][raw < 11], raw[raw < 11])
     message = refusal(lambda: build(CAMVID, images="images/train", labels="annotations/train", classes=names)[0])
     assert "label id 11 is not allowed" in message
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_labels_end_on_their_objects_where_exif_turns_the_image(folder, orientation):
+    """A label of the stored size was drawn on the stored pixels, one of the shown size on the shown image."""
+    stored, label = np.zeros((5, 7, 3), np.uint8), np.zeros((5, 7), np.uint8)
+    stored[1:3, 2:6], label[1:3, 2:6] = 250, 1
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    Image.fromarray(stored).save(folder / "images/train/a.png", exif=tags.tobytes())
+    save(folder / "annotations/train/a.png", label)
+    first = build(folder)[0]
+    assert first["img"].shape == (7, 5, 3) and np.array_equal(first["gt_seg_map"] == 1, first["img"][..., 0] > 0)
+    save(folder / "annotations/train/a.png", np.ascontiguousarray(first["gt_seg_map"]))
+    assert np.array_equal(build(folder)[0]["gt_seg_map"], first["gt_seg_map"])
+
+
+def test_one_class_is_no_task():
+    with pytest.raises(UserError, match="with one class there is nothing to tell apart; name the background too"):
+        LabelIds.build(1, (), False)

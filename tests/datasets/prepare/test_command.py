@@ -18,7 +18,7 @@ def test_help_of_every_kind(kind, monkeypatch, capsys):
         tool.main()
     shown = capsys.readouterr().out
     assert end.value.code == 0 and "--out FOLDER" in shown and "SOURCE" in shown
-    published = kind not in ("coco-format", "mmseg-folder", "depth-folder", "image-text")
+    published = kind not in ("coco-format", "mmseg-folder", "depth-folder", "image-text", "captions", "image-folder")
     assert ("--allow-subset" in shown) == published == (f"data/{kind})" in shown)
 
 
