@@ -3,7 +3,7 @@
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from backbones.encoder import EncoderFacts
+from backbones.facts import EncoderFacts
 from backbones.hierarchical import stage_groups
 from backbones.pyramid import EncoderPyramid
 from backbones.relative_positions import At
