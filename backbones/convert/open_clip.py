@@ -43,6 +43,7 @@ def convert(
     size: int | None = None,
     causal: bool | None = None,
     eps: float = EPS,
+    pre_norm: bool = True,
     pool: str = "",
     text_eps: float = EPS,
     text_reason: str | None = None,
@@ -56,6 +57,7 @@ def convert(
         trunk: timm name of a timm image tower; Apple's are recognised.
         size: Pixels per side of a timm tower; Apple's were trained at 256, its ViT at 224.
         eps, text_eps: Epsilon of the norms of a ViT in OpenAI's names, and of the text tower's blocks.
+        pre_norm: Whether that ViT has a norm before its blocks.
         pool: Pooling of a timm tower, where it is not the model's own.
         text_reason: Why the text tower is not kept, if the configuration says so.
         causal: Whether the text tower is causal; Apple's that stand beside a FastViT are not, all others are.
@@ -72,7 +74,7 @@ def convert(
         if quick_gelu is None:
             raise UserError("the weights do not tell whether they use QuickGELU; state quick_gelu=true or false")
         converted = convert_vit(
-            keys, quick_gelu, heads, text_heads, causal is not False, prefix, eps, text_eps, text_reason
+            keys, quick_gelu, heads, text_heads, causal is not False, prefix, eps, pre_norm, text_eps, text_reason
         )
     else:
         converted = convert_timm(keys, quick_gelu, text_heads, trunk, size, causal, prefix, pool, text_eps, text_reason)

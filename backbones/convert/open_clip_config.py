@@ -13,8 +13,9 @@ from engine.errors import UserError
 
 # Fields that change nothing here: sizes that tensors have, what training does, where weights and tokens come from.
 FREE_VISION = {"layers", "width", "head_width", "mlp_ratio", "patch_size", "image_size", "patch_dropout",
-               "output_tokens", "norm_kwargs", "timm_model_name", "timm_model_pretrained", "timm_drop", "timm_drop_path",
-               "timm_pool", "timm_proj", "timm_proj_bias", "attn_pooler_queries", "attn_pooler_heads"}  # fmt: skip
+               "output_tokens", "norm_kwargs", "timm_model_name", "timm_model_pretrained", "timm_drop",
+               "timm_drop_path", "timm_pool", "timm_proj", "timm_proj_bias",
+               "attn_pooler_queries", "attn_pooler_heads"}  # fmt: skip
 FREE_TEXT = {"context_length", "vocab_size", "tokenizer_mode", "tokenizer_kwargs", "hf_tokenizer_name", "width",
              "heads", "layers", "output_tokens", "no_causal_mask", "norm_kwargs", "hf_model_pretrained", "pad_id",
              "eos_id", "hf_proj_type", "hf_pooler_type"}  # fmt: skip
@@ -52,7 +53,7 @@ def open_clip_options(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
         pool = vision.get("timm_pool", "avg")
         return {**options, "trunk": vision["timm_model_name"], "size": vision.get("image_size", 224), "pool": pool}
     heads = vision.get("width", 768) // vision.get("head_width", 64)
-    return {**options, "heads": heads, "eps": _epsilon(vision)}
+    return {**options, "heads": heads, "eps": _epsilon(vision), "pre_norm": not vision.get("no_ln_pre", False)}
 
 
 def _odd(part: Mapping[str, Any], known: Mapping[str, tuple[Any, ...]], free: set[str]) -> str | None:

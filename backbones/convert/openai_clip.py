@@ -50,6 +50,7 @@ def convert_vit(
     causal: bool = True,
     text_prefix: str = "",
     eps: float = EPS,
+    pre_norm: bool = True,
     text_eps: float = EPS,
     text_reason: str | None = None,
 ) -> Converted:
@@ -60,12 +61,12 @@ def convert_vit(
         quick_gelu: Whether both towers use x sigmoid(1.702 x) for GELU.
         heads, text_heads: Attention heads, where the width does not tell them.
         causal, text_prefix, text_eps, text_reason: of the text tower, see `text_tower`.
-        eps: Epsilon of the image tower's norms, 1e-5 or 1e-6.
+        eps, pre_norm: Epsilon of the image tower's norms, 1e-5 or 1e-6; whether one stands before its blocks.
 
     Raises:
         UserError: an image tower that is no ViT with a class token, or a width whose heads are not known.
     """
-    encoder, state, size = _vision_tower(keys, quick_gelu, heads, eps)
+    encoder, state, size = _vision_tower(keys, quick_gelu, heads, eps, pre_norm)
     act = "quick_gelu" if quick_gelu else "gelu"
     text, text_state = text_tower(keys, act, text_heads, causal, text_prefix, text_eps, text_reason)
     weight = "image_projection.weight"
@@ -82,7 +83,7 @@ def convert_vit(
 
 
 def _vision_tower(
-    keys: Keys, quick_gelu: bool, heads: int | None, eps: float
+    keys: Keys, quick_gelu: bool, heads: int | None, eps: float, pre_norm: bool
 ) -> tuple[dict[str, Any], dict[str, Tensor], int]:
     """(encoder, timm keys -> tensors, pixels per side)."""
     if keys.named(r"visual\.layer1\."):
@@ -94,7 +95,6 @@ def _vision_tower(
     if heads is None:
         raise UserError(f"the image tower is {width} wide, which no published one is; state its heads by heads=N")
     names = block_names(depth, "visual.transformer.resblocks.", "blocks.")
-    pre_norm = "visual.ln_pre.weight" in keys
     for part in ("weight", "bias"):
         names |= {f"visual.ln_pre.{part}": f"norm_pre.{part}"} if pre_norm else {}
         names[f"visual.ln_post.{part}"] = f"norm.{part}"

@@ -1,11 +1,11 @@
 """A file of any timm model: in timm's keys, or in those of its authors where timm's own filter knows them.
 
 Keys tell neither the model nor its normalisation, so the user names the model, such as
-`model=vit_base_patch16_224.augreg_in21k`: timm's own description of that tag gives mean, std and size. Without a tag they
-have to be stated, since weights of one architecture were trained with several. A hub folder of timm's says it all itself.
+`model=vit_base_patch16_224.augreg_in21k`: timm's own description of that tag gives mean, std and size. Without a tag
+they have to be stated, since weights of one architecture were trained with several. A hub folder of timm's says it all.
 
-Official files (Meta's DINOv2 and DINOv3, ConvNeXt, Swin, ...) go through `checkpoint_filter_fn` of the model's module in
-timm, the function that timm's own downloads go through.
+Official files (Meta's DINOv2 and DINOv3, ConvNeXt, Swin, ...) go through `checkpoint_filter_fn` of the model's module
+in timm, the function that timm's own downloads go through.
 """
 
 import importlib
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from backbones.convert import PLUS, Converted
+from backbones.convert.torchvision_names import names_of
 from backbones.convert.trace import traced
 from backbones.convert.vit import has_fixed_positions, is_plain
 from backbones.encoder import OWN_ARGUMENTS, build_encoder
@@ -73,8 +74,10 @@ def convert(
         own["img_size"] = grid
         with torch.device("meta"):
             reference = build_encoder(name, own)
-    found, sources = _filtered(state, reference)
-    classifier = _classifier_keys(name, own) | _published_classifier(facts, found)
+    classifier = _classifier_keys(name, own)
+    found, sources = _filtered(state, reference, classifier)
+    _require_own_sizes(state, found, sources)
+    classifier |= _published_classifier(facts, found)
     kept = {key: value for key, value in found.items() if key not in classifier and sources[key]}
     used = {source for key in kept for source in sources[key]}
     dropped = {source: CLASSIFIER for key in found if key in classifier for source in sources[key]}
@@ -119,13 +122,15 @@ def _image_size(state: Mapping[str, Tensor], reference: nn.Module) -> int | None
 
 
 def _filtered(
-    state: Mapping[str, Tensor], reference: nn.Module
+    state: Mapping[str, Tensor], reference: nn.Module, classifier: set[str]
 ) -> tuple[dict[str, Tensor], dict[str, tuple[str, ...]]]:
-    """The state in timm's keys, and the source keys of each; a state that has them already is left as it is."""
+    """The state in timm's keys, and the source keys of each; a state of no other keys is left as it is."""
     wanted = reference.state_dict()
-    change = getattr(importlib.import_module(type(reference).__module__), "checkpoint_filter_fn", None)
+    change = names_of(state) or getattr(
+        importlib.import_module(type(reference).__module__), "checkpoint_filter_fn", None
+    )
     as_it_is = {key for key, value in wanted.items() if key in state and state[key].shape == value.shape}
-    if change is None or as_it_is == set(wanted):
+    if change is None or (as_it_is == set(wanted) and set(state) <= as_it_is | classifier):
         return dict(state), {key: (key,) for key in state}
     try:
         found, sources = traced(lambda tensors: change(tensors, reference), state)
@@ -135,6 +140,21 @@ def _filtered(
             f"{str(error).splitlines()[0][:90] if str(error) else 'no message'}); is it a file of this model?"
         ) from None
     return found, sources
+
+
+def _require_own_sizes(
+    state: Mapping[str, Tensor], found: Mapping[str, Tensor], sources: Mapping[str, tuple[str, ...]]
+) -> None:
+    """Refuse tensors that the filter made larger or smaller without another taking the rest: it resampled them."""
+    parts = [set(names) for names in sources.values()]
+    for key, names in sources.items():
+        whole = sum(state[name].numel() for name in names)
+        shared = sum(not names_of.isdisjoint(names) for names_of in parts) > 1
+        if names and found[key].numel() != whole and (not shared or found[key].numel() > whole):
+            raise UserError(
+                f"{', '.join(names)} has another grid than the model and would be resampled; name the model that has "
+                "this grid, or state its arguments"
+            )
 
 
 def _classifier_keys(name: str, kwargs: Mapping[str, Any]) -> set[str]:
