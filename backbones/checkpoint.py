@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import timm
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -92,9 +93,9 @@ def read_checkpoint(folder: str | Path, encoder: Mapping[str, Any] | None = None
         UserError: missing folder or file, unknown schema or version, broken JSON, a field that the schema refuses,
             a damaged file, another encoder than asked for.
     """
-    folder = Path(folder).absolute()
     if not checkpoint_exists(folder):
         raise UserError(missing_checkpoint_message(folder))
+    folder = Path(folder).absolute()
     if not (folder / META).is_file():
         raise UserError(f"{folder} is not a checkpoint: it has no {META}; name the folder that holds that file")
     try:
@@ -178,10 +179,16 @@ def checkpoint_exists(folder: str | Path) -> bool:
 def missing_checkpoint_message(
     folder: str | Path, method: str | None = None, scale: str | None = None, seed: int | None = None
 ) -> str:
-    """One line that names the missing folder and the command that makes it.
+    """One line that names the missing folder and the command that makes it; for the name of published weights, the
+    command that converts them.
 
     What is not given is read off the default place, runs/<scale>/pretrain/<method>/seed<seed>/checkpoint.
     """
+    published = re.fullmatch(r"(?:(timm|hf|hf-hub|hf_hub):)?(?:timm/)?([\w./-]+)", str(folder))
+    if published and (published[1] or timm.is_model(published[2].split(".")[0])):
+        kind = "hf" if (published[1] or "timm").startswith("hf") else "timm"
+        command = f"python tools/convert.py {kind}:{published[2]} FOLDER"
+        return f"{folder} is no checkpoint folder; convert published weights first, `{command}`, and name that folder"
     place = re.search(r"([^/]+)/pretrain/([^/]+)/seed(\d+)/checkpoint$", Path(folder).absolute().as_posix())
     default = (place[1], place[2], place[3]) if place else ("<scale>", "<method>", "<seed>")
     scale, method = scale or default[0], method or default[1]

@@ -4,6 +4,7 @@ Read for facts from huggingface/transformers src/transformers/models/{vit,vit_ma
 dinov3_vit,siglip,beit}/modeling_*.py and configuration_*.py, whose defaults a config.json may leave out.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,12 @@ def _part(start: int, stop: int) -> Make:
 
 def _with_batch(parts: list[Tensor]) -> Tensor:
     return parts[0].unsqueeze(0)
+
+
+def _patches(parts: list[Tensor]) -> Tensor:
+    """A linear layer over patches of [rows, columns, RGB], as the convolution that it is."""
+    side = math.isqrt(parts[0].shape[1] // 3)
+    return parts[0].unflatten(1, (side, side, 3)).permute(0, 3, 1, 2).contiguous()
 
 
 @dataclass(frozen=True)
@@ -162,6 +169,9 @@ SIGLIP = Kind(
     reason="belongs to the text tower, which has no counterpart here, or to classification", imagenet=False,
     defaults={**NUMBERS, "hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6},
 )  # fmt: skip
+SIGLIP2 = replace(
+    SIGLIP, outside={**SIGLIP_OUTSIDE, "embeddings.patch_embedding.weight": (("patch_embed.proj.weight", _patches),)}
+)
 DINOV3_OUTSIDE = {
     **_outside("embeddings.", cls_token="cls_token", register_tokens="reg_token"),
     **_weights({"embeddings.patch_embeddings": "patch_embed.proj", "norm": "norm"}),
@@ -193,5 +203,6 @@ KINDS = {
     "vit": VIT, "vit_mae": replace(VIT, method="mae", imagenet=True), "dinov2": DINOV2,
     "dinov2_with_registers": replace(DINOV2, model="vit_small_patch14_reg4_dinov2",
                                      gated_model="vit_giant_patch14_reg4_dinov2", merges_class_position=True),
-    "dinov3_vit": DINOV3, "siglip": SIGLIP, "siglip_vision_model": SIGLIP, "beit": BEIT,
+    "dinov3_vit": DINOV3, "siglip": SIGLIP, "siglip_vision_model": SIGLIP,
+    "siglip2": SIGLIP2, "siglip2_vision_model": SIGLIP2, "beit": BEIT,
 }  # fmt: skip

@@ -1,8 +1,11 @@
 """Image encoders of Hugging Face's transformers: ViT, ViTMAE, DINOv2 (with registers), DINOv3's ViT, SigLIP, BEiT.
 
 config.json tells what the shapes do not; hf_keys.py has the names. The checkpoints of SigLIP 2 with one image size are
-of model_type siglip too. ViT's and ViTMAE's epsilon of 1e-12 becomes timm's 1e-6, with which the published weights were
-trained: a feature changes by the share 5e-7 / (variance of the token before the norm).
+of model_type siglip; siglip2 is NaFlex, for images of any shape, whose positions are resized here by the suite's own
+policy (bicubic; bilinear there), so features are equal at the grid of the file.
+
+ViT's and ViTMAE's epsilon of 1e-12 becomes timm's 1e-6, with which the published weights were trained: a feature changes
+by the share 5e-7 / (variance of the token before the norm).
 """
 
 import math

@@ -42,6 +42,7 @@ KINDS = {
         "siglip",
     ),
 }
+KINDS["siglip2"] = KINDS["siglip"]
 
 
 def random_state(kind):
@@ -58,11 +59,11 @@ def random_state(kind):
         if bias:
             put(f"{name}.bias", rows)
 
-    patches = {"siglip": "embeddings.patch_embedding"}.get(kind, "embeddings.patch_embeddings")
+    patches = "embeddings.patch_embedding" + ("" if kind.startswith("siglip") else "s")
     patches += "" if kind.startswith(("dinov3", "siglip")) else ".projection"
-    put(f"{patches}.weight", WIDTH, 3, PATCH, PATCH)
+    put(f"{patches}.weight", *((WIDTH, 3 * PATCH * PATCH) if kind == "siglip2" else (WIDTH, 3, PATCH, PATCH)))
     put(f"{patches}.bias", WIDTH)
-    if kind == "siglip":
+    if kind.startswith("siglip"):
         put("embeddings.position_embedding.weight", GRID * GRID, WIDTH)
         put("head.probe", 1, 1, WIDTH)
         put("head.attention.in_proj_weight", 3 * WIDTH, WIDTH)
@@ -120,10 +121,13 @@ def plain_forward(kind, state, images):
         return F.layer_norm(x, (WIDTH,), get[f"{name}.weight"], get[f"{name}.bias"], config["layer_norm_eps"])
 
     patches = next(k.removesuffix(".weight") for k in get if "patch_embedding" in k and k.endswith(".weight"))
-    x = F.conv2d(images, get[f"{patches}.weight"], get[f"{patches}.bias"], stride=PATCH)
-    rows, columns = x.shape[-2:]
-    x = x.flatten(2).mT
-    if kind == "siglip":
+    rows, columns = (side // PATCH for side in images.shape[-2:])
+    if kind == "siglip2":  # patches of rows, columns and colours, through a linear layer
+        x = images.unflatten(2, (rows, PATCH)).unflatten(4, (columns, PATCH)).permute(0, 2, 4, 3, 5, 1)
+        x = linear(patches, x.flatten(3).flatten(1, 2))
+    else:
+        x = F.conv2d(images, get[f"{patches}.weight"], get[f"{patches}.bias"], stride=PATCH).flatten(2).mT
+    if kind.startswith("siglip"):
         x = x + get["embeddings.position_embedding.weight"]
     else:
         x = torch.cat([get["embeddings.cls_token"].expand(len(x), -1, -1), x], 1)
@@ -154,7 +158,7 @@ def plain_forward(kind, state, images):
 def write(folder, kind, state, beside=None):
     folder.mkdir(exist_ok=True)
     config = {**CONFIG, **KINDS[kind][4]}
-    config = {"vision_config": config} if kind == "siglip" else config
+    config = {"vision_config": config} if kind.startswith("siglip") else config
     config["model_type"] = "dinov3_vit" if kind == "dinov3_gated" else kind
     (folder / "config.json").write_text(json.dumps(config | (beside or {})))
     save_file(state, folder / "model.safetensors")
