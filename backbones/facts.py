@@ -18,7 +18,7 @@ from engine.errors import UserError
 # Multiples of the largest stride that are tried as the unit of an encoder's sizes: cells, and windows of cells.
 FACTORS = (1, 2, 4, 6, 7, 8, 10, 12, 14, 16)
 # What timm's models raise for a size that they do not take.
-REFUSALS = (AssertionError, RuntimeError, ValueError, TypeError, IndexError)
+REFUSALS = (AssertionError, RuntimeError, ValueError, TypeError, IndexError, ZeroDivisionError)
 
 
 MESSAGE = 90  # characters that are kept of a model's own message
@@ -33,12 +33,14 @@ class EncoderFacts:
         strides: Pixels per cell of each block (plain) or stage (hierarchical), as timm numbers its intermediates.
         channels: Channels of each of them.
         multiple: Heights and widths that the encoder takes are the multiples of this; never below the largest stride.
+        only: Pixels per side of the only images that it takes, or None if it takes many.
     """
 
     plain: bool
     strides: tuple[int, ...]
     channels: tuple[int, ...]
     multiple: int
+    only: int | None = None
 
     @property
     def depth(self) -> int:
@@ -66,8 +68,8 @@ def describe_encoder(encoder: nn.Module, name: str | None = None) -> EncoderFact
         name: What messages call it; by default its class.
 
     Raises:
-        UserError: no `forward_intermediates`, so no dense features can be taken from it; one image size only; maps
-            that do not divide an image evenly.
+        UserError: no `forward_intermediates`, so no dense features can be taken from it; maps that do not divide an
+            image evenly.
     """
     kind = name or type(encoder).__name__
     if not hasattr(encoder, "forward_intermediates"):
@@ -86,22 +88,29 @@ def describe_encoder(encoder: nn.Module, name: str | None = None) -> EncoderFact
 
 
 def _measure(encoder: nn.Module, kind: str, like: Tensor) -> EncoderFacts:
-    claimed, native = _claimed_stride(encoder), _native_size(encoder)
+    claimed, natives = _claimed_stride(encoder), _native_sizes(encoder)
     tried = [claimed * factor for factor in FACTORS]
-    reason = None
-    for multiple in [*tried, *([native] if native not in tried else [])]:
+    for multiple in [*tried, *(size for size in natives if size not in tried)]:
         try:
-            one, other = (
-                _maps(encoder, like, *size) for size in ((multiple, 2 * multiple), (3 * multiple, 2 * multiple))
-            )
-        except (*REFUSALS, _NoFit) as error:
-            reason = error
+            one = _maps(encoder, like, multiple, 2 * multiple)
+            other = _maps(encoder, like, 3 * multiple, 2 * multiple)
+        except (*REFUSALS, _NoFit):
             continue
         if one != other:
             raise UserError(f"{kind} gives maps whose strides change with the image; choose another encoder")
-        strides, channels = (tuple(column) for column in zip(*one, strict=True))
-        return EncoderFacts(len(set(strides)) == 1, strides, channels, max(multiple, *strides))
-    raise UserError(_why_none(encoder, kind, like, native, reason))
+        return _facts(one, multiple)
+    reason: Exception | None = None
+    for size in natives:
+        try:
+            return _facts(_maps(encoder, like, size, size), size, only=size)
+        except (*REFUSALS, _NoFit) as error:
+            reason = error
+    raise UserError(f"{kind} gives no maps that fit an image ({_first_words(reason)}); choose another encoder")
+
+
+def _facts(maps: list[tuple[int, int]], multiple: int, only: int | None = None) -> EncoderFacts:
+    strides, channels = (tuple(column) for column in zip(*maps, strict=True))
+    return EncoderFacts(len(set(strides)) == 1, strides, channels, max(multiple, *strides), only)
 
 
 def _maps(encoder: nn.Module, like: Tensor, height: int, width: int) -> list[tuple[int, int]]:
@@ -117,18 +126,6 @@ def _maps(encoder: nn.Module, like: Tensor, height: int, width: int) -> list[tup
     return found
 
 
-def _why_none(encoder: nn.Module, kind: str, like: Tensor, native: int, reason: Exception) -> str:
-    """The refusal of an encoder that took no size."""
-    try:
-        _maps(encoder, like, native, native)
-    except (*REFUSALS, _NoFit) as error:
-        return f"{kind} gives no maps that fit an image ({_first_words(error)}); choose another encoder"
-    return (
-        f"{kind} takes images of {native} x {native} pixels only ({_first_words(reason)}), and dense tasks need any "
-        "size; choose another encoder"
-    )
-
-
 def _first_words(error: Exception) -> str:
     """The first sentence of a model's own message."""
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -141,18 +138,24 @@ def _claimed_stride(encoder: nn.Module) -> int:
     return max(stage["reduction"] for stage in stages)
 
 
-def _native_size(encoder: nn.Module) -> int:
-    """Pixels per side of the images that the encoder was made for."""
-    size = getattr(getattr(encoder, "patch_embed", None), "img_size", None)
-    return size[0] if size else encoder.pretrained_cfg["input_size"][-1]
+def _native_sizes(encoder: nn.Module) -> list[int]:
+    """Pixels per side of the images that the encoder may be made for: its parts' own statements, then timm's."""
+    stated = [getattr(module, "img_size", None) for module in encoder.modules()]
+    sizes = [size[0] if isinstance(size, tuple | list) else size for size in stated if size]
+    return list(dict.fromkeys([*sizes, encoder.pretrained_cfg["input_size"][-1]]))
 
 
 def check_pyramid(name: str, facts: EncoderFacts) -> None:
-    """Require that an encoder can feed four maps.
+    """Require that an encoder can feed four maps for images of any size.
 
     Raises:
-        UserError: a hierarchical encoder with fewer than four stages.
+        UserError: an encoder of one image size; a hierarchical one with fewer than four stages.
     """
+    if facts.only is not None:
+        raise UserError(
+            f"{name} takes images of {facts.only} x {facts.only} pixels only, and dense tasks need any size; choose "
+            "another encoder"
+        )
     if not facts.plain and len(facts.stages) < 4:
         strides = ", ".join(str(facts.strides[i]) for i in facts.stages)
         raise UserError(

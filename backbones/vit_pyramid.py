@@ -9,6 +9,7 @@ from mmcv.cnn import build_norm_layer
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from backbones.facts import check_pyramid
 from backbones.layers import plain_layer_groups
 from backbones.pyramid import EncoderPyramid, crop_to_input, pad_to_multiple
 from backbones.relative_positions import At
@@ -78,7 +79,8 @@ class ViTPyramid(EncoderPyramid):
             backbones/added_bias.py). None adds nothing.
 
     Raises:
-        UserError: as `load_encoder` and `add_relative_bias`; a hierarchical encoder; taps that it does not have.
+        UserError: as `load_encoder` and `add_relative_bias`; a hierarchical encoder; one of a single image size;
+            taps that it does not have.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class ViTPyramid(EncoderPyramid):
         name = self.meta["encoder"]["name"]
         if not self.facts.plain:
             raise UserError(f"ViTPyramid: {name} in {checkpoint} is no plain ViT; use HierarchicalPyramid")
+        check_pyramid(name, self.facts)
         depth, width, self.patch = self.facts.depth, self.facts.channels[0], self.facts.strides[0]
         self.taps = tuple(taps) if taps is not None else default_taps(depth)
         if len(self.taps) != 4 or list(self.taps) != sorted(t for t in self.taps if t in range(depth)):

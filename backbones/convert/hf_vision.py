@@ -4,8 +4,8 @@ config.json tells what the shapes do not; hf_keys.py has the names. The checkpoi
 of model_type siglip; siglip2 is NaFlex, for images of any shape, whose positions are resized here by the suite's own
 policy (bicubic; bilinear there), so features are equal at the grid of the file.
 
-ViT's and ViTMAE's epsilon of 1e-12 becomes timm's 1e-6, with which the published weights were trained: a feature changes
-by the share 5e-7 / (variance of the token before the norm).
+ViT's and ViTMAE's epsilon of 1e-12 becomes timm's 1e-6, with which the published weights were trained: a feature
+changes by the share 5e-7 / (variance of the token before the norm).
 """
 
 import math
