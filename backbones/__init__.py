@@ -14,15 +14,8 @@ from backbones.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
-from backbones.encoder import (
-    EncoderFacts,
-    build_encoder,
-    describe_encoder,
-    encoder_facts,
-    encoder_flops,
-    flops_per_image,
-    parameter_count,
-)
+from backbones.encoder import build_encoder, encoder_facts, encoder_flops, flops_per_image, parameter_count
+from backbones.facts import EncoderFacts, describe_encoder
 from backbones.hierarchical import HierarchicalPyramid
 from backbones.layer_decay import LayerDecayConstructor, layer_decay_groups
 from backbones.ledger import Ledger, Rules, fill, read_ledger

@@ -53,7 +53,11 @@ def add_relative_bias(encoder: nn.Module, ledger: Ledger, size: tuple[int, int])
         UserError: an encoder whose attention takes no added bias, or with further tokens beside a class token.
     """
     blocks = list(getattr(encoder, "blocks", ()))
-    if not blocks or any(type(getattr(block, "attn", None)) is not Attention for block in blocks):
+    if (
+        not blocks
+        or not hasattr(encoder, "patch_embed")
+        or any(type(getattr(block, "attn", None)) is not Attention for block in blocks)
+    ):
         raise UserError(
             f"relative_bias: {type(encoder).__name__} is no ViT with absolute positions alone, so there is nothing to "
             "add a relative bias to; set model.backbone.relative_bias=None"

@@ -8,7 +8,8 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from backbones.checkpoint import checkpoint_exists, missing_checkpoint_message, read_checkpoint
-from backbones.encoder import EncoderFacts, encoder_facts
+from backbones.encoder import encoder_facts
+from backbones.facts import EncoderFacts, check_pyramid
 from backbones.pyramid import kind_of
 from backbones.vit_pyramid import default_levels
 from engine.config import ENCODER, fill
@@ -65,6 +66,8 @@ def bind_encoder(
         raise UserError(missing_checkpoint_message(checkpoint, method, scale, seed))
     meta = read_checkpoint(checkpoint)
     facts = encoder_facts(**meta["encoder"])
+    if cfg.model.get("backbone", {}).get("type") != POOLED:
+        check_pyramid(meta["encoder"]["name"], facts)
     kind = "plain" if facts.plain else "hierarchical"
     if kind in cfg.get("refused_encoders", {}):
         raise UserError(
@@ -88,7 +91,7 @@ def _levels(facts: EncoderFacts, pyramid: bool) -> tuple[list[int], list[int | f
         patch = facts.strides[0]
         strides = [patch * level for level in default_levels(patch)] if pyramid else [Fraction(patch)] * 4
         return [facts.channels[0]] * 4, [int(s) if s.denominator == 1 else float(s) for s in strides]
-    return list(facts.channels[-4:]), list(facts.strides[-4:])
+    return [facts.channels[stage] for stage in facts.stages], [facts.strides[stage] for stage in facts.stages]
 
 
 def _bind_backbone(model: ConfigDict, checkpoint: str, facts: EncoderFacts, drop_path_rate: float | None) -> None:

@@ -9,12 +9,14 @@ import contextlib
 import functools
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jsonschema
+import timm
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -96,9 +98,9 @@ def read_checkpoint(folder: str | Path, encoder: Mapping[str, Any] | None = None
         UserError: missing folder or file, unknown schema or version, broken JSON, a field that the schema refuses,
             a damaged file, another encoder than asked for.
     """
-    folder = Path(folder).absolute()
     if not checkpoint_exists(folder):
         raise UserError(missing_checkpoint_message(folder))
+    folder = Path(folder).absolute()
     meta = _read_meta(folder)
     for name, expected in meta["sha256"].items():
         if not (folder / name).is_file():
@@ -191,10 +193,16 @@ def checkpoint_exists(folder: str | Path) -> bool:
 def missing_checkpoint_message(
     folder: str | Path, method: str | None = None, scale: str | None = None, seed: int | None = None
 ) -> str:
-    """One line that names the missing folder and the command that makes it.
+    """One line that names the missing folder and the command that makes it; for the name of published weights, the
+    command that converts them.
 
     What is not given is read off the default place, runs/<scale>/pretrain/<method>/seed<seed>/checkpoint.
     """
+    published = re.fullmatch(r"(?:(timm|hf|hf-hub|hf_hub):)?(?:timm/)?([\w./-]+)", str(folder))
+    if published and (published[1] or timm.is_model(published[2].split(".")[0])):
+        kind = "hf" if (published[1] or "timm").startswith("hf") else "timm"
+        command = f"python tools/convert.py {kind}:{published[2]} FOLDER"
+        return f"{folder} is no checkpoint folder; convert published weights first, `{command}`, and name that folder"
     place = parse_checkpoint(folder)
     default = (place.place, place.method, place.seed) if place else ("<scale>", "<method>", "<seed>")
     scale, method = scale or default[0], method or default[1]

@@ -1,11 +1,12 @@
 """Build an image encoder by its timm name, and state the facts that the rest of the suite needs about it."""
 
 import difflib
+import functools
 import inspect
+import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import timm
@@ -14,37 +15,15 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from backbones.facts import EncoderFacts, describe_encoder
 from backbones.relative_positions import take_any_size
 from engine.errors import UserError
 
 # Arguments that say how an encoder is used here rather than what it is; `build_encoder` sets them itself.
 OWN_ARGUMENTS = ("pretrained", "num_classes", "dynamic_img_size", "strict_img_size", "features_only", "checkpoint_path")
-# timm's modules whose models take any input size, and the argument that switches it on. Beit has none:
-# backbones/relative_positions.py.
-ANY_SIZE = {
-    "dynamic_img_size": {"vision_transformer", "vision_transformer_hybrid", "deit", "eva"},
-    "strict_img_size": {"swin_transformer", "swin_transformer_v2"},
-}
-
-
-@dataclass(frozen=True)
-class EncoderFacts:
-    """What an adapter has to know about an encoder.
-
-    Attributes:
-        plain: True for a plain ViT (one resolution, blocks of tokens), False for a hierarchical encoder (stages).
-        strides: Pixels per cell of each block (plain) or stage (hierarchical), as timm numbers its intermediates.
-        channels: Channels of each of them.
-    """
-
-    plain: bool
-    strides: tuple[int, ...]
-    channels: tuple[int, ...]
-
-    @property
-    def depth(self) -> int:
-        """Number of blocks (plain) or stages (hierarchical)."""
-        return len(self.strides)
+# Arguments that make a timm class take any input size, in the order of trial; the first that it knows is set. Beit has
+# none: backbones/relative_positions.py.
+ANY_SIZE: tuple[dict[str, bool], ...] = ({"strict_img_size": False}, {"dynamic_img_size": True}, {})
 
 
 def build_encoder(name: str, kwargs: Mapping[str, Any] | None = None) -> nn.Module:
@@ -65,51 +44,57 @@ def build_encoder(name: str, kwargs: Mapping[str, Any] | None = None) -> nn.Modu
     for key in OWN_ARGUMENTS:
         if key in kwargs:
             raise UserError(f"encoder {name}: argument {key!r} is set by build_encoder; remove it")
-    for argument, modules in ANY_SIZE.items():
-        if timm.models.is_model_in_modules(name, modules):
-            kwargs[argument] = argument == "dynamic_img_size"
     try:
-        encoder = timm.create_model(name, pretrained=False, num_classes=0, **kwargs)
+        encoder = _create(name, kwargs)
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise UserError(f"encoder {name}: {_explain(name, error)}") from error
     take_any_size(encoder)
     return encoder
 
 
+def _create(name: str, kwargs: dict[str, Any]) -> nn.Module:
+    """timm's model without classifier, told to take any size if its class knows how."""
+    for any_size in ANY_SIZE:
+        try:
+            return timm.create_model(name, pretrained=False, num_classes=0, **kwargs, **any_size)
+        except TypeError as error:
+            if not any(_unknown_argument(error) == key for key in any_size):
+                raise
+    raise AssertionError("the last trial adds no argument")
+
+
+def _unknown_argument(error: Exception) -> str | None:
+    """The argument that a class does not know, by Python's own message or that of a class with a check of its own."""
+    found = re.search(r"unexpected keyword argument(?:\(s\):)? \[?'(\w+)'", str(error))
+    return found[1] if found else None
+
+
 def _explain(name: str, error: Exception) -> str:
     """One line on why timm could not build `name`; for an unknown argument, the known ones that are near."""
-    unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    unknown = _unknown_argument(error)
     if not unknown:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         return f"timm refuses these arguments ({first_line}); correct the encoder's kwargs"
     with torch.device("meta"):  # no weights are needed to read a signature
         known = inspect.signature(type(timm.create_model(name, pretrained=False)).__init__).parameters
-    near = difflib.get_close_matches(unknown[1], known, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(unknown, known, n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(near)}?" if near else "remove it"
-    return f"unknown argument {unknown[1]!r}; {hint}"
-
-
-def describe_encoder(encoder: nn.Module) -> EncoderFacts:
-    """Return the facts of a timm encoder from its public `feature_info`.
-
-    Raises:
-        UserError: the model has no `forward_intermediates`, so no dense features can be taken from it.
-    """
-    if not hasattr(encoder, "forward_intermediates") or not getattr(encoder, "feature_info", None):
-        raise UserError(
-            f"{type(encoder).__name__} offers no intermediate features (timm's forward_intermediates); "
-            "choose another encoder"
-        )
-    strides = tuple(entry["reduction"] for entry in encoder.feature_info)
-    channels = tuple(entry["num_chs"] for entry in encoder.feature_info)
-    plain = hasattr(encoder, "blocks") and hasattr(encoder, "patch_embed") and len(set(strides)) == 1
-    return EncoderFacts(plain, strides, channels)
+    return f"unknown argument {unknown!r}; {hint}"
 
 
 def encoder_facts(name: str, kwargs: Mapping[str, Any] | None = None) -> EncoderFacts:
-    """Return the facts of an encoder by name without allocating its weights. Errors as in `build_encoder`."""
+    """Return the facts of an encoder by name without allocating its weights.
+
+    Raises:
+        UserError: as `build_encoder` and `describe_encoder`.
+    """
+    return _facts(name, json.dumps(dict(kwargs or {}), sort_keys=True))
+
+
+@functools.cache  # a run asks for the same encoder several times
+def _facts(name: str, kwargs: str) -> EncoderFacts:
     with torch.device("meta"):
-        return describe_encoder(build_encoder(name, kwargs))
+        return describe_encoder(build_encoder(name, json.loads(kwargs)), name)
 
 
 def parameter_count(module: nn.Module) -> int:
@@ -139,10 +124,10 @@ def flops_per_image(module: nn.Module, height: int, width: int) -> int:
 def encoder_flops(encoder: Mapping[str, Any], size: tuple[int, int]) -> int:
     """`flops_per_image` of the encoder {"name", "kwargs"} at (height, width), without allocating its weights.
 
-    A size that is no multiple of the encoder's largest stride is rounded up, as the adapters pad it.
+    A size that the encoder does not take is rounded up, as the adapters pad it.
     """
     with torch.device("meta"):
         module = build_encoder(encoder["name"], encoder["kwargs"]).requires_grad_(False)
-    multiple = max(describe_encoder(module).strides)
+    multiple = encoder_facts(encoder["name"], encoder["kwargs"]).multiple
     height, width = (math.ceil(side / multiple) * multiple for side in size)
     return flops_per_image(module, height, width)

@@ -3,7 +3,7 @@
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from backbones.encoder import EncoderFacts
+from backbones.facts import EncoderFacts
 from backbones.hierarchical import stage_groups
 from backbones.pyramid import EncoderPyramid
 from backbones.relative_positions import At
@@ -16,11 +16,13 @@ POOLS = ("own", "mean", "tokens")
 def all_tokens(encoder: nn.Module, facts: EncoderFacts, images: Tensor) -> Tensor:
     """Images [B, 3, H, W] -> tokens [B, T, d] of the last block.
 
-    Of a plain ViT those behind its final norm, class token included; of a hierarchical encoder the cells of the last
-    stage's map, [B, h * w, d].
+    Of a plain ViT those behind its final norm, class token included; of an encoder that knows maps alone the cells of
+    the last one, [B, h * w, d].
     """
     if facts.plain:
-        return encoder.forward_features(images)
+        tokens = encoder.forward_features(images)
+        if tokens.ndim == 3 and tokens.shape[-1] == facts.channels[-1]:  # a SAM's ViT and ConvMixer give maps
+            return tokens
     (last,) = encoder.forward_intermediates(images, indices=[facts.depth - 1], intermediates_only=True)
     return last.flatten(2).transpose(1, 2)
 

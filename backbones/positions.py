@@ -12,6 +12,8 @@ interpolate without it. Adapters keep the table at its native grid and resize fr
 twice would blur.
 """
 
+import math
+
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
@@ -44,9 +46,11 @@ def resize_positions(table: Tensor, new_grid: tuple[int, int], old_grid: tuple[i
 
 
 def position_layout(encoder: nn.Module) -> tuple[tuple[int, int], int] | None:
-    """Return ((rows, columns), prefix entries) of the encoder's absolute position table, or None if it has none."""
+    """Return ((rows, columns), prefix entries) of the encoder's absolute position table, or None if it has none
+    of the layout that `resize_positions` takes (a SAM's ViT has rows and columns as axes, and resizes them itself)."""
     grid = getattr(getattr(encoder, "patch_embed", None), "grid_size", None)
     if getattr(encoder, POSITION_KEY, None) is None or grid is None:
         return None
-    prefix = 0 if getattr(encoder, "no_embed_class", False) else encoder.num_prefix_tokens
-    return tuple(grid), prefix
+    prefix = 0 if getattr(encoder, "no_embed_class", False) else getattr(encoder, "num_prefix_tokens", 0)
+    table = getattr(encoder, POSITION_KEY)
+    return (tuple(grid), prefix) if table.ndim == 3 and table.shape[1] == prefix + math.prod(grid) else None

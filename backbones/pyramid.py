@@ -16,7 +16,8 @@ from torch.nn import functional
 
 from backbones.added_bias import add_relative_bias
 from backbones.checkpoint import load_encoder
-from backbones.encoder import EncoderFacts, describe_encoder
+from backbones.encoder import encoder_facts
+from backbones.facts import EncoderFacts
 from backbones.ledger import Ledger
 from backbones.relative_positions import TABLE, unshare_tables
 
@@ -29,6 +30,7 @@ class EncoderPyramid(BaseModule):
         out_channels: Channels of the four maps.
         out_strides: Pixels per cell of the four maps.
         meta: The checkpoint's meta data.
+        facts: What the encoder is.
         ledger: How the checkpoint's keys were taken.
     """
 
@@ -46,7 +48,7 @@ class EncoderPyramid(BaseModule):
         self.checkpoint = str(checkpoint)
         self.drop_path_rate, self.unshare, self.relative_bias = drop_path_rate, unshare, relative_bias
         self.encoder, self.meta, self.ledger = self._load()
-        self.facts = describe_encoder(self.encoder)
+        self.facts = encoder_facts(**self.meta["encoder"])
 
     def _load(self) -> tuple[nn.Module, dict[str, Any], Ledger]:
         # None stands for timm's own default, so that encoders without stochastic depth can be built too.

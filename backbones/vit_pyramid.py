@@ -9,11 +9,11 @@ from mmcv.cnn import build_norm_layer
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from backbones.facts import check_pyramid
+from backbones.layers import plain_layer_groups
 from backbones.pyramid import EncoderPyramid, crop_to_input, pad_to_multiple
 from backbones.relative_positions import At
 from engine.errors import UserError
-
-GROUP_0 = ("patch_embed.", "cls_token", "reg_token", "dist_token", "pos_embed", "norm_pre.", "rel_pos_bias.")
 
 
 def default_taps(depth: int) -> tuple[int, ...]:
@@ -50,20 +50,11 @@ def rescale(width: int, level: Fraction, norm_cfg: dict[str, Any]) -> nn.Module:
 def block_groups(adapter: EncoderPyramid) -> tuple[dict[str, int], int]:
     """Layer-decay groups of an adapter of a plain ViT, as `EncoderPyramid.layer_ids` returns them.
 
-    BEiT's: 0 patch embedding, tokens and positions; 1..L blocks; L+1 final norm and what the adapter adds. A relative
-    position bias table of a block is in the block's group, a shared one in 0.
+    BEiT's (`plain_layer_groups`); what the adapter adds is in the last group, with the final norm.
     """
-    last = len(adapter.encoder.blocks) + 1
-    ids = {}
-    for name, _ in adapter.named_parameters():
-        inner = name.removeprefix("encoder.")
-        if name == inner:
-            ids[name] = last
-        elif inner.startswith("blocks."):
-            ids[name] = int(inner.split(".")[1]) + 1
-        else:
-            ids[name] = 0 if inner.startswith(GROUP_0) else last
-    return ids, last
+    inner, last = plain_layer_groups(adapter.encoder)
+    groups = {f"encoder.{name}": group for name, group in inner.items()}
+    return {name: groups.get(name, last) for name, _ in adapter.named_parameters()}, last
 
 
 @MODELS.register_module()
@@ -88,8 +79,8 @@ class ViTPyramid(EncoderPyramid):
             backbones/added_bias.py). None adds nothing.
 
     Raises:
-        UserError: as `load_encoder` and `add_relative_bias`; a hierarchical encoder; one of fixed input size; taps that
-            it does not have.
+        UserError: as `load_encoder` and `add_relative_bias`; a hierarchical encoder; one of a single image size;
+            taps that it does not have.
     """
 
     def __init__(
@@ -107,13 +98,12 @@ class ViTPyramid(EncoderPyramid):
         name = self.meta["encoder"]["name"]
         if not self.facts.plain:
             raise UserError(f"ViTPyramid: {name} in {checkpoint} is no plain ViT; use HierarchicalPyramid")
-        if getattr(self.encoder.patch_embed, "strict_img_size", False):
-            raise UserError(f"ViTPyramid: {name} takes images of one size only; choose an encoder that takes any size")
+        check_pyramid(name, self.facts)
         depth, width, self.patch = self.facts.depth, self.facts.channels[0], self.facts.strides[0]
         self.taps = tuple(taps) if taps is not None else default_taps(depth)
         if len(self.taps) != 4 or list(self.taps) != sorted(t for t in self.taps if t in range(depth)):
             raise UserError(f"ViTPyramid: taps {self.taps} must be four blocks of 0..{depth - 1} of {name} in order")
-        if final_norm and isinstance(self.encoder.norm, nn.Identity):
+        if final_norm and isinstance(getattr(self.encoder, "norm", nn.Identity()), nn.Identity):
             raise UserError(f"ViTPyramid: {name} has no final norm to apply to the taps; set final_norm=False")
         self.final_norm = final_norm
         self._prune(self.encoder)
@@ -130,7 +120,7 @@ class ViTPyramid(EncoderPyramid):
         """Map images [B, 3, H, W] of any size to four maps [B, d, ceil(H/s), ceil(W/s)], s in `out_strides`."""
         height, width = x.shape[-2:]
         blocks = sorted(set(self.taps))
-        x = pad_to_multiple(x, self.patch)
+        x = pad_to_multiple(x, self.facts.multiple)
         # timm hands its mask on to every block's attention, and the added bias needs to know the grid there.
         cells = tuple(side // self.patch for side in x.shape[-2:])
         grid = {} if self.relative_bias is None else {"attn_mask": At(cells, None)}

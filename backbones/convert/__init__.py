@@ -16,11 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from backbones.encoder import build_encoder
+from backbones.encoder import build_encoder, encoder_facts
+from backbones.facts import check_pyramid
 from backbones.ledger import Ledger, fill
 from engine.errors import UserError, some
 
 PLUS = " + "  # between the source keys of `Converted.renamed` where several make one target
+BARE = ("timm",)  # formats whose own keys never begin with a wrapper's prefix
 
 
 @dataclass
@@ -36,6 +38,7 @@ class Converted:
         new: Target key -> why it is not in the source; its value still stands in `state` (or `text_state`).
         image: {"mean", "std", "size"} as in checkpoint.json.
         method: Method id, as in pretrain/configs where the suite has it.
+        family: Family of methods ("clip", "dino", "mae", ...), where `families` cannot tell it by the method.
         text: What checkpoint.json says about the text tower (kwargs, vocabulary, embed_dim), or None.
         text_state: "text.*", "image_projection.weight" and "logit_scale" of a contrastive method, or None.
     """
@@ -49,6 +52,7 @@ class Converted:
     new: dict[str, str] = field(default_factory=dict)
     text: dict[str, Any] | None = None
     text_state: dict[str, Tensor] | None = None
+    family: str | None = None
 
     def ledger(self) -> Ledger:
         """The conversion as a key ledger; a source key that fills several targets names them all, by commas."""
@@ -80,18 +84,22 @@ def convert_source(path: str | Path, format: str = "auto", **options: Any) -> Co
             without a place, a key that the encoder lacks or that it has more or in another shape.
     """
     from backbones.convert.folder import read_folder
-    from backbones.convert.source import read_source
+    from backbones.convert.prefixes import restore, strip
+    from backbones.convert.source import read_with_notes
 
     image: dict[str, Any] = {}
     if Path(path).is_dir():
-        tensors, found, stated, image = read_folder(path)
+        tensors, notes, found, stated, image = read_folder(path)
         format, options = found if format == "auto" else format, {**stated, **options}
     else:
-        tensors = read_source(path)
-    state = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
-    name = _recognise(path, state) if format == "auto" else format
+        tensors, notes = read_with_notes(path)
+    whole = {key: _single_precision(key, value, path) for key, value in tensors.items()}
+    bare, origin = strip(whole)
+    name, state = _recognise(path, whole, bare) if format == "auto" else (format, None)
     if name not in formats():
         raise UserError(f"format {name!r} is unknown; give one of auto, {', '.join(formats())}")
+    if state is None:
+        state = bare if name in BARE or not formats()[name].matches(whole) else whole
     convert = formats()[name].convert
     known = list(inspect.signature(convert).parameters)[1:]
     for option in options:
@@ -103,17 +111,36 @@ def convert_source(path: str | Path, format: str = "auto", **options: Any) -> Co
         raise UserError(
             f"{path}: {error.args[0]} is missing, which a file of format {name} has; is it whole?"
         ) from None
-    check(converted, state, f"{path} (format {name})")
+    if state is bare:
+        converted = restore(converted, origin)
+    check(converted, whole, f"{path} (format {name})")
     converted.image.update(image)
+    converted.dropped.update(notes)
     return converted
 
 
-def check(converted: Converted, source: Mapping[str, Tensor], what: str) -> None:
-    """Require that each key of the source is used or dropped, and that the encoder's keys are filled, shape by shape.
+def _single_precision(key: str, value: Tensor, path: str | Path) -> Tensor:
+    """A tensor as float32 if it holds numbers with a point.
 
     Raises:
-        UserError: naming the keys that are not accounted for.
+        UserError: a type of eight bits, which needs scales that stand elsewhere.
     """
+    if not value.is_floating_point():
+        return value
+    if value.dtype.itemsize < 2:
+        raise UserError(f"{path}: {key} is {value.dtype}, eight bits that mean nothing without their scales; take the "
+                        "weights in half or single precision")  # fmt: skip
+    return value.float()
+
+
+def check(converted: Converted, source: Mapping[str, Tensor], what: str) -> None:
+    """Require an encoder that can feed dense tasks, a use or a reason for each key of the source, and an encoder
+    that is filled key by key, shape by shape.
+
+    Raises:
+        UserError: an encoder of one image size or without four maps; or naming the keys that are not accounted for.
+    """
+    check_pyramid(converted.encoder["name"], encoder_facts(**converted.encoder))
     used = {key for text in converted.renamed.values() for key in text.split(PLUS)}
     left = sorted(set(source) - used - set(converted.dropped))
     if left:
@@ -124,14 +151,24 @@ def check(converted: Converted, source: Mapping[str, Tensor], what: str) -> None
         raise UserError(f"{what}: {some(unexplained)} come from nowhere or are lost; correct the format's rules")
     with torch.device("meta"):
         encoder = build_encoder(**converted.encoder)
+    for key, value in {**converted.state, **(converted.text_state or {})}.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise UserError(
+                f"{what}: {key} holds numbers that are not finite; the file is damaged or its training failed"
+            )
     fill(encoder, {key: value.to("meta") for key, value in converted.state.items()}, what=what)
 
 
-def _recognise(path: str | Path, state: Mapping[str, Tensor]) -> str:
-    found = [name for name, module in formats().items() if module.matches(state)]
+def _recognise(
+    path: str | Path, whole: Mapping[str, Tensor], bare: Mapping[str, Tensor]
+) -> tuple[str, Mapping[str, Tensor]]:
+    """(format, the state it recognises): the keys as they are, or without the prefixes of training wrappers."""
+    state, found = whole, [name for name, module in formats().items() if module.matches(whole)]
+    if not found:
+        state, found = bare, [name for name, module in formats().items() if module.matches(bare)]
     if not found:
         keys = some(sorted(state)) if state else "no tensors"
         raise UserError(f"{path}: no known layout ({keys}); name one with --format: {', '.join(formats())}")
     if len(found) > 1:
         raise UserError(f"{path}: {', '.join(found)} share this layout; say with --format which it is")
-    return found[0]
+    return found[0], state

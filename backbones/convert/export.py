@@ -18,6 +18,8 @@ PICKLED = (".pth", ".pt", ".bin")
 def to_timm(folder: str | Path, out: str | Path) -> str:
     """Write the encoder as a file for `timm.create_model(..., checkpoint_path=...)`; return that call.
 
+    The call hands timm the images' mean, std and size too, so that `timm.data.resolve_model_data_config` knows them.
+
     Args:
         folder: A checkpoint folder.
         out: .safetensors, or .pth, .pt, .bin for a bare state dict by torch.save.
@@ -32,13 +34,16 @@ def to_timm(folder: str | Path, out: str | Path) -> str:
     name, kwargs = meta["encoder"]["name"], meta["encoder"]["kwargs"]
     state = {key: value.contiguous() for key, value in encoder.state_dict().items()}
     fill(timm.create_model(name, num_classes=0, **kwargs), state, what=f"{folder} for timm")
+    side = meta["image"]["size"]
+    data = {"mean": tuple(meta["image"]["mean"]), "std": tuple(meta["image"]["std"]), "input_size": (3, side, side)}
     with files.atomic_path(out) as temporary:
         if out.suffix == ".safetensors":
-            save_file(state, temporary)
+            save_file(state, temporary, metadata={"format": "pt", "pretrained_cfg": json.dumps(data)})
         else:
             torch.save(state, temporary)
     arguments = "".join(f", {key}={value!r}" for key, value in kwargs.items())
-    return f"timm.create_model({name!r}, checkpoint_path={str(out)!r}, num_classes=0{arguments})"
+    arguments = f", num_classes=0, pretrained_cfg_overlay={data!r}{arguments}"
+    return f"timm.create_model({name!r}, checkpoint_path={str(out)!r}{arguments})"
 
 
 def to_safetensors(folder: str | Path, out: str | Path) -> str:

@@ -10,13 +10,13 @@ from typing import Any
 
 import timm
 import torch
-from timm.data import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+from timm.data import IMAGENET_INCEPTION_MEAN, IMAGENET_INCEPTION_STD, OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from torch import Tensor
 
 from backbones.convert import Converted
 from backbones.convert.keys import Keys
 from backbones.convert.openai_clip import NUMBERS, convert_vit
-from backbones.convert.openai_text import PARTS, text_tower
+from backbones.convert.openai_text import EPS, PARTS, text_tower
 from backbones.encoder import build_encoder
 from engine.errors import UserError
 
@@ -42,6 +42,11 @@ def convert(
     trunk: str | None = None,
     size: int | None = None,
     causal: bool | None = None,
+    eps: float = EPS,
+    pre_norm: bool = True,
+    pool: str = "",
+    text_eps: float = EPS,
+    text_reason: str | None = None,
 ) -> Converted:
     """Both towers.
 
@@ -51,20 +56,32 @@ def convert(
         heads, text_heads: Attention heads, for widths that were not published.
         trunk: timm name of a timm image tower; Apple's are recognised.
         size: Pixels per side of a timm tower; Apple's were trained at 256, its ViT at 224.
+        eps, text_eps: Epsilon of the norms of a ViT in OpenAI's names, and of the text tower's blocks.
+        pre_norm: Whether that ViT has a norm before its blocks.
+        pool: Pooling of a timm tower, where it is not the model's own.
+        text_reason: Why the text tower is not kept, if the configuration says so.
         causal: Whether the text tower is causal; Apple's that stand beside a FastViT are not, all others are.
 
     Raises:
         UserError: what the file does not tell is not stated.
     """
     keys = Keys.without_module(state)
-    if "logit_bias" in keys:
+    sigmoid = "logit_bias" in keys  # SigLIP
+    if sigmoid:
         keys.drop("logit_bias", "an offset of all logits, which changes no ranking")
     prefix = "text." if keys.named(r"text\.") else ""
     if not keys.named(TRUNK):
         if quick_gelu is None:
             raise UserError("the weights do not tell whether they use QuickGELU; state quick_gelu=true or false")
-        return convert_vit(keys, quick_gelu, heads, text_heads, causal is not False, prefix)
-    return convert_timm(keys, quick_gelu, text_heads, trunk, size, causal, prefix)
+        converted = convert_vit(
+            keys, quick_gelu, heads, text_heads, causal is not False, prefix, eps, pre_norm, text_eps, text_reason
+        )
+    else:
+        converted = convert_timm(keys, quick_gelu, text_heads, trunk, size, causal, prefix, pool, text_eps, text_reason)
+    if sigmoid:
+        converted.method = "siglip"
+        converted.image |= {"mean": list(IMAGENET_INCEPTION_MEAN), "std": list(IMAGENET_INCEPTION_STD)}
+    return converted
 
 
 def convert_timm(
@@ -75,6 +92,9 @@ def convert_timm(
     size: int | None = None,
     causal: bool | None = None,
     prefix: str = "text.",
+    pool: str = "",
+    text_eps: float = EPS,
+    text_reason: str | None = None,
 ) -> Converted:
     """Both towers of a model with a timm trunk; arguments as in `convert`."""
     last = next((name for name in LAST if f"{name}weight" in keys), None)
@@ -91,7 +111,7 @@ def convert_timm(
         keys.drop_all(rf"({prefix}|visual\.head\.)" if prefix else PARTS, "no linear projection leads to its space")
         text, text_state = None, {}
     else:
-        text, text_state = text_tower(keys, act, text_heads, causal, prefix)
+        text, text_state = text_tower(keys, act, text_heads, causal, prefix, text_eps, text_reason)
     if text is None:
         for key in [*projection, "logit_scale"]:
             keys.drop(key, "belongs to the shared space of a text tower that is not kept")
@@ -107,9 +127,16 @@ def convert_timm(
     if apple:
         image = {"mean": [0.0] * 3, "std": [1.0] * 3, "size": size or (224 if name == "vit_base_mci_224" else 256)}
     return Converted(
-        {"name": name, "kwargs": {}}, state, keys.renamed, image, "datacompdr" if apple else "clip",
+        {"name": name, "kwargs": _pooling(name, pool)}, state, keys.renamed, image, "datacompdr" if apple else "clip",
         dropped=keys.dropped, new=keys.new, text=text, text_state=text_state if text else None,
     )  # fmt: skip
+
+
+def _pooling(name: str, pool: str) -> dict[str, str]:
+    """The argument for a pooling that is not the model's own."""
+    with torch.device("meta"):
+        own = getattr(build_encoder(name), "global_pool", "avg")  # a CNN's is a module, and the mean
+    return {"global_pool": pool} if pool and pool != (own if isinstance(own, str) else "avg") else {}
 
 
 def _recognise(keys: Keys, body: list[str]) -> str:

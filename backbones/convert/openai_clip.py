@@ -15,7 +15,7 @@ from torch import Tensor
 
 from backbones.convert import Converted
 from backbones.convert.keys import Keys
-from backbones.convert.openai_text import block_names, text_tower
+from backbones.convert.openai_text import EPS, block_names, text_tower
 from engine.errors import UserError
 
 NUMBERS = ("input_resolution", "context_length", "vocab_size")
@@ -49,6 +49,10 @@ def convert_vit(
     text_heads: int | None = None,
     causal: bool = True,
     text_prefix: str = "",
+    eps: float = EPS,
+    pre_norm: bool = True,
+    text_eps: float = EPS,
+    text_reason: str | None = None,
 ) -> Converted:
     """Both towers from OpenAI's names.
 
@@ -56,14 +60,15 @@ def convert_vit(
         keys: Book of the file's keys; what it has beyond the two towers is left to the caller.
         quick_gelu: Whether both towers use x sigmoid(1.702 x) for GELU.
         heads, text_heads: Attention heads, where the width does not tell them.
-        causal, text_prefix: of the text tower, see `text_tower`.
+        causal, text_prefix, text_eps, text_reason: of the text tower, see `text_tower`.
+        eps, pre_norm: Epsilon of the image tower's norms, 1e-5 or 1e-6; whether one stands before its blocks.
 
     Raises:
         UserError: an image tower that is no ViT with a class token, or a width whose heads are not known.
     """
-    encoder, state, size = _vision_tower(keys, quick_gelu, heads)
+    encoder, state, size = _vision_tower(keys, quick_gelu, heads, eps, pre_norm)
     act = "quick_gelu" if quick_gelu else "gelu"
-    text, text_state = text_tower(keys, act, text_heads, causal, text_prefix)
+    text, text_state = text_tower(keys, act, text_heads, causal, text_prefix, text_eps, text_reason)
     weight = "image_projection.weight"
     if text is None:
         keys.drop("visual.proj", "leads to the shared space of a text tower that is not kept")
@@ -78,7 +83,9 @@ def convert_vit(
     )  # fmt: skip
 
 
-def _vision_tower(keys: Keys, quick_gelu: bool, heads: int | None) -> tuple[dict[str, Any], dict[str, Tensor], int]:
+def _vision_tower(
+    keys: Keys, quick_gelu: bool, heads: int | None, eps: float, pre_norm: bool
+) -> tuple[dict[str, Any], dict[str, Tensor], int]:
     """(encoder, timm keys -> tensors, pixels per side)."""
     if keys.named(r"visual\.layer1\."):
         raise UserError("the image tower is OpenAI's modified ResNet, which is not converted; take a ViT or timm tower")
@@ -90,7 +97,8 @@ def _vision_tower(keys: Keys, quick_gelu: bool, heads: int | None) -> tuple[dict
         raise UserError(f"the image tower is {width} wide, which no published one is; state its heads by heads=N")
     names = block_names(depth, "visual.transformer.resblocks.", "blocks.")
     for part in ("weight", "bias"):
-        names |= {f"visual.ln_pre.{part}": f"norm_pre.{part}", f"visual.ln_post.{part}": f"norm.{part}"}
+        names |= {f"visual.ln_pre.{part}": f"norm_pre.{part}"} if pre_norm else {}
+        names[f"visual.ln_post.{part}"] = f"norm.{part}"
     names["visual.conv1.weight"] = "patch_embed.proj.weight"
     state = {target: keys.take(name, target) for name, target in names.items()}
     state["cls_token"] = keys.take("visual.class_embedding", "cls_token", lambda token: token.reshape(1, 1, -1))
@@ -104,6 +112,14 @@ def _vision_tower(keys: Keys, quick_gelu: bool, heads: int | None) -> tuple[dict
         # Half a channel keeps the product from falling below the whole number when timm cuts it off.
         kwargs["mlp_ratio"] = (hidden + 0.5) / width
     name = f"{stem}{'_quickgelu' if quick_gelu else ''}{size}"
+    if eps != EPS:  # timm's own ViT, whose patches have a bias; here it stands in the positions
+        name = "vit_base_patch16_224"
+        kwargs |= {"patch_size": patch, "embed_dim": width, "depth": depth, "num_heads": heads}
+        kwargs |= {"act_layer": "quick_gelu"} if quick_gelu else {}
+        state["patch_embed.proj.bias"] = torch.zeros(width)
+        keys.new["patch_embed.proj.bias"] = "zero: it stands in the positions"
+    if pre_norm != (eps == EPS):
+        kwargs["pre_norm"] = pre_norm
     if not timm.is_model(name):
         raise UserError(f"timm has no {name}, which this image tower is; use another timm release")
     return {"name": name, "kwargs": kwargs}, state, grid * patch

@@ -31,7 +31,13 @@ def block_names(count: int, source: str, target: str) -> dict[str, str]:
 
 
 def text_tower(
-    keys: Keys, act: str, heads: int | None = None, causal: bool = True, prefix: str = ""
+    keys: Keys,
+    act: str,
+    heads: int | None = None,
+    causal: bool = True,
+    prefix: str = "",
+    eps: float = EPS,
+    reason: str | None = None,
 ) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
     """Take the text tower out of `keys`.
 
@@ -41,6 +47,8 @@ def text_tower(
         heads: Attention heads; a 64th of the width, as in all published towers, where none is given.
         causal: Whether a token sees only those before it.
         prefix: What stands before the names: "" at the root, "text." in open_clip's models with a text module.
+        eps: Of the blocks' norms; the last norm has 1e-5.
+        reason: Why the tower is not kept, if its configuration says so.
 
     Returns:
         ("text" of checkpoint.json, "text.*" tensors); (None, {}) with the keys dropped where `TextTower` cannot hold
@@ -49,7 +57,7 @@ def text_tower(
     Raises:
         UserError: a width whose number of heads is not known.
     """
-    reason = _unfit(keys, prefix)
+    reason = reason or _unfit(keys, prefix)
     if reason:
         keys.drop_all(prefix or PARTS, reason)
         return None, {}
@@ -70,7 +78,7 @@ def text_tower(
     if f"{prefix}attn_mask" in keys:
         keys.drop(f"{prefix}attn_mask", "the causal mask, which the tower makes itself")
     kwargs = {"context": len(state["text.positional_embedding"]), "width": width, "layers": layers}
-    kwargs |= {"heads": heads or width // 64, "act": act, "eps": EPS, "causal": causal}
+    kwargs |= {"heads": heads or width // 64, "act": act, "eps": eps, "causal": causal}
     return {"kwargs": kwargs, "vocabulary": "clip", "embed_dim": len(state[target])}, state
 
 

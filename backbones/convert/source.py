@@ -4,6 +4,7 @@ import argparse
 import pickle
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,33 +16,44 @@ from torch import Tensor
 
 from engine.errors import UserError
 
-WRAPPERS = ("model", "state_dict")  # MAE, DeiT, BEiT, CAE, FD; MoCo v3, SLIP, open_clip, OpenMMLab
+# The running mean of the weights comes before the weights, as in timm's own loader; then MAE, DeiT, BEiT, CAE, FD;
+# MoCo v3, SLIP, open_clip, OpenMMLab.
+EMA = ("state_dict_ema", "model_ema")
+WRAPPERS = (*EMA, "model", "state_dict")
 PAIR = ("student", "teacher")  # DINO's full file: both are kept apart by this prefix
 
 
 def read_source(path: str | Path) -> dict[str, Tensor]:
-    """Return key -> tensor of a file, on the CPU, in the file's own number format.
+    """Return key -> tensor of a file as `read_with_notes` reads it."""
+    return read_with_notes(path)[0]
 
-    Wrappers are taken off: {"model"}, {"state_dict"}; of {"student", "teacher", ...} both are returned, with their
-    names as prefixes. What stands beside them (optimizer, epoch, arguments) is no weight and is not returned.
+
+def read_with_notes(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return (key -> tensor of a file, on the CPU, in the file's own number format; wrapper left out -> why).
+
+    Wrappers are taken off: {"model"}, {"state_dict"}; where a running mean of the weights (`model_ema`,
+    `state_dict_ema`) stands beside them, it is taken and the weights are noted as left out; of {"student", "teacher",
+    ...} both are returned, with their names as prefixes. What stands beside them (optimizer, epoch, arguments) is no
+    weight and is not returned.
 
     Args:
         path: .pth, .pt, .pth.tar or .bin (read as data only, never run), a TorchScript archive, or .safetensors.
 
     Raises:
-        UserError: a missing, truncated or foreign file, or one without a state dict.
+        UserError: a missing, truncated, damaged or foreign file, or one without a state dict.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path} is no file; name the checkpoint file that was downloaded")
     if path.suffix == ".safetensors":
         try:
-            return load_file(path)
+            return load_file(path), {}
         except (SafetensorError, OSError) as error:
             raise _unreadable(path, error) from None
-    if _is_torchscript(path):
+    names = _checked_members(path)
+    if any(name.endswith("/constants.pkl") for name in names):  # code, as TorchScript has and torch.save has not
         try:
-            return dict(torch.jit.load(path, map_location="cpu").state_dict())
+            return dict(torch.jit.load(path, map_location="cpu").state_dict()), {}
         except (RuntimeError, OSError) as error:
             raise _unreadable(path, error) from None
     try:
@@ -60,12 +72,20 @@ def read_source(path: str | Path) -> dict[str, Tensor]:
     return unwrap(content, path)
 
 
-def unwrap(content: Any, path: str | Path) -> dict[str, Tensor]:
-    """Take the wrappers off what torch.load returned. UserError where no state dict is in it."""
+def unwrap(content: Any, path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Take the wrappers off what torch.load returned: (state dict, wrapper left out -> why).
+
+    Raises:
+        UserError: no state dict in it.
+    """
+    notes: dict[str, str] = {}
     if isinstance(content, Mapping) and all(isinstance(content.get(name), Mapping) for name in PAIR):
         content = {f"{name}.{key}": value for name in PAIR for key, value in content[name].items()}
     for name in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
+            if name in EMA:
+                beside = [other for other in ("model", "state_dict") if isinstance(content.get(other), Mapping)]
+                notes = {f"{other}.*": f"{name}, the running mean of these weights, is used" for other in beside}
             content = content[name]
             break
     if not isinstance(content, Mapping) or not content:
@@ -73,16 +93,22 @@ def unwrap(content: Any, path: str | Path) -> dict[str, Tensor]:
     foreign = [str(key) for key, value in content.items() if not isinstance(value, Tensor)]
     if foreign:
         raise UserError(f"{path} is no state dict: {', '.join(foreign[:3])} is no tensor; store the weights alone")
-    return dict(content)
+    return dict(content), notes
 
 
-def _is_torchscript(path: Path) -> bool:
-    """Whether a zip archive holds code, as TorchScript does and torch.save does not."""
+def _checked_members(path: Path) -> list[str]:
+    """Names in a zip archive whose own checksums hold; none where the file is no zip archive, as older files are."""
+    if not zipfile.is_zipfile(path):
+        return []
     try:
         with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError):
-        return False
+            broken = archive.testzip()  # torch.load does not look at them
+            names = archive.namelist()
+    except (zipfile.BadZipFile, zlib.error, OSError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise _unreadable(path, error) from None
+    if broken is not None:
+        raise UserError(f"{path} is damaged: the checksum of {broken} in it does not fit; download it again")
+    return names
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:

@@ -213,3 +213,12 @@ def test_a_first_write_that_dies_leaves_nothing_that_reads_as_a_checkpoint(
         save_checkpoint(tmp_path / "c", randomised(**tiny), make_meta(tiny))
     monkeypatch.undo()
     refused(lambda: read_checkpoint(tmp_path / "c"), "does not exist")
+
+
+@pytest.mark.parametrize(("given", "command"), [
+    ("timm:resnet18.a1_in1k", "timm:resnet18.a1_in1k"), ("timm/resnet18.a1_in1k", "timm:resnet18.a1_in1k"),
+    ("resnet18.a1_in1k", "timm:resnet18.a1_in1k"), ("hf-hub:facebook/dinov2-small", "hf:facebook/dinov2-small"),
+])  # fmt: skip
+def test_names_of_published_weights_are_sent_to_the_converter(given, command):
+    with pytest.raises(UserError, match=f"tools/convert.py {command} FOLDER"):
+        load_encoder(given)

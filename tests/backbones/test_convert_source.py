@@ -6,11 +6,12 @@ import json
 import pathlib
 
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 
-from backbones.convert import PLUS, Converted, check, formats
-from backbones.convert.source import read_source
+from backbones.convert import PLUS, Converted, check, convert_source, formats
+from backbones.convert.source import read_source, read_with_notes
 from engine.errors import UserError
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(4)}
@@ -110,3 +111,31 @@ def test_formats_are_found_by_listing():
     found = formats()
     assert {"mae", "deit", "maws", "dino", "moco_v3", "slip", "timm"} <= set(found)
     assert not {"source", "vit", "export"} & set(found)
+
+
+def test_a_flipped_bit_of_the_weights_is_found(tmp_path):
+    path = tmp_path / "w.pth"
+    torch.save({"a": torch.arange(4096.0)}, path)
+    data = bytearray(path.read_bytes())
+    data[data.index(torch.arange(4096.0).numpy().tobytes()) + 4097] ^= 16
+    path.write_bytes(data)
+    assert torch.load(path, weights_only=True)  # which torch does not find
+    refused(lambda: read_source(path), "checksum", "download it again")
+
+
+def test_numbers_that_are_none_are_refused(tmp_path):
+    state = {key: value.clone() for key, value in timm.create_model("resnet18", num_classes=0).state_dict().items()}
+    options = {"model": "resnet18", "mean": [0.5] * 3, "std": [0.5] * 3}
+    state["layer1.0.conv1.weight"][3, 1, 0, 0] = float("nan")
+    torch.save(state, tmp_path / "w.pth")
+    refused(lambda: convert_source(tmp_path / "w.pth", "timm", **options), "layer1.0.conv1.weight", "not finite")
+    state["layer1.0.conv1.weight"] = torch.zeros(64, 64, 3, 3).to(torch.float8_e4m3fn)
+    save_file(state, tmp_path / "w.safetensors")
+    refused(lambda: convert_source(tmp_path / "w.safetensors", "timm", **options), "float8", "scales")
+
+
+def test_the_running_mean_comes_first(tmp_path):
+    mean = {key: value + 1 for key, value in STATE.items()}
+    torch.save({"model": STATE, "model_ema": mean, "epoch": 3}, tmp_path / "w.pth")
+    tensors, notes = read_with_notes(tmp_path / "w.pth")
+    assert equal(tensors, mean) and set(notes) == {"model.*"} and "model_ema" in notes["model.*"]

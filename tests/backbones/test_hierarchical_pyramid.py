@@ -68,6 +68,6 @@ def test_registered_for_both_suites(write):
 def test_wrong_encoders(write):
     with pytest.raises(UserError, match="use ViTPyramid"):
         HierarchicalPyramid(str(write()[0]))
-    nest = {"name": "nest_tiny", "kwargs": {}}
-    with pytest.raises(UserError, match="3 stages"):
-        HierarchicalPyramid(str(write(nest, "nest")[0]))
+    for name, words in (("shvit_s1", "3 stages"), ("nest_tiny", "224 x 224 pixels only")):
+        with pytest.raises(UserError, match=words):
+            HierarchicalPyramid(str(write({"name": name, "kwargs": {}}, name)[0]))

@@ -136,7 +136,7 @@ def test_wrong_encoders(write):
     with pytest.raises(UserError, match="use HierarchicalPyramid"):
         ViTPyramid(str(write({"name": "resnet18", "kwargs": {}})[0]))
     relpos = {"name": "vit_relpos_small_patch16_224", "kwargs": {"depth": 4, "embed_dim": 48, "num_heads": 3}}
-    with pytest.raises(UserError, match="one size only"):
+    with pytest.raises(UserError, match="pixels only"):
         ViTPyramid(str(write(relpos, "relpos")[0]))
 
 

@@ -205,7 +205,7 @@ def test_configs_build(scale, tokenizer):
         assert views.image == {"scale": (0.08, 1.0), "flip": 0.5, "interpolation": "bicubic"}
         # --imagenet_default_mean_and_std of the command for ImageNet-1K, and ColorJitter(0.4, 0.4, 0.4) of all commands
         assert "mean" not in cfg.model.data_preprocessor and "std" not in cfg.model.data_preprocessor
-        colour = cfg.train_dataloader.dataset.dataset.colour
+        colour = cfg.train_dataloader.dataset.colour
         assert colour == {"jitter": (0.4, 0.4, 0.4, 0.0), "jitter_p": 1.0, "grey_p": 0.0, "blur_p": 0.0}
         cfg.model.encoder.kwargs.update(depth=1, embed_dim=24, num_heads=3)
         assert cfg.model.encoder.kwargs.drop_path_rate == 0.1

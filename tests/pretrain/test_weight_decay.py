@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
-from engine.config import load_config
+from study.configure import load_config
 from engine.errors import UserError
 from pretrain.optim import DecayGroups
 from pretrain.tokenizer.dvae import Encoder

@@ -9,6 +9,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from backbones import load_encoder, read_checkpoint
+from backbones.convert import Converted
+from backbones.convert.families import family_of
 from backbones.ledger import read_ledger
 from engine import files
 from engine.errors import UserError
@@ -59,6 +61,38 @@ def test_in_and_out_again(source, tmp_path, capsys):
     assert {key.removeprefix("encoder.") for key in stored} == set(encoder.state_dict())
     with safe_open(tmp_path / "all.safetensors", "pt") as handle:
         assert json.loads(handle.metadata()["densebench"]) == read_checkpoint(tmp_path / "in")
+
+
+def test_names_sources_and_families(source, tmp_path):
+    path, _ = source
+    main([str(path), str(tmp_path / "a")])
+    meta = read_checkpoint(tmp_path / "a")
+    assert (meta["name"], meta["source"], meta["family"]) == ("mae", "mae.pth", "mae")
+    main([str(path), str(tmp_path / "b"), "--name", "MAE ViT-Ti"])
+    assert read_checkpoint(tmp_path / "b")["name"] == "MAE ViT-Ti"
+    with pytest.raises(UserError, match="--name"):
+        main([str(tmp_path / "a"), str(tmp_path / "x.pth"), "--to", "timm", "--name", "x"])
+
+
+@pytest.mark.parametrize(("method", "tag", "family"), [
+    ("timm", "timm:convnext_tiny.dinov3_lvd1689m", "dino"), ("timm", "vit_base_patch16_224.augreg_in21k", "supervised"),
+    ("timm", "vit_base_patch16_siglip_224.webli", "siglip"), ("timm", "vit_base_patch16_224.mae", "mae"),
+    ("timm", "vit_base_patch16_clip_224.openai", "clip"),
+    ("timm", "vit_base_patch16_clip_224.openai_ft_in1k", "supervised"),
+    ("timm", "resnet18", "unknown"), ("datacompdr", "", "clip"), ("mae", "", "mae"),
+])  # fmt: skip
+def test_families_of_published_tags(method, tag, family):
+    assert family_of(Converted({}, {}, {}, {}, method), tag) == family
+
+
+def test_timm_gets_the_images_constants_with_the_file(source, tmp_path, capsys):
+    """The printed call is run as it stands."""
+    main([str(source[0]), str(tmp_path / "in")])
+    main([str(tmp_path / "in"), str(tmp_path / "out.safetensors"), "--to", "timm"])
+    model = eval(capsys.readouterr().out.strip().splitlines()[-1], {"timm": timm})
+    data = timm.data.resolve_model_data_config(model)
+    assert data["mean"] == pytest.approx((0.485, 0.456, 0.406)) and data["std"] == pytest.approx((0.229, 0.224, 0.225))
+    assert data["input_size"] == (3, 32, 32)
 
 
 def test_relative_positions_reach_timm(tmp_path, make_checkpoint):

@@ -11,7 +11,7 @@ from PIL import Image
 from datasets.images import decode_image
 from datasets.prepare.findings import CannotTrain
 from datasets.shards import ShardReader, load_index, read_captions
-from engine.config import load_config
+from study.configure import load_config
 from tests.datasets.prepare.samples import absolute, cut, manifest, photograph, save
 
 
@@ -76,7 +76,7 @@ def test_a_table_of_captions_becomes_shards(prepare, pictures, tmp_path, kind):
         picture = np.array(Image.open(pictures / f"img/{k}.jpg"))
         assert np.array_equal(decode_image(reader.read(k, 0)), picture)
     cfg = load_config("pretrain/configs/clip.py", data=str(absolute(tmp_path / "data/texts")))
-    assert cfg.train_dataloader.dataset.dataset.size == 64
+    assert cfg.train_dataloader.dataset.size == 64
     assert "no file has changed" in prepare("captions", table, "--size", "64")
 
 

@@ -1,0 +1,31 @@
+"""Prefixes that training wrappers put before every key, and the way back from bare keys to those of the file."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from torch import Tensor
+
+from backbones.convert import PLUS, Converted
+
+PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.")  # DistributedDataParallel, torch.compile, frameworks
+
+
+def strip(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """(state without the wrappers' prefixes, bare key -> key of the file); a prefix goes only if every key has it."""
+    origin = {key: key for key in state}
+    while prefix := next((p for p in PREFIXES if origin and all(key.startswith(p) for key in origin)), None):
+        origin = {key.removeprefix(prefix): source for key, source in origin.items()}
+    return {key: state[source] for key, source in origin.items()}, origin
+
+
+def restore(converted: Converted, origin: Mapping[str, str]) -> Converted:
+    """The conversion of bare keys as one of the file's own keys."""
+
+    def back(text: str) -> str:
+        return PLUS.join(origin[key] for key in text.split(PLUS))
+
+    return replace(
+        converted,
+        renamed={target: back(source) for target, source in converted.renamed.items()},
+        dropped={back(source): reason for source, reason in converted.dropped.items()},
+    )
