@@ -19,9 +19,6 @@ from dataclasses import dataclass
 import start  # isort: split
 
 from engine import catalogue
-from study.cells import Cell, Study
-from study.configure import load_config
-from study.scheduler import Scheduler
 
 # What every plan has, and what only `--tasks` asks for.
 TASKS, ON_DEMAND = (tuple(t.id for t in catalogue.TASKS if t.study == when) for when in ("always", "asked"))
@@ -64,16 +61,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study; the exit status is 0 when every cell finished."""
     args = parse_arguments(arguments)
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # looking for a GPU must not start CUDA before the fork
-    start.mend()
+    start.mend()  # the heavy imports, after the arguments are known to be good
+    from study.cells import Study
+    from study.configure import load_config
+    from study.run import ensure_data
+    from study.scheduler import Scheduler
+
     plan = PLANS[args.plan]
     methods, tasks, seeds = (tuple(dict.fromkeys(chosen)) for chosen in  # each once
                              (args.methods or plan.methods, args.tasks, args.seeds or plan.seeds))  # fmt: skip
     grid = None if args.no_trials else plan.grid
-    study = Study(plan.scale, methods, tasks, seeds, grid, args.pretrain_anew)
-    cells: list[Cell] = study.cells()
+    cells = Study(plan.scale, methods, tasks, seeds, grid, args.pretrain_anew).cells()
     print(f"{args.plan}: {len(cells)} runs at scale {plan.scale}, {args.jobs} at once", flush=True)
-    from study.run import ensure_data  # the heavy imports, after the arguments are known to be good
-
     ensure_data(load_config(cells[0].path, plan.scale))  # once, on all cores, before runs compete for them
     return Scheduler(cells, args.jobs).run()
 
