@@ -11,6 +11,7 @@ from mmengine.registry import DefaultScope
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
+import datasets.detection  # noqa: F401
 import datasets.segmentation  # noqa: F401
 
 SIZE = (40, 48)
