@@ -28,6 +28,7 @@ $(VENV)/.ready: requirements.txt
 	$(SYSTEM_PYTHON) -m venv $(VENV)
 	@echo "installing the packages of requirements.txt into $(VENV): a minute or two"
 	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --only-binary=:all: $(PIP_ARGS) -r requirements.txt
+	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(VENV)/bin/python -c "import cv2" || { echo "error: cv2 cannot be imported; install your system's OpenGL library (libgl1) and run again"; exit 2; }
 	@touch $@
 

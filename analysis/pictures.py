@@ -12,8 +12,8 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import InterpolationMode, center_crop, resize
 
 from backbones.towers import to_square
-from datasets.images import read_rgb
-from datasets.shards import IMAGES
+from datasets.class_folders import images_in
+from datasets.images import IMAGE_SUFFIXES, read_rgb
 from engine.errors import UserError
 
 
@@ -41,9 +41,9 @@ def load_pictures(folder: str | Path, count: int, size: int, masks: str | Path |
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"there is no folder of images {folder}: check --images")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower().removeprefix(".") in IMAGES)[:count]
+    files = images_in(folder)[:count]
     if not files:
-        raise UserError(f"{folder} holds no images of type {', '.join(IMAGES)}: check --images")
+        raise UserError(f"{folder} holds no images of type {', '.join(IMAGE_SUFFIXES)}: check --images")
     listed = read_masks(Path(masks), [file.name for file in files]) if masks is not None else {}
     found = []
     for file in files:

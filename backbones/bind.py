@@ -11,6 +11,7 @@ from backbones.checkpoint import checkpoint_exists, missing_checkpoint_message, 
 from backbones.encoder import EncoderFacts, encoder_facts
 from backbones.pyramid import kind_of
 from backbones.vit_pyramid import default_levels
+from engine.config import ENCODER, fill
 from engine.errors import UserError
 
 POOLED = "PooledEncoder"  # serves both kinds of encoders, and is no pyramid
@@ -32,14 +33,16 @@ def bind_encoder(
     * `model.backbone`: type and checkpoint are set; arguments already stated there (taps, final_norm, norm_cfg,
       drop_path_rate) are kept; pyramid=False is dropped for a hierarchical encoder, whose last map is its last stage,
       and so is relative_bias, which belongs to absolute positions.
-    * `in_channels` of neck, decode_head and auxiliary_head where None: from the adapter, or from the neck for heads
+    What is marked "<encoder>" is filled:
+
+    * `in_channels` of neck, decode_head and auxiliary_head: from the adapter, or from the neck for heads
       behind one, chosen by the head's `in_index`.
-    * `channels` of decode_head where None: the width of a plain ViT, as UperNet is published on it (768 for B, 1024 for
+    * `channels` of decode_head: the width of a plain ViT, as UperNet is published on it (768 for B, 1024 for
       L); HEAD_CHANNELS on a hierarchical encoder.
-    * `feature_stride` of a depth head where None: the stride of the map that its `in_index` chooses.
-    * `strides` of rpn_head's anchor generator where None: one per output of the neck; `featmap_strides` of the RoI
-      extractors where None: the adapter's four.
-    * `mean` and `std` of data_preprocessor where None: the checkpoint's, times 255. Other stated numbers are refused,
+    * `feature_stride` of a depth head: the stride of the map that its `in_index` chooses.
+    * `strides` of rpn_head's anchor generator: one per output of the neck; `featmap_strides` of the RoI
+      extractors: the adapter's four.
+    * `mean` and `std` of data_preprocessor: the checkpoint's, times 255. Other stated numbers are refused,
       unless `cfg.image_constants` is "recipe": then a published recipe's own numbers stand in their place.
     * `cfg.refused_encoders` {"plain" or "hierarchical": what to do instead}: encoders that a recipe is not for.
 
@@ -73,8 +76,7 @@ def bind_encoder(
     channels, strides = _levels(facts, model.backbone.get("pyramid", True))
     _fill_channels(model, channels)
     head = model.get("decode_head") or {}
-    if "channels" in head and head.channels is None:
-        head.channels = channels[0] if facts.plain else HEAD_CHANNELS
+    fill(head, ENCODER, {"channels": channels[0] if facts.plain else HEAD_CHANNELS})
     _fill_strides(model, strides)
     _bind_image_constants(cfg, meta)
     return meta
@@ -103,46 +105,43 @@ def _bind_backbone(model: ConfigDict, checkpoint: str, facts: EncoderFacts, drop
 
 
 def _fill_channels(model: ConfigDict, channels: list[int]) -> None:
-    """Fill `in_channels` that are None; heads behind a neck see its outputs."""
+    """Fill `in_channels`; heads behind a neck see its outputs."""
     neck = model.get("neck")
     if neck:
-        if "in_channels" in neck and neck.in_channels is None:
-            neck.in_channels = channels
+        fill(neck, ENCODER, {"in_channels": channels})
         if "out_channels" in neck:
             channels = [neck.out_channels] * neck.get("num_outs", len(channels))
     for name in ("decode_head", "auxiliary_head"):
         heads = model.get(name) or []
         for head in heads if isinstance(heads, list | tuple) else [heads]:
-            if "in_channels" in head and head.in_channels is None:
-                index = head.get("in_index", -1)
-                head.in_channels = channels[index] if isinstance(index, int) else [channels[i] for i in index]
+            index = head.get("in_index", -1)
+            seen = channels[index] if isinstance(index, int) else [channels[i] for i in index]
+            fill(head, ENCODER, {"in_channels": seen})
 
 
 def _fill_strides(model: ConfigDict, strides: list[int | float]) -> None:
-    """Fill strides that are None; levels beyond the four double the last."""
+    """Fill strides; levels beyond the four double the last."""
     head = model.get("decode_head") or {}
-    if "feature_stride" in head and head.feature_stride is None:
-        head.feature_stride = strides[head.in_index]
-    generator = (model.get("rpn_head") or {}).get("anchor_generator")
-    if generator and "strides" in generator and generator.strides is None:
-        levels = (model.get("neck") or {}).get("num_outs", 4)
-        generator.strides = [*strides, *(strides[-1] * 2**extra for extra in range(1, levels - 3))][:levels]
-    for name in ("bbox_roi_extractor", "mask_roi_extractor"):
-        extractor = (model.get("roi_head") or {}).get(name)
-        if extractor and "featmap_strides" in extractor and extractor.featmap_strides is None:
-            extractor.featmap_strides = list(strides)
+    if "feature_stride" in head:
+        fill(head, ENCODER, {"feature_stride": strides[head.in_index]})
+    levels = (model.get("neck") or {}).get("num_outs", 4)
+    pyramid = [*strides, *(strides[-1] * 2**extra for extra in range(1, levels - 3))][:levels]
+    fill(model.get("rpn_head"), ENCODER, {"strides": pyramid})
+    fill(model.get("roi_head"), ENCODER, {"featmap_strides": list(strides)})
 
 
 def _bind_image_constants(cfg: Config, meta: dict[str, Any]) -> None:
-    """Fill mean and std where None, and refuse others than the checkpoint's."""
+    """Fill mean and std, and refuse others than the checkpoint's."""
     places = [place.get("data_preprocessor") for place in (cfg.model, cfg)]
     if not any(places):
-        raise UserError("the configuration has no model.data_preprocessor; state its type and leave mean and std None")
+        raise UserError(
+            'the configuration has no model.data_preprocessor; state its type, and mean and std as "<encoder>"'
+        )
     for preprocessor in filter(None, places):
         for key in ("mean", "std"):
             wanted = [255 * value for value in meta["image"][key]]
             stated = preprocessor.get(key)
-            if stated is None:
+            if stated == ENCODER:
                 preprocessor[key] = wanted
             elif cfg.get("image_constants") == "recipe":
                 continue
@@ -151,5 +150,5 @@ def _bind_image_constants(cfg: Config, meta: dict[str, Any]) -> None:
             ):
                 raise UserError(
                     f"data_preprocessor.{key} is {list(stated)}, but the encoder was pretrained with "
-                    f"{[round(value, 3) for value in wanted]}; set it to None to take the checkpoint's"
+                    f'{[round(value, 3) for value in wanted]}; set it to "<encoder>" to take the checkpoint\'s'
                 )

@@ -9,7 +9,6 @@ import contextlib
 import functools
 import json
 import os
-import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +25,8 @@ from backbones.positions import POSITION_KEY, position_layout, resize_positions
 from backbones.relative_positions import table_rules
 from engine import files
 from engine.errors import UserError
+from engine.finite import faults, listed
+from engine.run_path import parse_checkpoint
 
 SCHEMA = "densebench/checkpoint"
 VERSION = 1
@@ -55,25 +56,28 @@ def save_checkpoint(
     meta = {"schema": SCHEMA, "version": VERSION, **json.loads(json.dumps(meta, allow_nan=False))}
     _validate({**meta, "sha256": {ENCODER: "0" * 64}}, folder)
     state = _plain(encoder.state_dict())
+    if broken := faults({**state, **(text_state or {})}):
+        raise UserError(f"checkpoint {folder}: {listed(broken)} is not finite; nothing was written")
     # A folder that cannot be loaded again must never be written: try it on a fresh encoder first.
     fill(build_encoder(**meta["encoder"]), state, what=f"checkpoint {folder}")
     new, old = _beside(folder, "new"), _beside(folder, "old")
     _recover(folder)
     shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
     try:
-        save_file(state, new / ENCODER)
-        if text_state is not None:
-            save_file(_plain(text_state), new / TEXT)
-        meta["sha256"] = {path.name: files.sha256(path) for path in sorted(new.iterdir())}
-        (new / META).write_text(json.dumps(meta, indent=1, allow_nan=False) + "\n")
-        for path in [*new.iterdir(), new]:
-            _flush(path)
-        if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            os.replace(folder, old)
-        os.replace(new, folder)
-        _flush(folder.parent)
+        with files.writing(new / META):
+            new.mkdir(parents=True)
+            save_file(state, new / ENCODER)
+            if text_state is not None:
+                save_file(_plain(text_state), new / TEXT)
+            meta["sha256"] = {path.name: files.sha256(path) for path in sorted(new.iterdir())}
+            (new / META).write_text(json.dumps(files.sealed(meta), indent=1, allow_nan=False) + "\n")
+            for path in [*new.iterdir(), new]:
+                _flush(path)
+            if folder.exists():
+                shutil.rmtree(old, ignore_errors=True)
+                os.replace(folder, old)
+            os.replace(new, folder)
+            _flush(folder.parent)
     finally:
         _recover(folder)
         shutil.rmtree(new, ignore_errors=True)
@@ -95,20 +99,7 @@ def read_checkpoint(folder: str | Path, encoder: Mapping[str, Any] | None = None
     folder = Path(folder).absolute()
     if not checkpoint_exists(folder):
         raise UserError(missing_checkpoint_message(folder))
-    if not (folder / META).is_file():
-        raise UserError(f"{folder} is not a checkpoint: it has no {META}; name the folder that holds that file")
-    try:
-        meta = json.loads((folder / META).read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{folder / META} is damaged ({error}); copy or make the checkpoint again") from error
-    if not isinstance(meta, dict) or meta.get("schema") != SCHEMA:
-        raise UserError(f"{folder / META} is not a {SCHEMA} file; name the folder of a DenseBench checkpoint")
-    if meta.get("version") != VERSION:
-        raise UserError(
-            f"{folder / META} has version {meta.get('version')!r}, this program reads version {VERSION}; "
-            "use the DenseBench release that wrote it"
-        )
-    _validate(meta, folder)
+    meta = _read_meta(folder)
     for name, expected in meta["sha256"].items():
         if not (folder / name).is_file():
             raise UserError(f"checkpoint {folder} lacks {name}; copy or make the checkpoint again")
@@ -119,6 +110,28 @@ def read_checkpoint(folder: str | Path, encoder: Mapping[str, Any] | None = None
             f"checkpoint {folder} holds the encoder {_call(meta['encoder'])}, but {_call(encoder)} is wanted; "
             "use a checkpoint of that encoder"
         )
+    return meta
+
+
+def _read_meta(folder: Path) -> dict[str, Any]:
+    """checkpoint.json of a folder, without its seal; UserError for one that is none, or none of this version."""
+    if not (folder / META).is_file():
+        raise UserError(f"{folder} is not a checkpoint: it has no {META}; name the folder that holds that file")
+    try:
+        meta = json.loads((folder / META).read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{folder / META} is damaged ({error}); copy or make the checkpoint again") from error
+    if not isinstance(meta, dict) or meta.get("schema") != SCHEMA:
+        raise UserError(f"{folder / META} is not a {SCHEMA} file; name the folder of a DenseBench checkpoint")
+    if meta.get("version") != VERSION:
+        raise UserError(
+            f"{folder / META} has version {meta.get('version')!r}, this program reads version {VERSION}; "
+            "use the DenseBench release that wrote it"
+        )
+    _validate(meta, folder)
+    if not files.seal_holds(meta):
+        raise UserError(f"{folder / META} was altered after it was written (checksum differs); make it again")
+    meta.pop(files.SEAL, None)
     return meta
 
 
@@ -182,8 +195,8 @@ def missing_checkpoint_message(
 
     What is not given is read off the default place, runs/<scale>/pretrain/<method>/seed<seed>/checkpoint.
     """
-    place = re.search(r"([^/]+)/pretrain/([^/]+)/seed(\d+)/checkpoint$", Path(folder).absolute().as_posix())
-    default = (place[1], place[2], place[3]) if place else ("<scale>", "<method>", "<seed>")
+    place = parse_checkpoint(folder)
+    default = (place.place, place.method, place.seed) if place else ("<scale>", "<method>", "<seed>")
     scale, method = scale or default[0], method or default[1]
     seed = default[2] if seed is None else seed
     command = f"python tools/train.py pretrain/configs/{method}.py --scale {scale} --seed {seed}"

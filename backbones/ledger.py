@@ -13,10 +13,9 @@ import jsonschema
 import torch
 from torch import Tensor, nn
 
-from engine.errors import UserError
+from engine.errors import UserError, some
 
 SCHEMA, VERSION = "densebench/ledger", 1
-NAMED_IN_MESSAGE = 3  # keys written out in an error; the rest is counted
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def read_ledger(path: str | Path) -> Ledger:
     try:
         document = json.loads(Path(path).read_text())
         jsonschema.validate(document, schema)
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as a key ledger ({type(error).__name__}): is it whole?") from None
     except jsonschema.ValidationError as error:
         raise UserError(f"{path} is no key ledger of {SCHEMA} version {VERSION}: {error.message}") from None
@@ -169,16 +168,16 @@ def _complaint(
     """One line on all keys that do not fit, with likely renamings and the way out."""
     parts = []
     if unplaced:
-        parts.append(f"{len(unplaced)} keys have no place ({_some([f'{k} {_describe(source[k])}' for k in unplaced])})")
+        parts.append(f"{len(unplaced)} keys have no place ({some([f'{k} {_describe(source[k])}' for k in unplaced])})")
     if unfilled:
-        parts.append(f"{len(unfilled)} are missing ({_some([f'{k} {_describe(target[k])}' for k in unfilled])})")
+        parts.append(f"{len(unfilled)} are missing ({some([f'{k} {_describe(target[k])}' for k in unfilled])})")
     if misfits:
-        parts.append(f"{len(misfits)} have another shape or type ({_some(misfits)})")
+        parts.append(f"{len(misfits)} have another shape or type ({some(misfits)})")
     likely = []
     for key in unplaced:
         same_shape = [name for name in unfilled if target[name].shape == source[key].shape]
         likely += [f"{key} -> {name}" for name in difflib.get_close_matches(key, same_shape, n=1, cutoff=0.6)]
-    hint = f"renamed? ({_some(likely)}); " if likely else ""
+    hint = f"renamed? ({some(likely)}); " if likely else ""
     return (
         f"do not fit {type(module).__name__}: {'; '.join(parts)}; {hint}"
         "use the encoder that these weights were made with, or state a rename, resize, drop or new rule"
@@ -188,11 +187,6 @@ def _complaint(
 def _match(rules: Mapping[str, Any], key: str) -> Any:
     """Value of the first rule whose pattern matches the whole key, or None."""
     return next((value for pattern, value in rules.items() if re.fullmatch(pattern, key)), None)
-
-
-def _some(items: list[str]) -> str:
-    rest = len(items) - NAMED_IN_MESSAGE
-    return ", ".join(items[:NAMED_IN_MESSAGE]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _shape(shape: tuple[int, ...] | torch.Size) -> str:

@@ -4,7 +4,7 @@ Everywhere outside `TextTower`, a caption is its row of CLIP token ids: start, w
 them to its own vocabulary, so that data, checkpoints and zero-shot prompts share one token format.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from functools import cache, lru_cache, partial
 from typing import Literal
 
@@ -78,8 +78,8 @@ class TextTower(nn.Module):
         super().__init__()
         if isinstance(vocabulary, str) and vocabulary != "clip":
             raise UserError(
-                f"text.vocabulary is {vocabulary!r}: give 'clip' or a list of CLIP's tokens; 'data' is resolved by "
-                "pretrain.complete(cfg), which tools/train.py calls"
+                f"text.vocabulary is {vocabulary!r}: give 'clip' or a list of CLIP's tokens; '<data>' is resolved by "
+                "pretrain.fill(cfg), which tools/train.py calls"
             )
         self.vocabulary = vocabulary if vocabulary == "clip" else list(vocabulary)
         self.context, self.width, self.embed_dim, self.causal = context, width, embed_dim, causal
@@ -108,6 +108,12 @@ class TextTower(nn.Module):
         ids = [tokenizer().encoder[token] for token in self.vocabulary]
         lookup[torch.tensor(ids)] = torch.arange(len(ids))
         return lookup
+
+    def known(self) -> Container[int]:
+        """The CLIP ids that have a place of their own in the vocabulary."""
+        if self.vocabulary == "clip":
+            return range(CLIP_VOCABULARY)
+        return {tokenizer().encoder[token] for token in self.vocabulary}
 
     def reset_parameters(self) -> None:
         """CLIP's initial standard deviations, by width and depth."""

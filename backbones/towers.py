@@ -17,7 +17,7 @@ from torchvision.transforms.v2.functional import InterpolationMode, center_crop,
 
 from backbones.checkpoint import load_encoder, load_text_state
 from backbones.preprocess import ImagePreprocessor
-from backbones.text import TextTower, tokenize
+from backbones.text import TextTower, token_ids, tokenize
 from engine.errors import UserError
 
 
@@ -100,6 +100,17 @@ class Towers:
         rows = torch.from_numpy(np.stack([tokenize(text, context) for text in place]))  # [distinct, context]
         found = torch.cat([self.model.embed_texts(part.to(self.device)).cpu() for part in rows.split(self.batch)])
         return finite(found, self.meta)[torch.tensor([place[text] for text in texts])]
+
+    def read(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """What the text tower reads of each text: its CLIP ids as far as the context reaches, unknown ones left out."""
+        text = self.model.text
+        known, reach = text.known(), text.context - 2  # start and end
+        return [tuple(token for token in token_ids(one)[:reach] if token in known) for one in texts]
+
+    def unknown_words(self, texts: Sequence[str]) -> list[str]:
+        """The words of the texts, each once, of which a token is not in the text tower's vocabulary."""
+        known, words = self.model.text.known(), dict.fromkeys(word for text in texts for word in text.split())
+        return [word for word in words if not all(token in known for token in token_ids(word))]
 
 
 class Features:

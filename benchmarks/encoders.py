@@ -1,6 +1,6 @@
 """The encoders that pretraining may use: size, cost, adapter, and the methods that take each.
 
-COMMAND   python benchmarks/encoders.py
+COMMAND   python -m benchmarks.encoders
 COST      about a minute on one core
 EXPECTED  the table in docs/encoders.md
 
@@ -9,23 +9,17 @@ method takes an encoder is found out by building its config of scale tiny on a s
 """
 
 import argparse
-import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import torch
 
-import compat  # noqa: E402, F401, I001
-import torch  # noqa: E402
-
-from backbones import build_encoder, describe_encoder, flops_per_image, parameter_count  # noqa: E402
-from backbones.pyramid import kind_of  # noqa: E402
-from benchmarks.methods import build  # noqa: E402
-from engine.config import load_config  # noqa: E402
-from engine.errors import UserError  # noqa: E402
+from backbones import build_encoder, describe_encoder, flops_per_image, parameter_count
+from backbones.pyramid import kind_of
+from benchmarks.methods import build
+from engine.errors import UserError
+from study.configure import load_config
 
 VIT = dict(img_size=64, patch_size=8, embed_dim=24, depth=4, num_heads=3)
 MCI = dict(embed_dims=(16, 32, 64, 128), layers=(1, 1, 2, 1))

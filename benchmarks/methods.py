@@ -1,6 +1,6 @@
 """What each pretraining method costs beside the suite's own CLIP: parameters, passes, FLOPs, time of a step.
 
-COMMAND   python benchmarks/methods.py [--scale paper] [--methods mae cae] [--batch 64] [--rounds 5]
+COMMAND   python -m benchmarks.methods [--scale paper] [--methods mae cae] [--batch 64] [--rounds 5]
 COST      about 4 minutes at scale tiny; at scale paper use --batch 2 --rounds 1 on a CPU
 EXPECTED  the tables in docs/methods.md
 
@@ -11,35 +11,30 @@ CLIP and of the method alternate, and the ratio is the median over the pairs of 
 
 import argparse
 import os
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
+from safetensors.torch import save_file
+from timm.models import Beit, VisionTransformer
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
-import compat  # noqa: E402, F401, I001
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from mmengine.config import Config  # noqa: E402
-from mmengine.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
-from timm.models import Beit, VisionTransformer  # noqa: E402
-from torch import nn  # noqa: E402
-from torch.nn.attention import SDPBackend, sdpa_kernel  # noqa: E402
-from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
-
-import engine.parts  # noqa: E402, F401
-from backbones import build_encoder, parameter_count, save_checkpoint  # noqa: E402
-from engine.config import load_config  # noqa: E402
-from pretrain.base import PretrainMethod  # noqa: E402
-from pretrain.tokenizer.dvae import Encoder as TokenEncoder  # noqa: E402
-from pretrain.tokenizer.training import Recipe  # noqa: E402
-from backbones.text import CLIP_VOCABULARY, END, START, tokenizer  # noqa: E402
-import pretrain  # noqa: E402, F401
+import engine.parts  # noqa: F401
+import pretrain  # noqa: F401
+from backbones import build_encoder, parameter_count, save_checkpoint
+from backbones.text import CLIP_VOCABULARY, END, START, tokenizer
+from pretrain.base import PretrainMethod
+from pretrain.tokenizer.dvae import Encoder as TokenEncoder
+from pretrain.tokenizer.training import Recipe
+from study.configure import load_config
 
 
 @dataclass
@@ -138,7 +133,7 @@ def stand_in(cfg: Config, folder: Path) -> str:
     """A checkpoint folder with the fresh encoder of a pretraining configuration."""
     encoder = dict(name=cfg.model.encoder.name, kwargs=cfg.model.encoder.get("kwargs", {}))
     cost = dict(wall_s=None, samples_per_s=None, peak_memory_mib=None, hardware=None)
-    image = dict(mean=[0.5] * 3, std=[0.5] * 3, size=cfg.train_dataloader.dataset.dataset.size)
+    image = dict(mean=[0.5] * 3, std=[0.5] * 3, size=cfg.train_dataloader.dataset.size)
     meta = dict(
         method=cfg.method, captions=None, seed=0, scale=cfg.scale, encoder=encoder, data=dict(name="none", samples=0),
         image=image, samples_seen=0, updates=0,
@@ -150,7 +145,7 @@ def stand_in(cfg: Config, folder: Path) -> str:
 
 def draw(cfg: Config, method: PretrainMethod, batch: int, words: int) -> dict[str, torch.Tensor]:
     """Random views, texts, labels, tags and dense labels in the shapes of the config's data set."""
-    data, rng = cfg.train_dataloader.dataset.dataset, np.random.default_rng(0)
+    data, rng = cfg.train_dataloader.dataset, np.random.default_rng(0)
     device = next(method.parameters()).device
     size, found = data.size, {}
     for name, view in data.views.items():

@@ -1,22 +1,17 @@
 """Time the fallback operators of compat/ beside torchvision's compiled ones, where those load.
 
-COMMAND   python benchmarks/ops.py [--device cuda] [--threads 1]
+COMMAND   python -m benchmarks.ops [--device cuda] [--threads 1]
 COST      under a minute on one core
 EXPECTED  one line per case: milliseconds of the fallback, of the compiled operator, and their ratio
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import torch
 
-import torch  # noqa: E402
-
-import compat  # noqa: E402, F401
-from compat import roi_align, torchvision_ops  # noqa: E402
+from compat import roi_align, torchvision_ops
 
 # (what, images, channels, rows, columns of the finest map of stride 4, levels, RoIs, bins)
 ROI_CASES = [

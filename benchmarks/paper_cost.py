@@ -1,6 +1,6 @@
 """GPU hours of the protocols of `--scale paper`, by arithmetic from published training times.
 
-COMMAND   python benchmarks/paper_cost.py
+COMMAND   python -m benchmarks.paper_cost
 COST      two minutes of one core, 10 GiB; it needs no GPU
 EXPECTED  the table of docs/protocols.md, "COST"
 
@@ -16,34 +16,31 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import torch
+from mmengine.registry import MODELS, DefaultScope
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
-import compat  # noqa: E402, F401, I001
-import torch  # noqa: E402
-from mmengine.registry import MODELS, DefaultScope  # noqa: E402
-from paper_steps import SIZES, VIT_B, batch, single_process, suite  # noqa: E402
-from torch.nn.attention import SDPBackend, sdpa_kernel  # noqa: E402
-from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
-
-from backbones import encoder_flops  # noqa: E402
+from backbones import encoder_flops
+from benchmarks.paper_steps import SIZES, VIT_B, batch, single_process, suite
 
 IMAGENET, COCO, NYU = 1_281_167, 117_280, 24_231  # training images; COCO's that hold an object, 7330 batches of 16
 GPUS, FINE_TUNING, LINEAR = 32, 7 + 11 / 60, 2 + 20 / 60  # hours
-# protocol -> (config, what its batch looks like, images seen, seconds per image that ViTDet publishes)
+# protocol -> (task, what its batch looks like, images seen, seconds per image that ViTDet publishes)
 PROTOCOLS = {
-    "UperNet": ("seg_configs/upernet_clip.py", "upernet", 160_000 * 16, None),
-    "SemanticFPN": ("seg_configs/semantic_fpn_clip.py", "upernet", 40_000 * 32, None),
-    "Mask R-CNN 1x": ("det_configs/mask_rcnn_clip.py", "mask_rcnn", 12 * COCO, 0.314),
-    "Cascade Mask R-CNN 3x": ("det_configs/cascade_mask_rcnn_clip.py", "mask_rcnn", 36 * COCO, 0.362),
-    "Depth": ("depth/configs/clip.py", "depth", 25 * NYU, None),
+    "UperNet": ("upernet", "upernet", 160_000 * 16, None),
+    "SemanticFPN": ("semantic_fpn", "upernet", 40_000 * 32, None),
+    "Mask R-CNN 1x": ("mask_rcnn", "mask_rcnn", 12 * COCO, 0.314),
+    "Cascade Mask R-CNN 3x": ("cascade_mask_rcnn", "mask_rcnn", 36 * COCO, 0.362),
+    "Depth": ("depth", "depth", 25 * NYU, None),
 }
 
 
-def forward_flops(config: str, kind: str) -> int:
+def forward_flops(task: str, kind: str) -> int:
     """Operations of a training step's forward pass on one image, losses included (matrix products, convolutions)."""
     scope = "mmdet" if kind == "mask_rcnn" else "mmseg"
     with tempfile.TemporaryDirectory() as folder, DefaultScope.overwrite_default_scope(scope):
-        model = single_process(MODELS.build(suite(config, Path(folder)).model)).train()
+        model = single_process(MODELS.build(suite(task, Path(folder)).model)).train()
     data = batch(kind, SIZES[kind], 2, 80 if kind == "mask_rcnn" else 150)  # two: BN of 1 x 1 maps needs them
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         model(**model.data_preprocessor(data, True), mode="loss")
@@ -59,9 +56,9 @@ def main() -> None:
     print(f"MAE's fine-tuning: {pace:.0f} images/s and {rate / 1e12:.1f} TFLOP/s on each V100\n")
     print("| protocol | images seen | GFLOPs forward | images/s of a V100 | V100 hours | hours at ViTDet's pace |")
     print("|---|---:|---:|---:|---:|---:|")
-    for name, (config, kind, images, seconds) in PROTOCOLS.items():
+    for name, (task, kind, images, seconds) in PROTOCOLS.items():
         print(f"{name} ...", file=sys.stderr, flush=True)
-        flops = forward_flops(config, kind)
+        flops = forward_flops(task, kind)
         own = rate / (3 * flops)
         published = f"{images * seconds / 3600:.0f}" if seconds else ""
         hours = images / own / 3600

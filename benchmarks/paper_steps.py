@@ -1,6 +1,6 @@
 """A training step of each downstream task at paper size, beside mmseg's and mmdet's own models in the same run.
 
-COMMAND   python benchmarks/paper_steps.py [--batch 2] [--steps 20]
+COMMAND   python -m benchmarks.paper_steps [--batch 2] [--steps 20]
 COST      about three minutes on a GPU; on a processor use --size 64 --batch 1 --steps 1 to see that all of it runs
 EXPECTED  one row per model: images per second, peak memory, parameters, and images per second beside the suite's
 
@@ -18,34 +18,27 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import mmdet
+import mmseg
+import numpy as np
+import torch
+from mmdet.structures import DetDataSample
+from mmdet.structures.mask import BitmapMasks
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from mmengine.structures import InstanceData, PixelData
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
 
-import compat  # noqa: E402, F401, I001
-import mmdet  # noqa: E402
-import mmseg  # noqa: E402
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from mmdet.structures import DetDataSample  # noqa: E402
-from mmdet.structures.mask import BitmapMasks  # noqa: E402
-from mmengine.config import Config  # noqa: E402
-from mmengine.registry import MODELS, DefaultScope  # noqa: E402
-from mmengine.structures import InstanceData, PixelData  # noqa: E402
-from mmseg.structures import SegDataSample  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
-
-import depth  # noqa: E402, F401
-import engine.parts  # noqa: E402, F401
-from backbones import bind_encoder, build_encoder, parameter_count, save_checkpoint  # noqa: E402
-from engine.config import load_config  # noqa: E402
+import depth  # noqa: F401
+import engine.parts  # noqa: F401
+from backbones import bind_encoder, build_encoder, parameter_count, save_checkpoint
+from engine.catalogue import TASK
+from study.configure import load_config
 
 VIT_B = {"name": "vit_base_patch16_224", "kwargs": {}}
 SWIN_B = dict(embed_dims=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32), drop_path_rate=0.3)
 SIZES = {"upernet": (512, 512), "mask_rcnn": (800, 1344), "depth": (480, 480)}  # COCO's largest, padded to 32
-CONFIGS = {
-    "upernet": "seg_configs/upernet_clip.py",
-    "mask_rcnn": "det_configs/mask_rcnn_clip.py",
-    "depth": "depth/configs/clip.py",
-}
 MMSEG, MMDET = (Path(package.__file__).parent / ".mim" / "configs" for package in (mmseg, mmdet))
 # (task, name, the file of a config, or None for the suite's with another backbone)
 MODELS_BESIDE = [
@@ -56,8 +49,8 @@ MODELS_BESIDE = [
 ]
 
 
-def suite(config: str, folder: Path) -> Config:
-    """The whole model of one of the suite's configs on ViT-B/16."""
+def suite(task: str, folder: Path) -> Config:
+    """The whole model of one of the suite's tasks on ViT-B/16."""
     meta = {
         "method": "clip", "captions": None, "seed": 0, "scale": "paper", "encoder": VIT_B, "parent": None,
         "image": {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "size": 224},
@@ -66,7 +59,7 @@ def suite(config: str, folder: Path) -> Config:
         "cost": {"wall_s": None, "samples_per_s": None, "peak_memory_mib": None, "hardware": None},
     }  # fmt: skip
     save_checkpoint(folder / "checkpoint", build_encoder(**VIT_B), meta)
-    cfg = load_config(config, scale="paper", checkpoint=str(folder / "checkpoint"))
+    cfg = load_config(TASK[task].config, scale="paper", checkpoint=str(folder / "checkpoint"))
     bind_encoder(cfg, folder / "checkpoint", cfg.get("drop_path_rate"))
     return cfg
 
@@ -75,7 +68,7 @@ def beside(task: str, file: Path | None, folder: Path, size: tuple[int, int]) ->
     """The other library's model, made for images of `size`."""
     swin = dict(type="mmseg.SwinTransformer", window_size=7, mlp_ratio=4, patch_norm=True, **SWIN_B)
     if file is None:
-        cfg = suite(CONFIGS[task], folder)
+        cfg = suite(task, folder)
         cfg.model.backbone = dict(**swin, out_indices=(3,))
         cfg.model.decode_head.update(in_channels=1024, feature_stride=32)
         return cfg
@@ -181,9 +174,7 @@ def main() -> None:
         size = (args.size, args.size) if args.size else SIZES[task]
         with tempfile.TemporaryDirectory() as folder:
             cfg = (
-                suite(CONFIGS[task], Path(folder))
-                if number < 0
-                else beside(task, MODELS_BESIDE[number][2], Path(folder), size)
+                suite(task, Path(folder)) if number < 0 else beside(task, MODELS_BESIDE[number][2], Path(folder), size)
             )
             print(measure(cfg, task, size, args.batch, args.steps))
         return
@@ -208,7 +199,7 @@ def main() -> None:
         first = None
         for name, number in rows:
             print(f"{task} {name} ...", file=sys.stderr, flush=True)
-            command = [sys.executable, __file__, "--child", task, str(number), *options]
+            command = [sys.executable, "-m", "benchmarks.paper_steps", "--child", task, str(number), *options]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             pace, peak, parameters = done.stdout.split()[-3:]
             first = first or float(pace)

@@ -1,6 +1,6 @@
 """How long the report takes on many records, and how much memory it needs.
 
-COMMAND   python benchmarks/report.py [--records 20000] [--report]
+COMMAND   python -m benchmarks.report [--records 20000] [--report]
 COST      about half a minute, most of it for writing the records
 EXPECTED  20,000 records are read, checked and sorted in under 10 s and 1 GiB; with --report also rendered
 
@@ -19,18 +19,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from engine.catalogue import METHODS, TASKS, Method, Task
+
 ROOT = Path(__file__).resolve().parents[1]
-METHODS = ("random", "supervised", "clip", "clip_rewritten", "clip_enriched", "clip_mixed", "clip_aligned",
-           "datacompdr", "slip", "declip", "lightclip", "maskclip", "moco_v3", "dino", "mae", "beit", "cae", "fd",
-           "wsp", "oracle")  # fmt: skip
-TASKS = {
-    "mask_rcnn": ("box_AP", "mask_AP"), "cascade_mask_rcnn": ("box_AP", "mask_AP"), "upernet": ("mIoU",),
-    "semantic_fpn": ("mIoU",), "depth": ("rmse", "delta1"), "zero_shot": ("top1",),
-    "retrieval": ("image_to_text_R1", "text_to_image_R1"), "linear_probe": ("top1",), "attentive_probe": ("top1",),
-    "knn": ("top1",), "finetune": ("top1",),
-}  # fmt: skip
+# The later a method, the better its scores: so the ceiling comes last.
+STUDIED = sorted((m for m in METHODS if m.study is not None), key=lambda m: m.reference == "ceiling")
 SEEDS = 5
-KINDS = {"random": "floor", "oracle": "ceiling"}
 DAMAGE = {  # kind -> what it does to the text of a record
     "truncated": lambda text: text[: len(text) // 2],
     "of another version": lambda text: text.replace('"version": 2', '"version": 99'),
@@ -43,36 +37,37 @@ SCAN = (
 )
 
 
-def record(task: str, method: str, seed: int, lr: float | None) -> dict:
+def record(task: Task, method: Method, seed: int, lr: float | None) -> dict:
     """A valid record: a final one, or with `lr` a trial at that learning rate."""
-    value = 20 + METHODS.index(method) + 0.1 * seed
-    metrics = {name: {"value": value, "unit": "m" if name == "rmse" else "%",
-                      "direction": "down" if name == "rmse" else "up", "primary": k == 0}
-               for k, name in enumerate(TASKS[task])}  # fmt: skip
+    value = 20 + STUDIED.index(method) + 0.1 * seed
+    shown = [metric for metric in task.metrics if metric.role != "instead"]
+    metrics = {m.name: {"value": value, "unit": m.unit or "%", "direction": m.direction, "primary": k == 0}
+               for k, m in enumerate(shown)}  # fmt: skip
     selection = {"metric": "val", "grid": {"lr": [0.001, 0.002], "layer_decay": [0.5, 0.75]}, "trials": [
         {"lr": rate, "layer_decay": decay, "value": value} for rate in (0.001, 0.002) for decay in (0.5, 0.75)],
         "chosen": {"lr": 0.001, "layer_decay": 0.5}}  # fmt: skip
     return {
-        "schema": "densebench/result", "version": 2, "status": "ok", "error": None, "task": task,
-        "protocol": f"scenes-{task}-study-v1", "dataset": "scenes", "split": "val" if lr else "test", "scale": "study",
-        "role": "trial" if lr else "final", "method": method, "method_name": method, "captions": None,
-        "reference": method in KINDS, "reference_kind": KINDS.get(method), "head": "head", "seed": seed,
-        "checkpoint": {"sha256": f"{METHODS.index(method):064x}", "encoder": {
+        "schema": "densebench/result", "version": 2, "status": "ok", "error": None, "task": task.id,
+        "protocol": f"scenes-{task.id}-study-v1", "dataset": "scenes", "scale": "study",
+        "split": "val" if lr else "test", "role": "trial" if lr else "final", "method": method.id,
+        "method_name": method.id, "captions": None,
+        "reference": method.reference is not None, "reference_kind": method.reference, "head": "head", "seed": seed,
+        "checkpoint": {"sha256": f"{STUDIED.index(method):064x}", "encoder": {
             "name": "vit_tiny_patch16_224", "kwargs": {"img_size": 64, "patch_size": 8, "embed_dim": 96, "depth": 4}}},
         "metrics": metrics, "selection": None if lr else selection,
         "settings": {"lr": lr or 0.001, "layer_decay": 0.5, "iterations": 150, "batch_size": 8, "train_images": 128},
         "budget": {"pretrain_updates": 1000, "pretrain_samples": 64000},
         "cost": {"pretrain_wall_s": 446.7, "pretrain_samples_per_s": 143.27, "finetune_wall_s": 34.13,
                  "finetune_samples_per_s": 35.2, "peak_memory_mib": 516.0, "parameters": 623816, "flops": 71075328},
-        "command": f"python tools/train.py {task}_{method}.py --seed {seed}", "config_hash": "340d9c10",
+        "command": f"python tools/train.py {task.id}_{method.id}.py --seed {seed}", "config_hash": "340d9c10",
         "code_version": "0123456789ab", "versions": dict.fromkeys(("python", "torch", "mmengine", "timm"), "1.0"),
         "hardware": {"device": "cpu", "cpu": "some cores", "threads": 1}, "samples": [],
     }  # fmt: skip
 
 
-def cells(count: int) -> Iterator[tuple[str, str, int, float | None]]:
+def cells(count: int) -> Iterator[tuple[Task, Method, int, float | None]]:
     """`count` cells: every final one, then trials at ever larger learning rates."""
-    finals = [(task, method, seed) for task in TASKS for method in METHODS for seed in range(SEEDS)]
+    finals = [(task, method, seed) for task in TASKS for method in STUDIED for seed in range(SEEDS)]
     for k in range(count):
         yield *finals[k % len(finals)], (k // len(finals)) / 1000 or None
 

@@ -1,6 +1,6 @@
 """Retrieval at a size that no matrix of similarities fits: time and memory beside a plain blocked product.
 
-COMMAND   python benchmarks/retrieval.py
+COMMAND   python -m benchmarks.retrieval
 COST      twenty minutes of one core (100,000 images and texts, 512 dimensions, both directions)
 EXPECTED  peak memory below 2 GiB, of which the embeddings take 0.4; less than twice the plain time
 
@@ -14,15 +14,11 @@ import resource
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import torch
+from torch import Tensor
 
-import compat  # noqa: E402, F401, I001
-import torch  # noqa: E402
-from torch import Tensor  # noqa: E402
-
-from recognition.retrieval import BYTES, MEMORY, both_directions  # noqa: E402
+from recognition.retrieval import BYTES, MEMORY, both_directions
 
 NEAREST = 10
 
@@ -72,9 +68,10 @@ def main() -> None:
         return
     print(f"{args.items:,} images x {args.items:,} texts, {args.width} dimensions, {torch.get_num_threads()} threads\n")
     print("| way | seconds | processor seconds | their ratio | peak memory, GiB | R@10, % |\n|---|" + "---:|" * 5)
+    size = ["--items", str(args.items), "--width", str(args.width)]
     first = None
     for way in WAYS:
-        command = [sys.executable, __file__, "--items", str(args.items), "--width", str(args.width), "--way", way]
+        command = [sys.executable, "-m", "benchmarks.retrieval", *size, "--way", way]
         print(f"{way} ...", file=sys.stderr, flush=True)
         seconds, busy, peak, share = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
         first = first or float(busy)

@@ -7,7 +7,7 @@ matrix without storing the gathered rows; the gradient is the transposed matrix,
 feature cell. So both are deterministic, on any device.
 
 Memory: features once more in channels-last order, and about 40 bytes for each of at most `_ENTRIES` matrix entries.
-Cost: `python benchmarks/ops.py`; the sort in the backward pass is the slowest part.
+Cost: `python -m benchmarks.ops`; the sort in the backward pass is the slowest part.
 """
 
 from collections.abc import Callable, Iterator

@@ -31,8 +31,8 @@ class CaptionedImages:
         for sample in range(len(self)):
             try:
                 found = read_captions(self.reader.read(sample, 1), self.reader.read(sample, 2))
-            except ValueError as error:
-                raise UserError(f"{self.reader.name(sample)}: its JSON is damaged ({error}); fetch it again") from None
+            except CorruptSample as error:
+                raise UserError(f"{self.reader.name(sample)} cannot be used ({error}); fetch it again") from None
             texts = [text for kind in texts_of(found, captions) for text in kind][:most]
             if not texts:
                 raise UserError(

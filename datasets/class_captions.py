@@ -1,16 +1,15 @@
 """Image-text shards from a folder per class, for sets that have labels and no captions."""
 
-import io
 import json
-import shutil
-import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
-from datasets.shards import IMAGES
+from datasets.class_folders import images_in
+from datasets.images import IMAGE_SUFFIXES
 from engine.errors import UserError
+from engine.files import whole_folder, write_tars
 
 NAME = "class"  # of the captions in each sample's JSON
 
@@ -38,26 +37,16 @@ def write_class_shards(
         raise UserError(f"{out} is already there: choose another folder, or delete it to write it again")
     files = []
     for label, name in enumerate(captions):
-        try:
-            found = [path for path in sorted((root / name).iterdir()) if path.suffix.lower()[1:] in IMAGES]
-        except OSError as error:
-            raise UserError(f"the class folder {root / name} cannot be read ({error.strerror})") from None
+        found = images_in(root / name)
         if not found:
-            raise UserError(f"the class folder {root / name} holds no image of type {', '.join(IMAGES)}")
+            raise UserError(f"the class folder {root / name} holds no image of type {', '.join(IMAGE_SUFFIXES)}")
         files += [(path, label) for path in found]
     texts = [json.dumps({"captions": {NAME: list(captions[name])}, "label": k}).encode()
              for k, name in enumerate(captions)]  # fmt: skip
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    with tqdm(total=len(files), desc=str(out), unit="img") as bar:
-        for shard, start in enumerate(range(0, len(files), per_shard)):
-            with tarfile.open(partial / f"train-{shard:05d}.tar", "w") as archive:
-                for number, (path, label) in enumerate(files[start : start + per_shard], start=start):
-                    for suffix, content in ((path.suffix.lower(), path.read_bytes()), (".json", texts[label])):
-                        member = tarfile.TarInfo(f"{number:08d}{suffix}")
-                        member.size = len(content)
-                        archive.addfile(member, io.BytesIO(content))
-                    bar.update()
-    partial.rename(out)
+    samples = (
+        (f"{number:08d}", {path.suffix.lower()[1:]: path.read_bytes(), "json": texts[label]})
+        for number, (path, label) in enumerate(tqdm(files, desc=str(out), unit="img"))
+    )
+    with whole_folder(out) as new:
+        write_tars(new, "train", samples, per_shard)
     return len(files)

@@ -1,12 +1,13 @@
 """Labelled images: a folder per class, a publisher's own list, or a JSON file of words."""
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from datasets.shards import IMAGES
+from datasets.images import IMAGE_SUFFIXES, is_image
 from engine.errors import UserError
 
 
@@ -33,12 +34,29 @@ def attribute_images(root: str | Path, file: str) -> list[tuple[Path, dict[str, 
     return found
 
 
+def subfolders(root: str | Path) -> list[str]:
+    """The names of the folders in `root`, sorted; hidden ones (.ipynb_checkpoints) are nobody's class.
+
+    Raises:
+        UserError: there is no such folder, or it cannot be read.
+    """
+    try:
+        return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
+    except OSError as error:
+        raise UserError(f"there is no folder of classes {root} ({error.strerror}): check root and split") from None
+
+
+def images_in(folder: str | Path) -> list[Path]:
+    """The image files of a folder, sorted by name. UserError if it cannot be read."""
+    try:
+        return [Path(folder, name) for name in sorted(os.listdir(folder)) if is_image(name)]
+    except OSError as error:
+        raise UserError(f"the folder {folder} cannot be read ({error.strerror})") from None
+
+
 def class_names(root: str | Path) -> list[str]:
     """The names of a folder's class folders, sorted. UserError if there is no such folder, or a single class in it."""
-    root = Path(root)
-    if not root.is_dir():
-        raise UserError(f"there is no folder of classes {root}: check root and split in the data section")
-    names = sorted(folder.name for folder in root.iterdir() if folder.is_dir() and folder.name[0] != ".")
+    names = subfolders(root)
     if len(names) == 1:
         raise UserError(f"{root} has one class folder, {names[0]!r}: there is nothing to tell apart; add another class")
     return names
@@ -55,14 +73,11 @@ def folder_images(root: str | Path, to_learn: bool = False) -> tuple[list[tuple[
         UserError: no such folder, or one without a class folder that holds an image, or an empty one `to_learn` from.
     """
     root, names = Path(root), class_names(root)
-    found = [
-        (path, number)
-        for number, name in enumerate(names)
-        for path in sorted((root / name).iterdir())
-        if path.suffix.lower().removeprefix(".") in IMAGES
-    ]
+    found = [(path, number) for number, name in enumerate(names) for path in images_in(root / name)]
     if not found:
-        raise UserError(f"{root} has no class folder with images of type {', '.join(IMAGES)}: check root and split")
+        raise UserError(
+            f"{root} has no class folder with images of type {', '.join(IMAGE_SUFFIXES)}: check root and split"
+        )
     if to_learn and (empty := set(range(len(names))).difference(number for _, number in found)):
         raise UserError(
             f"{root}: the class folder {names[min(empty)]!r} holds no image to learn from: fill it or remove it"

@@ -8,7 +8,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS, TRANSFORMS
 
 from datasets.images import read_plane
-from datasets.segmentation import check_same_size, pair_files
+from datasets.segmentation import fit_to_image, pair_files
 from engine.errors import UserError
 
 MIN_DEPTH = 1e-3  # metres: a depth at or below this is a hole in the sensor's map, not a distance
@@ -84,7 +84,7 @@ class LoadDepth(BaseTransform):
                 f"{path}: holds {stored.dtype} values from {stored.min()} to {stored.max()} where unsigned 16-bit "
                 "depth is expected; export it as a 16-bit PNG"
             )
-        check_same_size(stored, results, path)
+        stored = fit_to_image(stored, results, path)
         depth = stored.astype(np.float32) / np.float32(results["depth_scale"])  # [H, W], metres
         if not ((depth > MIN_DEPTH) & (depth < results["max_depth"])).any():
             raise UserError(

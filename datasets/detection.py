@@ -1,100 +1,135 @@
-"""COCO-format detection data with checks that name the fault."""
+"""COCO files for mmdet: one checked content for the trainer and for the evaluator, or an error that names the fault."""
 
+import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import logging
 from pathlib import Path
-from typing import Any
 
 from mmdet.datasets import CocoDataset
-from mmdet.registry import DATASETS
+from mmdet.datasets.api_wrappers import COCO
+from mmdet.evaluation import CocoMetric
+from mmdet.registry import DATASETS, METRICS
+from mmengine.logging import print_log
 
+from datasets.annotations import by_kind, check_annotations, check_categories, read_annotations
+from datasets.headers import Header
+from datasets.images import header_of
+from datasets.parallel import each
+from datasets.shards import cache_folder
 from engine.errors import UserError
+from engine.files import locked, sha256, write_json, write_text
 
-NEEDED = ("id", "image_id", "category_id", "bbox", "area", "segmentation")  # of every annotation
+VERSION = 1  # of the rules by which files are mended
 
 
 @DATASETS.register_module()
 class CocoFolder(CocoDataset):
     """mmdet's CocoDataset for any COCO JSON with instance masks and its image folder.
 
+    `metainfo["ann_file"]` is the file that was read: the user's, or its mended copy; see `usable_annotations`.
+
     Raises:
         UserError: the JSON is missing or damaged, an image is missing, the classes asked for are not the file's or
-            stand in another order, or an annotation is not whole or names what is not there.
+            stand in another order, no object is of these classes, or what `check_annotations` calls a fault.
     """
 
     def load_data_list(self) -> list[dict]:
-        """Check the annotation file, then let mmdet read it."""
-        path = Path(self.ann_file)
-        content = read_annotations(path)
-        check_categories(path, content["categories"], self.metainfo["classes"])
-        check_annotations(path, content)
-        folder = Path(self.data_prefix["img"])
-        names = [image["file_name"] for image in content["images"]]
-        absent = [name for name in names if not (folder / name).is_file()]
-        if absent:
+        """Check the annotation file, then let mmdet read it or its mended copy."""
+        given = Path(self.ann_file)
+        self.ann_file = str(usable_annotations(given, Path(self.data_prefix["img"]), self.metainfo["classes"]))
+        self._metainfo["ann_file"] = self.ann_file
+        images = super().load_data_list()
+        if not any(not thing["ignore_flag"] for image in images for thing in image["instances"]):
             raise UserError(
-                f"{len(absent)} of {len(names)} images of {path} are not in {folder}, first {absent[0]}: check root "
-                "and images of the data section"
+                f"{given} has no object of the classes {list(self.metainfo['classes'])}, so nothing can be learnt or "
+                "scored: annotate its images, or choose another split or other classes"
             )
-        return super().load_data_list()
+        return images
 
 
-def read_annotations(path: Path) -> dict[str, Any]:
-    """Return the content of a COCO file, with at least the lists and their keys that mmdet reads."""
-    try:
-        content = json.loads(path.read_text())
-        for category in content["categories"]:
-            category["id"], category["name"]
-        for image in content["images"]:
-            image["id"], image["file_name"], image["height"], image["width"]
-        if not all(isinstance(annotation, dict) for annotation in content["annotations"]):
-            raise TypeError("an annotation is no object")
-    except FileNotFoundError:
-        raise UserError(f"there is no annotation file {path}: check root and annotations of the data section") from None
-    except (ValueError, KeyError, TypeError) as error:  # ValueError: neither JSON nor text
-        raise UserError(f"{path} is not a COCO annotation file ({error!r}): is it whole?") from None
-    return content
+@METRICS.register_module()
+class CocoFolderMetric(CocoMetric):
+    """mmdet's CocoMetric on the content that `CocoFolder` read.
+
+    Args:
+        ann_file: the data section's file; the `ann_file` of the data set's metainfo is read, where it has one.
+        others: as in mmdet.
+    """
+
+    def __init__(self, ann_file: str | None = None, **others: object) -> None:
+        super().__init__(**others)
+        self.ann_file = ann_file
+
+    @CocoMetric.dataset_meta.setter
+    def dataset_meta(self, meta: dict) -> None:
+        """Take the meta information and read the annotation file that it names."""
+        CocoMetric.dataset_meta.fset(self, meta)
+        self._coco_api = COCO(meta.get("ann_file", self.ann_file))
 
 
-def check_categories(path: Path, categories: Sequence[dict], classes: Sequence[str]) -> None:
-    """Refuse classes that the file lacks, and another order: mmdet numbers the classes in the order of each file."""
-    known = [category["name"] for category in categories]
-    missing = sorted(set(classes) - set(known))
-    if missing:
-        raise UserError(f"{path} has no category {missing}; it has {known}: correct classes in the data section")
-    order = [name for name in known if name in classes]
-    if order != list(classes):
+def usable_annotations(path: Path, folder: Path, classes: list[str]) -> Path:
+    """Check a COCO file and return the one to read: itself, or a mended copy in the cache beside its folder.
+
+    The check is kept for as long as the file's and its images' sizes and times stay.
+
+    Args:
+        path: of the file. folder: of its images.
+        classes: the classes asked for.
+
+    Raises:
+        UserError: the first of the faults.
+    """
+    content = read_annotations(path)
+    check_categories(path, content["categories"], classes)
+    names = [image["file_name"] for image in content["images"]]
+    stats = {name: stat for name in names if (stat := _stat(folder / name)) is not None}
+    if absent := [name for name in names if name not in stats]:
         raise UserError(
-            f"{path} lists its categories in the order {order}, but the classes are {list(classes)}: state classes in "
-            "that order in the data section; every split's file needs the same"
+            f"{len(absent)} of {len(names)} images of {path} are not in {folder}, first {absent[0]}: check root and "
+            "images of the data section"
         )
+    mark = hashlib.sha256(json.dumps([VERSION, str(folder), _stat(path), stats]).encode()).hexdigest()[:16]
+    cache = cache_folder(path.parent)
+    copy, known = (cache / f"{path.stem}-{mark}.{suffix}" for suffix in ("json", "checked.json"))
+    with locked(cache / "annotations.lock"):
+        if not _stands(known, copy):
+            found = check_annotations(path, content, read_headers(folder, list(stats)))
+            if found.faults:
+                raise UserError(found.faults[0][1])
+            if found.mended:
+                write_text(copy, json.dumps(content))
+            write_json(known, {"copy": sha256(copy) if found.mended else None, "notes": by_kind(found.notes)})
+    record = json.loads(known.read_text())
+    for kind, sentences in record["notes"].items():
+        print_log(f"{len(sentences):,} x {kind}, first: {sentences[0]}", "current", logging.WARNING)
+    return path if record["copy"] is None else copy
 
 
-def check_annotations(path: Path, content: dict[str, Any]) -> None:
-    """Refuse the first of `annotation_faults`."""
-    for _, sentence in annotation_faults(path, content):
-        raise UserError(sentence)
+def read_headers(folder: Path, names: list[str]) -> dict[str, Header | str]:
+    """File name -> header of the image, or the sentence that says why it cannot be read."""
+    return dict(zip(names, each(lambda name: _header(folder / name), names, "read image headers"), strict=True))
 
 
-def annotation_faults(path: Path, content: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """(what, sentence) of each annotation without box or mask, given twice, or of a category or image not listed."""
-    categories = {category["id"] for category in content["categories"]}
-    images = {image["id"] for image in content["images"]}
-    seen = set()
-    for place, annotation in enumerate(content["annotations"]):
-        lacking = [key for key in NEEDED if annotation.get(key) in (None, [])]
-        if lacking:
-            name = annotation.get("id", f"number {place}")
-            sentence = f"{path}: annotation {name} has no {' and no '.join(lacking)}: complete or remove it"
-            yield "annotation that is not whole", sentence
-            continue
-        name = f"{path}: annotation {annotation['id']}"
-        if annotation["id"] in seen:
-            yield "annotation given twice", f"{name} occurs twice: give every annotation an id of its own"
-        seen.add(annotation["id"])
-        if annotation["category_id"] not in categories:
-            sentence = f"{name} has category id {annotation['category_id']}, known are {sorted(categories)}: correct it"
-            yield "annotation of an unknown category", f"{sentence} or add the category"
-        if annotation["image_id"] not in images:
-            sentence = f"{name} is of image id {annotation['image_id']}, which the file does not list: remove it"
-            yield "annotation of an unknown image", sentence
+def _header(path: Path) -> Header | str:
+    try:
+        return header_of(path)
+    except UserError as error:
+        return str(error)
+
+
+def _stat(path: Path) -> tuple[int, int] | None:
+    """Size and time of a file; None where there is none."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):  # ValueError: a name with a zero byte
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
+def _stands(known: Path, copy: Path) -> bool:
+    """Was the file checked before, and is its mended copy, if it needs one, whole?"""
+    try:
+        digest = json.loads(known.read_text())["copy"]
+        return digest is None or sha256(copy) == digest
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

@@ -9,9 +9,11 @@ from mmcv.transforms import BaseTransform
 from mmengine.registry import DATASETS, TRANSFORMS
 from mmseg.datasets import BaseSegDataset
 
-from datasets.images import IMAGE_SUFFIXES, read_bgr, read_plane
+from datasets import thin_images
+from datasets.images import IMAGE_SUFFIXES, header_of, read_bgr, read_plane, turn
 from engine.errors import UserError
 
+thin_images.install()
 IGNORED = 255
 """mmseg's `ignore_index`: the pixel takes part in no loss and no metric."""
 
@@ -28,21 +30,35 @@ def pair_files(
     "_leftImg8bit.png" and "_gtFine_labelTrainIds.png"; without one, any usual image extension counts.
     Raises UserError for a missing or empty folder, two files of one name, and a file without its partner.
     """
-    image_files = _files_by_name(Path(data_root), images, image_suffix)
-    label_files = _files_by_name(Path(data_root), labels, label_suffix)
-    for here, there, what in ((image_files, label_files, "label"), (label_files, image_files, "image")):
-        lonely = sorted(here.keys() - there.keys())
-        if lonely:
-            other = labels if what == "label" else images
-            raise UserError(
-                f"{here[lonely[0]]}: no {what} of the same name in {Path(data_root) / other} ({len(lonely)} files lack "
-                f"theirs; {len(image_files)} images, {len(label_files)} labels); add the {what} or remove the file"
-            )
-    return [(str(image_files[name]), str(label_files[name])) for name in sorted(image_files)]
+    pairs, faults = look_for_pairs(data_root, images, labels, image_suffix, label_suffix)
+    if faults:
+        more = f" ({len(faults)} such files beside {len(pairs)} pairs)"
+        raise UserError(faults[0] + more)
+    return pairs
 
 
-def _files_by_name(root: Path, folder: str, suffix: str | None) -> dict[str, Path]:
-    """Return {relative path without suffix: path} of the images below root/folder."""
+def look_for_pairs(
+    data_root: str | Path, images: str, labels: str, image_suffix: str | None = None, label_suffix: str | None = None
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """The pairs of `pair_files`, and a sentence for each file that is without its partner or has another's name.
+
+    Raises UserError for a missing or empty folder.
+    """
+    faults: list[str] = []
+    image_files = _files_by_name(Path(data_root), images, image_suffix, faults)
+    label_files = _files_by_name(Path(data_root), labels, label_suffix, faults)
+    for here, there, what, folder in (
+        (image_files, label_files, "label", labels), (label_files, image_files, "image", images),
+    ):  # fmt: skip
+        for name in sorted(here.keys() - there.keys()):
+            where = Path(data_root) / folder
+            faults.append(f"{here[name]}: no {what} of the same name in {where}; add the {what} or remove the file")
+    both = sorted(image_files.keys() & label_files.keys())
+    return [(str(image_files[name]), str(label_files[name])) for name in both], faults
+
+
+def _files_by_name(root: Path, folder: str, suffix: str | None, faults: list[str]) -> dict[str, Path]:
+    """Return {relative path without suffix: path} of the images below root/folder; of two of one name, the first."""
     top = root / folder
     if not top.is_dir():
         raise UserError(f"{top}: no such folder; put the data there, or correct data.root and its folders")
@@ -50,15 +66,21 @@ def _files_by_name(root: Path, folder: str, suffix: str | None) -> dict[str, Pat
     found: dict[str, Path] = {}
     for path in sorted(top.rglob("*")):
         end = next((end for end in suffixes if path.name.lower().endswith(end.lower())), None)
-        if end is None or path.name.startswith(".") or not path.is_file():
+        if end is None or _hidden(path.relative_to(top)) or not path.is_file():
             continue
         name = path.relative_to(top).as_posix()[: -len(end)]
         if name in found:
-            raise UserError(f"{path}: has the same name as {found[name]}; keep one of the two")
-        found[name] = path
+            faults.append(f"{path}: has the same name as {found[name]}; keep one of the two")
+        else:
+            found[name] = path
     if not found:
         raise UserError(f"{top}: holds no file that ends in {', '.join(suffixes)}; check data.root and its folders")
     return found
+
+
+def _hidden(path: Path) -> bool:
+    """Whether a file or a folder above it is hidden, as editors and file managers leave them."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 @dataclass(frozen=True)
@@ -71,8 +93,11 @@ class LabelIds:
     @classmethod
     def build(cls, classes: int, ignore: Sequence[int], reduce_zero_label: bool) -> "LabelIds":
         """Declare `classes` ids from 0 (from 1 with `reduce_zero_label`, where 0 is ignored), `ignore`, and 255."""
-        if not 1 <= classes <= MAX_CLASSES:
-            raise UserError(f"classes: {classes} names given, 1 to {MAX_CLASSES} are possible; correct data.classes")
+        if classes == 1:
+            raise UserError("classes: one name given, and with one class there is nothing to tell apart; name the "
+                            "background too, and give its pixels an id of their own")  # fmt: skip
+        if not 2 <= classes <= MAX_CLASSES:
+            raise UserError(f"classes: {classes} names given, 2 to {MAX_CLASSES} are possible; correct data.classes")
         first = int(reduce_zero_label)
         ignored = sorted({*ignore, IGNORED, *([0] if reduce_zero_label else [])})
         table = np.full(_LARGEST_ID + 1, -1, dtype=np.int16)
@@ -190,16 +215,24 @@ class LoadLabels(BaseTransform):
         """Add the label map and list it in `seg_fields`, so that flips, crops and resizes treat it with the image."""
         path = results["seg_map_path"]
         labels = read_plane(path)
-        check_same_size(labels, results, path)
+        labels = fit_to_image(labels, results, path)
         results["gt_seg_map"] = results["label_ids"].apply(labels, path)
         results["seg_fields"].append("gt_seg_map")
         return results
 
 
-def check_same_size(plane: np.ndarray, results: dict, path: str) -> None:
-    """Raise UserError unless `plane` [H, W] has the size of the image file that it belongs to."""
-    if plane.shape != tuple(results["ori_shape"]):
-        (h, w), (image_h, image_w) = plane.shape, results["ori_shape"]
-        raise UserError(
-            f"{path}: is {w}x{h} but its image {results['img_path']} is {image_w}x{image_h}; make their sizes agree"
-        )
+def fit_to_image(plane: np.ndarray, results: dict, path: str) -> np.ndarray:
+    """Return a label or depth map [H, W] as its image is shown.
+
+    A map of the size of the shown image was drawn on it. One of the size that the file has before EXIF's orientation
+    turns it was drawn on the stored pixels, and is turned with them. UserError for any other size.
+    """
+    size = tuple(results["ori_shape"])
+    if plane.shape == size:
+        return plane
+    if plane.shape == size[::-1] and (header := header_of(results["img_path"])).orientation >= 5:
+        return turn(plane, header.orientation)
+    (h, w), (image_h, image_w) = plane.shape, size
+    raise UserError(
+        f"{path}: is {w}x{h} but its image {results['img_path']} is {image_w}x{image_h}; make their sizes agree"
+    )

@@ -1,7 +1,5 @@
 """Nested subsets of image-text shards, for curves over the size of the data: each is part of every larger one."""
 
-import os
-import shutil
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +10,7 @@ from tqdm import tqdm
 from datasets.shards import key_and_extension, load_index
 from engine.config import check_seed
 from engine.errors import UserError
+from engine.files import whole_folder
 
 
 def nested_subsets(samples: int, sizes: Sequence[int], seed: int = 0) -> dict[int, np.ndarray]:
@@ -42,14 +41,11 @@ def write_subsets(root: Path, out: Path, sizes: Sequence[int], pattern: str = "*
     if taken := [folder for folder in folders.values() if folder.exists()]:
         raise UserError(f"{taken[0]} is already there: delete it, or name another folder")
     for size, folder in folders.items():
-        new = out / f".{folder.name}.new"
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
         owner, keys = index.shard[chosen[size]], index.keys[chosen[size]]
-        for number in tqdm(np.unique(owner), desc=f"subset of {size}", unit="tar", disable=None):
-            shard = index.shards[number]
-            copy_samples(shard, new / shard.name, {key.decode() for key in keys[owner == number]})
-        os.replace(new, folder)
+        with whole_folder(folder) as new:
+            for number in tqdm(np.unique(owner), desc=f"subset of {size}", unit="tar", disable=None):
+                shard = index.shards[number]
+                copy_samples(shard, new / shard.name, {key.decode() for key in keys[owner == number]})
     return list(folders.values())
 
 

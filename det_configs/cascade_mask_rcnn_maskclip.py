@@ -5,5 +5,5 @@ COST      docs/protocols.md, "COST"
 EXPECTED  docs/protocols.md, "Cascade Mask R-CNN 3x"
 """
 
-_base_ = ["./_base_/cascade_mask_rcnn.py"]
+_base_ = ["./cascade_mask_rcnn.py"]
 method = "maskclip"

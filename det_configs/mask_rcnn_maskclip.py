@@ -5,5 +5,5 @@ COST      docs/study.md, "Cost"; of the paper scales docs/protocols.md, "COST"
 EXPECTED  docs/study.md, "Main table"; of the paper scales docs/protocols.md, "Mask R-CNN 1x"
 """
 
-_base_ = ["./_base_/mask_rcnn.py"]
+_base_ = ["./mask_rcnn.py"]
 method = "maskclip"

@@ -1,129 +1,137 @@
-"""From a config file and the command line to the whole configuration of one run.
+"""The layers of a configuration, each over the one before, and what is left to fill in.
 
-Layers, each over the one before: `engine/configs/_base_/runtime.py`; the config file with its bases; the scale overlay
-`<room>/_base_/scale_<scale>.py` (paper-cae: `scale_paper_cae.py`), where a room has several heads that of the head,
-`<room>/_base_/<task>_<scale>.py`, and its row of the table `by_method`; the config's own `at_scale[<scale>]`; the data
-overlay; `--cfg-options`. Then the values that follow from others are filled in: what the recipe comes to, seeds,
-folders, schedule ends, data folders. The result is dumped whole into the run's folder.
+`engine/configs/_base_/runtime.py`; the config file with its bases; the scale overlay `<room>/_base_/scale_<scale>.py`
+(paper-cae: `scale_paper_cae.py`), where a room has several heads that of the head, `<room>/_base_/<task>_<scale>.py`,
+and its row of the table `by_method`; the config's own `at_scale[<scale>]`; the data overlay; `--cfg-options`.
+
+What no layer can know stands there as a mark: "<data>", "<encoder>" or "<last>" (the last iteration). Whoever knows it
+fills it, in the order of `study/configure.py`, and `settled` refuses a configuration in which a mark is left.
 """
 
-import difflib
-import json
-import os
+import ast
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
-from datasets.sections import bind_data
+from engine.distributed import world_size_of_launcher
 from engine.errors import UserError
-from engine.provenance import digest
-from engine.recipe import expand
+from engine.names import check_overlay, did_you_mean, top_level
+from engine.provenance import REPOSITORY, digest
+from engine.run_folder import flatten
 
 RUNTIME = Path(__file__).parent / "configs" / "_base_" / "runtime.py"
+DATA, ENCODER, LAST = "<data>", "<encoder>", "<last>"
+FILLED_BY = {DATA: "the data section (docs/data.md)", ENCODER: "the encoder's checkpoint", LAST: "train_cfg.max_iters"}
+# Sections that say what a data set is and what is asked of it: those of an overlay replace the config's.
+OF_THE_DATA = ("data", "questions")
 # Where a run is and how it is started does not change what it computes, so it has no part in the hash.
 PLACEMENT = (
-    "work_dir", "resume", "launcher", "run_name", "config_hash", "progress_interval", "state_interval", "log_level",
+    "work_dir", "resume", "launcher", "run_name", "config_hash", "progress_interval", "state_interval", "state_minutes",
+    "log_level",
 )  # fmt: skip
 
 
-def load_config(
-    path: str | Path,
-    scale: str = "tiny",
-    seed: int = 0,
-    checkpoint: str | None = None,
-    data: str | None = None,
-    work_dir: str | None = None,
-    options: dict[str, Any] | None = None,
-    amp: bool = False,
-    resume: bool = False,
-    launcher: str = "none",
+class Trace:
+    """Which layer each value of a configuration comes from.
+
+    Attributes:
+        origin: {dotted key: layer}; a value that a later layer repeats keeps the earlier one's name.
+    """
+
+    def __init__(self) -> None:
+        self.origin: dict[str, str] = {}
+        self._values: dict[str, Any] = {}
+
+    def note(self, cfg: Config, layer: str, of_file: Mapping[str, str] | None = None) -> None:
+        """Credit what is new or changed in `cfg` to `layer`, or to the base of that file that states it."""
+        values = flatten(cfg.to_dict())
+        for key, value in values.items():
+            if key not in self._values or self._values[key] != value:
+                self.origin[key] = (of_file or {}).get(key, layer)
+        self._values = values
+        self.origin = {key: self.origin[key] for key in values}
+
+    def lines(self, key: str = "") -> list[str]:
+        """ "KEY = VALUE    LAYER" of every value at or below `key`. UserError where there is none."""
+        shown = {k: v for k, v in self._values.items() if not key or k == key or k.startswith(f"{key}.")}
+        if not shown:
+            raise UserError(f"--show: the configuration has no {key!r}{did_you_mean(key, self._values)}")
+        texts = {k: f"{k} = {v!r}" + (f"  (filled from {FILLED_BY[v]})" if v in FILLED_BY else "")
+                 if isinstance(v, str) else f"{k} = {v!r}" for k, v in shown.items()}  # fmt: skip
+        width = min(72, max(map(len, texts.values())))
+        return [f"{text:<{width}}    {self.origin[k]}" for k, text in texts.items()]
+
+
+def merge_layers(
+    path: Path, scale: str, method: str | None, data: str | None, options: dict[str, Any] | None, trace: Trace
 ) -> Config:
-    """Return the whole configuration of one run.
+    """Merge all layers of a config file.
 
     Args:
-        path: a config file of `pretrain/configs`, `seg_configs`, `det_configs` or `depth/configs`.
-        scale: name of a scale overlay beside the config.
-        seed: the run's seed.
-        checkpoint: a checkpoint folder to fine-tune instead of the method's own; in pretraining, the parent instead of
-            that of the method named as `parent`.
-        data: a data overlay file that replaces the `data` section.
-        work_dir: the run's folder instead of `runs/<scale>/<task>/<method>/seed<seed>`.
-        options: dotted keys and values of `--cfg-options`.
-        amp: bf16 autocast.
-        resume: go on from the newest state in the run's folder.
-        launcher: mmengine's launcher name.
+        path: the config file. scale: of the overlay beside it.
+        method: whose encoder it is for, where the file does not say.
+        data: a data overlay file. options: dotted keys and values of `--cfg-options`.
+        trace: notes where values come from.
 
     Raises:
-        UserError: a file that is absent or cannot be read, a scale that the config does not have, or options that do
-            not fit it or each other.
+        UserError: a file that is absent or cannot be read, a scale that the config does not have, or a name that
+            nothing reads.
     """
-    path = Path(path)
     cfg = read(RUNTIME)
+    trace.note(cfg, shown(RUNTIME))
     cfg.merge_from_dict(read(path).to_dict())
-    scale = scale.replace("_", "-")
-    shared = "method" not in cfg  # one config for the encoders of all methods
-    if shared:
-        cfg.method = method_of(path, checkpoint)
-    merge_scale(cfg, path, scale)
-    if "train_dataloader" not in cfg:
-        raise UserError(f"{path} is a test at scale {scale!r}: start it by python tools/test.py, with --checkpoint")
+    trace.note(cfg, shown(path), origins(path))
+    if method is not None:
+        cfg.method = method
+    merge_scale(cfg, path, scale, trace)
+    drop_helpers(cfg, path)
     if data is not None:
-        overlay = read(Path(data)).to_dict()
-        if not isinstance(overlay.get("data"), dict) or "name" not in overlay["data"]:
-            raise UserError(f"{data} has no `data = dict(name=..., ...)` section: see README, 'Your own data'")
-        cfg.data = overlay.pop("data")
-        cfg.merge_from_dict(overlay)
+        merge_data(cfg, Path(data))
+        trace.note(cfg, data)
     merge_options(cfg, options, path)
-    if cfg.state_interval % cfg.progress_interval:
-        raise UserError(
-            f"state_interval {cfg.state_interval} is no multiple of progress_interval {cfg.progress_interval}: choose "
-            "one, so that losses are checked before a state that holds them is written"
-        )
-    check_seed(seed)
-    cfg.scale, cfg.seed, cfg.launcher, cfg.resume = scale, seed, launcher, resume
-    cfg.setdefault("role", "final")
-    departures = {"options": options, "amp": amp, "checkpoint": checkpoint}
-    if shared and is_own(cfg, data, checkpoint):
-        departures["checkpoint"] = None
-    cfg.work_dir = str(work_dir or run_folder(cfg, data, departures))
-    cfg.run_name = f"{cfg.task} {cfg.method} seed {seed}"
-    # The encoder to fine-tune; in pretraining, the parent of a second stage.
-    source = cfg.get("parent") if cfg.task == "pretrain" else cfg.method
-    if source or checkpoint:
-        cfg.checkpoint_of_method = checkpoint is None
-        # A second form of a published protocol fine-tunes the same encoders as the first.
-        pretrained = cfg.get("pretrain_scale", scale)
-        cfg.checkpoint = checkpoint or f"runs/{pretrained}/pretrain/{source}/seed{seed}/checkpoint"
-    if cfg.task != "pretrain":
-        parts = (cfg.data.name, cfg.task.replace("_", "-"), cfg.data.get("attribute"), scale, "v1")
-        cfg.protocol = "-".join(filter(None, parts))
-    cfg.optim_wrapper.type = "SteadyOptimWrapper"
-    cfg.optim_wrapper.amp = amp
-    expand(cfg)
-    share_batch(cfg)
-    bind_data(cfg)
-    fill_schedule(cfg)
-    cfg.randomness = {**cfg.get("randomness", {}), "seed": seed, "diff_rank_seed": False}
-    cfg.train_dataloader.sampler = dict(type="AddressedSampler", seed=seed)
-    cfg.train_dataloader.dataset = dict(type="Addressed", seed=seed, dataset=cfg.train_dataloader.dataset)
-    cfg.config_hash = config_hash(cfg)
-    return Config(cfg.to_dict(), cfg_text="\n", filename="config.py")  # the name under which the runner dumps it
+    trace.note(cfg, "--cfg-options")
+    return cfg
 
 
 def read(path: Path) -> Config:
     """Read one config file; every failure is a sentence."""
     if not path.is_file():
-        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.py")], n=3)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
-        raise UserError(f"there is no config {path}{hint}")
+        raise UserError(
+            f"there is no config {path}{did_you_mean(path.name, [p.name for p in path.parent.glob('*.py')])}"
+        )
     try:
         return Config.fromfile(str(path))
     except Exception as error:  # a config is code: whatever it raises is a fault of that file
         raise UserError(f"{path} cannot be read as a config: {type(error).__name__}: {error}") from error
 
 
-def merge_scale(cfg: Config, path: Path, scale: str) -> None:
+def shown(path: Path) -> str:
+    """A path as people know it: from the checkout, where it lies in there."""
+    path = path.resolve()
+    return str(path.relative_to(REPOSITORY)) if path.is_relative_to(REPOSITORY) else str(path)
+
+
+def origins(path: Path) -> dict[str, str]:
+    """{dotted key: the file that states its value} of a config file with its bases."""
+    values = flatten(read(path).to_dict())
+    found = dict.fromkeys(values, shown(path))
+    for base in bases(path):
+        below, stated = origins(base), flatten(read(base).to_dict())
+        found |= {key: below[key] for key in values if key in stated and stated[key] == values[key]}
+    return found
+
+
+def bases(path: Path) -> Iterator[Path]:
+    """The files that a config names as its `_base_`."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_base_":
+            named = ast.literal_eval(node.value)
+            yield from (path.parent / name for name in ([named] if isinstance(named, str) else named))
+
+
+def merge_scale(cfg: Config, path: Path, scale: str, trace: Trace) -> None:
     """Merge the overlays of `scale`, the method's row of the table `by_method` that they may hold, then what the config
     itself says for that scale: a dict, or why it has none."""
     room, suffix = path.parent / "_base_", scale.replace("-", "_")
@@ -133,25 +141,85 @@ def merge_scale(cfg: Config, path: Path, scale: str) -> None:
         raise UserError(f"{path} has no scale {scale!r}: choose one of {', '.join(known) or '(none)'}")
     if isinstance(at_scale.get(scale), str):
         raise UserError(f"{path} has no scale {scale!r}: {at_scale[scale]}")
-    cfg.merge_from_dict(read(room / f"scale_{suffix}.py").to_dict())
-    of_head = room / f"{cfg.get('task')}_{suffix}.py"
-    if of_head.is_file():
-        cfg.merge_from_dict(read(of_head).to_dict())
+    for file in (room / f"scale_{suffix}.py", room / f"{cfg.get('task')}_{suffix}.py"):
+        if file.is_file():
+            cfg.merge_from_dict(read(file).to_dict())
+            trace.note(cfg, shown(file), origins(file))
     by_method = cfg.pop("by_method", {})
     if cfg.get("method") in by_method:
         cfg.merge_from_dict(by_method[cfg.method].to_dict())
+    trace.note(cfg, f"by_method[{cfg.get('method')!r}]")
     if scale in at_scale:
         cfg.merge_from_dict(at_scale[scale].to_dict())
+    trace.note(cfg, f"{shown(path)}, at_scale[{scale!r}]")
 
 
-def method_of(path: Path, checkpoint: str | None) -> str:
-    """The method whose encoder a checkpoint folder holds. UserError where a config without a method gets no folder."""
-    if checkpoint is None:
-        raise UserError(f"{path} serves the encoders of all methods: name one with --checkpoint FOLDER")
+def drop_helpers(cfg: Config, path: Path) -> None:
+    """Leave out top-level names that only help files to state others; UserError for one that looks misspelt."""
+    known = top_level()
+    for name in [name for name in cfg if name not in known]:
+        if near := did_you_mean(name, known, cutoff=0.85):
+            raise UserError(f"{path}: nothing reads {name!r}{near}")
+        cfg.pop(name)
+
+
+def merge_data(cfg: Config, path: Path) -> None:
+    """Merge a data overlay: its sections of OF_THE_DATA replace the config's, everything else is merged over it."""
+    overlay = read(path).to_dict()
+    if not isinstance(overlay.get("data"), dict) or "name" not in overlay["data"]:
+        raise UserError(f"{path} has no `data = dict(name=..., ...)` section: see README, 'Your own data'")
+    for section in OF_THE_DATA:
+        if section in overlay:
+            cfg[section] = overlay.pop(section)
+    check_overlay(cfg, overlay, str(path))
+    cfg.merge_from_dict(overlay)
+
+
+def merge_options(cfg: Config, options: dict[str, Any] | None, path: Path) -> None:
+    """Merge the dotted keys of `--cfg-options`. UserError for one that nothing reads."""
+    options = options or {}
+    check_overlay(cfg, nested(options), "--cfg-options")
     try:
-        return json.loads(Path(checkpoint, "checkpoint.json").read_text())["method"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{checkpoint} is no checkpoint folder ({type(error).__name__}): see docs/formats.md") from None
+        cfg.merge_from_dict(options)
+    except (TypeError, KeyError, IndexError) as error:
+        raise UserError(f"--cfg-options does not fit {path}: {error}") from error
+
+
+def nested(options: Mapping[str, Any]) -> dict[str, Any]:
+    """{"a.b": value} -> {"a": {"b": value}}, up to an index of a list."""
+    result: dict[str, Any] = {}
+    for key, value in options.items():
+        *parents, last = key.split(".")
+        node = result
+        for name in parents:
+            if name.isdigit():
+                break
+            node = node.setdefault(name, {})
+            if not isinstance(node, dict):
+                break
+        else:
+            node[last] = value
+    return result
+
+
+def fill(node: Any, mark: str, values: Mapping[str, Any]) -> None:
+    """Put `values` by key wherever `mark` stands, at any depth of dicts and lists."""
+    if isinstance(node, dict):
+        for key, child in node.items():
+            if child == mark and key in values:
+                node[key] = values[key]
+            else:
+                fill(child, mark, values)
+    elif isinstance(node, list | tuple):
+        for child in node:
+            fill(child, mark, values)
+
+
+def settled(cfg: Config) -> None:
+    """UserError where a mark is left in what the run reads."""
+    for key, value in flatten(cfg.to_dict()).items():
+        if isinstance(value, str) and value in FILLED_BY:
+            raise UserError(f"{key} is still {value}: nothing in {FILLED_BY[value]} says it; state it in the config")
 
 
 def check_seed(seed: int) -> None:
@@ -160,48 +228,37 @@ def check_seed(seed: int) -> None:
         raise UserError(f"seed {seed} is not within 0..{2**32 - 1}: choose another")
 
 
-def merge_options(cfg: Config, options: dict[str, Any] | None, path: Path) -> None:
-    """Merge the dotted keys of `--cfg-options`."""
-    try:
-        cfg.merge_from_dict(options or {})
-    except (TypeError, KeyError, IndexError) as error:
-        raise UserError(f"--cfg-options does not fit {path}: {error}") from error
-
-
-def run_folder(cfg: Config, data: str | None, departures: dict[str, Any]) -> str:
-    """The run's folder below runs/: named after data that an overlay brought; a scale's own data need no name.
-
-    A run that departs from the method's own settings must not be taken for the study's cell: its name gets a hash of
-    the departures, where there are any.
-    """
-    place = cfg.scale if cfg.data.name == "scenes" or data is None else f"{cfg.scale}-{cfg.data.name}"
-    own = f"-{digest(departures)[:8]}" if any(departures.values()) else ""
-    return f"runs/{place}/{cfg.task}/{cfg.method}/seed{cfg.seed}{own}"
-
-
-def is_own(cfg: Config, data: str | None, checkpoint: str) -> bool:
-    """Whether a checkpoint stands where the method's own pretraining of the same scale, data and seed leaves it."""
-    own = Path(run_folder(cfg, data, {})).parents[2] / "pretrain" / cfg.method / f"seed{cfg.seed}" / "checkpoint"
-    return own.resolve() == Path(checkpoint).resolve()
-
-
 def share_batch(cfg: Config) -> None:
-    """Where a config states `global_batch_size`, each process takes its share: recipes are the same on any machine."""
-    total, processes = cfg.get("global_batch_size"), int(os.environ.get("WORLD_SIZE", 1))
-    if total is None:
-        return
-    if total % processes:
-        raise UserError(f"global_batch_size {total} cannot be shared by {processes} processes: choose a multiple")
-    cfg.train_dataloader.batch_size = total // processes
+    """Divide the batch among processes and, with `accumulation`, the passes of an update: the recipe stays the same.
+
+    A `global_batch_size` is that of all processes; without one, `train_dataloader.batch_size` is that of each.
+    """
+    if "accumulative_counts" in cfg.optim_wrapper:
+        raise UserError(
+            "optim_wrapper.accumulative_counts would change the batch and the number of updates: say accumulation=N, "
+            "which makes each update of N passes and keeps both"
+        )
+    passes, processes = cfg.pop("accumulation", 1), world_size_of_launcher(cfg.launcher)
+    if not isinstance(passes, int) or passes < 1:
+        raise UserError(f"accumulation {passes} is no number of passes: choose 1 or more")
+    if "global_batch_size" in cfg:
+        total, shares, of = cfg.global_batch_size, processes * passes, f"{processes} processes"
+    else:
+        total, shares, of = cfg.train_dataloader.batch_size, passes, "the process"
+    if total % shares:
+        raise UserError(f"a batch of {total} cannot be shared by {of} with {passes} passes each: choose a multiple")
+    cfg.train_dataloader.batch_size = total // shares
+    if passes > 1:
+        cfg.train_cfg.accumulation = cfg.optim_wrapper.accumulative_counts = passes
 
 
 def fill_schedule(cfg: Config) -> None:
-    """Schedules whose `end` is None end at the last iteration; with few iterations, warm-up gives way."""
+    """Schedules end where their `end` says; with few iterations, warm-up gives way."""
     last = cfg.train_cfg.max_iters
     for scheduler in cfg.get("param_scheduler", []):
         if "end" in scheduler:
-            scheduler.end = last if scheduler.end is None else min(scheduler.end, last)
-        if scheduler.type == "CosineAnnealingLR" and scheduler.get("T_max") is None:
+            scheduler.end = last if scheduler.end == LAST else min(scheduler.end, last)
+        if scheduler.type == "CosineAnnealingLR" and scheduler.get("T_max", LAST) == LAST:
             scheduler.T_max = max(1, scheduler.end - scheduler.get("begin", 0))
     cfg.param_scheduler = [s for s in cfg.get("param_scheduler", []) if s.get("begin", 0) < s.get("end", last)]
 
@@ -213,7 +270,7 @@ def hashed_content(cfg: Config) -> dict[str, Any]:
         content.pop(key, None)
     for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
         content.get(loader, {}).pop("num_workers", None)
-    return {**content, "processes": int(os.environ.get("WORLD_SIZE", 1))}
+    return {**content, "processes": world_size_of_launcher(cfg.launcher)}
 
 
 def config_hash(cfg: Config) -> str:

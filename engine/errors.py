@@ -1,6 +1,7 @@
 """The one exception whose message is meant for the user, not for a developer."""
 
 import sys
+from collections.abc import Iterable
 
 
 class UserError(Exception):
@@ -16,3 +17,9 @@ def tell(error: UserError) -> int:
     # A data loader's worker sends its error as a whole traceback; the last line holds the message.
     print(f"error: {str(error).strip().splitlines()[-1].removeprefix('engine.errors.UserError: ')}", file=sys.stderr)
     return 2
+
+
+def some(names: Iterable[str], most: int = 5) -> str:
+    """Up to `most` names for a message, and how many more there are."""
+    names = [*names]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

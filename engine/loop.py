@@ -1,4 +1,7 @@
-"""The training loop: counted in iterations, seeded per iteration, resumed in the middle without replaying data."""
+"""The training loop: counted in updates, seeded per update, resumed in the middle without replaying data."""
+
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from mmengine.dist import get_rank, get_world_size
@@ -6,25 +9,42 @@ from mmengine.registry import LOOPS
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
+from engine.distributed import share_buffers
+from engine.resume import resume_hook
 from engine.seeding import seed_everywhere
+from engine.stop import StopSignals
 
 
 @LOOPS.register_module()
 class AddressedLoop(BaseLoop):
-    """Train for `max_iters` iterations.
+    """Train for `max_iters` iterations, each of which is one update of the weights.
 
     Before each iteration the global random generators are seeded from (seed, iteration, rank): masks, dropout,
     stochastic depth and box sampling draw from there, so iteration i is the same whether or not the run was interrupted
-    before it. A hook may move the cursor with `resume_at` during `before_train`.
+    before it. Samples come in the order of `engine.order`, each under the random state of its address. A hook may move
+    the cursor with `resume_at` during `before_train`.
+
+    Args:
+        max_iters: updates.
+        accumulation: batches of the loader, one after the other, whose gradients make one update.
     """
 
-    def __init__(self, runner: Runner, dataloader: DataLoader | dict, max_iters: int) -> None:
+    def __init__(self, runner: Runner, dataloader: DataLoader | dict, max_iters: int, accumulation: int = 1) -> None:
+        if isinstance(dataloader, dict):
+            dataloader = {**dataloader, "sampler": dict(type="AddressedSampler", seed=runner.seed)}
+            dataloader["dataset"] = dict(type="Addressed", seed=runner.seed, dataset=dataloader["dataset"])
         super().__init__(runner, dataloader)
         self.max_iters = int(max_iters)
+        self.accumulation = accumulation
         self.max_epochs = 1  # mmengine's hooks and schedulers ask for it
         self.iter = 0
         self.epoch = 0
         self.stop_training = False
+        self.signals = StopSignals()
+
+    def samples_done(self) -> int:
+        """Training samples that all processes together have consumed."""
+        return self.iter * self.dataloader.batch_size * self.accumulation * get_world_size()
 
     def resume_at(self, iteration: int) -> None:
         """Continue as if `iteration` iterations had just been run."""
@@ -36,19 +56,37 @@ class AddressedLoop(BaseLoop):
         runner.call_hook("before_train")
         runner.call_hook("before_train_epoch")
         if self.iter < self.max_iters:
-            self.dataloader.sampler.start_at(self.iter * self.dataloader.batch_size * get_world_size())
-            batches = iter(self.dataloader)
+            self.dataloader.sampler.start_at(self.samples_done())
             runner.model.train()
-            while self.iter < self.max_iters and not self.stop_training:
-                self.run_iter(next(batches))
+            with self.signals:
+                batches = iter(self.dataloader)
+                while self.iter < self.max_iters and not self.stop_training:
+                    self.run_iter(self.fetch(batches))
+        share_buffers(runner.model)
         runner.call_hook("after_train_epoch")
         runner.call_hook("after_train")
         return runner.model
 
-    def run_iter(self, data_batch: dict | list) -> None:
-        """Run one iteration on one batch."""
-        seed_everywhere(self.runner.seed, self.iter, get_rank())
-        self.runner.call_hook("before_train_iter", batch_idx=self.iter, data_batch=data_batch)
-        outputs = self.runner.model.train_step(data_batch, optim_wrapper=self.runner.optim_wrapper)
-        self.runner.call_hook("after_train_iter", batch_idx=self.iter, data_batch=data_batch, outputs=outputs)
+    def fetch(self, batches: Iterator[Any]) -> list[Any]:
+        """The batches of the next update."""
+        try:
+            return [next(batches) for _ in range(self.accumulation)]
+        except RuntimeError:
+            # A signal to the whole process group ends the loader's workers too, whose batch never comes.
+            if not self.signals.wanted or get_world_size() > 1:
+                raise
+            resume_hook(self.runner).stop(self.runner, self.iter, self.signals.wanted)
+
+    def run_iter(self, data_batches: list[Any]) -> None:
+        """Run one iteration on the batches of one update."""
+        address = self.runner.seed, self.iter, get_rank()
+        self.runner.call_hook("before_train_iter", batch_idx=self.iter, data_batch=data_batches[0])
+        outputs: dict[str, Any] = {}
+        for number, data_batch in enumerate(data_batches):
+            seed_everywhere(*address, *([number] if number else []))  # the first is seeded as a whole batch is
+            found = self.runner.model.train_step(data_batch, optim_wrapper=self.runner.optim_wrapper)
+            for name, value in found.items():
+                part = value.detach() if isinstance(value, torch.Tensor) else value
+                outputs[name] = part / len(data_batches) + outputs.get(name, 0)
+        self.runner.call_hook("after_train_iter", batch_idx=self.iter, data_batch=data_batches[0], outputs=outputs)
         self.iter += 1

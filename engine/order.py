@@ -20,7 +20,8 @@ class Addressed(Dataset):
         dataset: the dataset, or its config.
         seed: the run's seed.
 
-    Items are asked for by address = epoch * len(self) + index, which is what `AddressedSampler` yields.
+    Items are asked for by address = epoch * len(self) + index, which is what `AddressedSampler` yields. All
+    else that is asked of it, such as the class names that mm* heads read, is the wrapped data set's.
     """
 
     def __init__(self, dataset: Dataset | dict, seed: int) -> None:
@@ -39,10 +40,10 @@ class Addressed(Dataset):
         seed_host(self.seed, epoch, index)
         return self.dataset[index]
 
-    @property
-    def metainfo(self) -> dict | None:
-        """The wrapped dataset's class names and palette, which mm* heads and visualisers read."""
-        return getattr(self.dataset, "metainfo", None)
+    def __getattr__(self, name: str) -> Any:
+        if name == "dataset":  # while it is unpickled: it has nothing to hand on yet
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
 
 
 @DATA_SAMPLERS.register_module()

@@ -10,7 +10,6 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from engine.errors import UserError
 from engine.files import write_bytes
 
 SCORE_THRESHOLD = 0.3  # detections below it are left out of the pictures, never out of the metrics
@@ -69,9 +68,8 @@ class PanelHook(Hook):
             return
         folder = Path(runner.work_dir) / "samples"
         for k, sample in enumerate(outputs[: self.count - first], start=first):
-            image = cv2.imread(sample.img_path)
-            if image is None:
-                raise UserError(f"cannot read {sample.img_path}: is the image file whole?")
+            # The test's own reader, so that pictures show the pixels that the encoder saw, before they were resized.
+            image = runner.test_dataloader.dataset.pipeline.transforms[0]({"img_path": sample.img_path})["img"]
             rgb = image[..., ::-1]
             truth, prediction = self.paint(rgb, sample)
             for name, picture in (("image", rgb), ("truth", truth), ("prediction", prediction)):

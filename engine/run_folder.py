@@ -1,7 +1,12 @@
-"""The folder of a run: who may begin in it, and who may go on."""
+"""The folder of a run: who may begin in it, who may go on, and one process at a time."""
 
+import contextlib
+import fcntl
 import json
+import os
 import shutil
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +14,42 @@ import jsonschema
 from mmengine.config import Config
 
 from engine.errors import UserError
-from engine.files import write_json
+from engine.files import seal_holds, sealed, write_json, writing
 from engine.provenance import code_version
 
 SCHEMA, VERSION = "densebench/run", 1
+LOCK = ".lock"  # in the run's folder: whoever holds it may write there
+MEND = "delete that file alone; with --resume the states of that run are still checked by their own hash"
 NAMED = 4  # differing settings written out in a refusal; the rest is counted
+
+
+@contextlib.contextmanager
+def occupied(folder: str | Path) -> Iterator[None]:
+    """Keep a run's folder for this process; the lock goes with the process, however that ends.
+
+    It is a POSIX record lock, which forked processes do not share: a data loader's worker that outlives a killed run
+    for some seconds does not keep the folder.
+
+    Raises:
+        UserError: another process keeps it, or it cannot be written.
+    """
+    folder = Path(folder)
+    with writing(folder / LOCK):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = open(folder / LOCK, "a+")  # noqa: SIM115  the next line closes it
+    with handle:
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):  # POSIX allows either
+            handle.seek(0)
+            raise UserError(
+                f"{folder} is in use by {handle.read().strip() or 'another process'}: wait for it, end it, or choose "
+                "another --work-dir"
+            ) from None
+        handle.truncate(0)
+        handle.write(f"process {os.getpid()} on {socket.gethostname()}")
+        handle.flush()
+        yield
 
 
 def open_run(cfg: Config, settings: dict[str, Any], command: str) -> None:
@@ -21,30 +57,30 @@ def open_run(cfg: Config, settings: dict[str, Any], command: str) -> None:
 
     `settings` is `flatten(hashed_content(cfg))` of the configuration as loaded, before an encoder was bound to it.
 
-    Starting anew removes the states of an unfinished run, so that they cannot be resumed by mistake later.
+    Starting anew removes the states of an unfinished run, so that they cannot be resumed by mistake later. States
+    without a `run.json` are resumed by what they say themselves, the hash of their configuration.
 
     Raises:
         UserError: the folder holds a `run.json` this code does not read, or, with `resume`, an unfinished run with
-            other settings (the message names them). A finished run is refused earlier, by `check_unfinished`.
+            other settings (the message names them), or it was finished meanwhile.
     """
     folder = Path(cfg.work_dir)
+    check_unfinished(folder)
     begun = read_run(folder) if (folder / "run.json").is_file() else None
     if cfg.resume and begun is not None:
         refuse_other_settings(folder, begun["config"], settings)
-    elif (folder / "state").is_dir():
+    elif not cfg.resume and (folder / "state").is_dir():
         shutil.rmtree(folder / "state")
-    write_json(
-        folder / "run.json",
-        {
-            "schema": SCHEMA,
-            "version": VERSION,
-            **{key: cfg[key] for key in ("task", "method", "scale", "seed")},
-            "command": command,
-            "code_version": code_version(),
-            "config_hash": cfg.config_hash,
-            "config": settings,
-        },
-    )
+    about = {
+        "schema": SCHEMA,
+        "version": VERSION,
+        **{key: cfg[key] for key in ("task", "method", "scale", "seed")},
+        "command": command,
+        "code_version": code_version(),
+        "config_hash": cfg.config_hash,
+        "config": settings,
+    }
+    write_json(folder / "run.json", sealed(about))
 
 
 def check_unfinished(folder: Path) -> None:
@@ -69,12 +105,15 @@ def read_run(folder: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text())
         jsonschema.validate(document, schema)
-    except (OSError, json.JSONDecodeError) as error:
-        raise UserError(f"{path} cannot be read ({type(error).__name__}): delete {folder} and run again") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read ({type(error).__name__}): {MEND}") from None
     except jsonschema.ValidationError as error:
         raise UserError(
-            f"{path} is not of {SCHEMA} version {VERSION} ({error.message.splitlines()[0]}): choose another --work-dir"
+            f"{path} is not of {SCHEMA} version {VERSION} ({error.message.splitlines()[0][:200]}): choose another "
+            f"--work-dir, or {MEND}"
         ) from None
+    if not seal_holds(document):
+        raise UserError(f"{path} was altered after it was written (checksum differs): {MEND}")
     return document
 
 

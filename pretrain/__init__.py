@@ -2,6 +2,6 @@
 
 from pretrain import hooks, methods, optim
 from pretrain.data import dataset, dense
-from pretrain.from_data import complete, method_class
+from pretrain.from_data import fill, method_class
 
-__all__ = ["complete", "dataset", "dense", "hooks", "method_class", "methods", "optim"]
+__all__ = ["dataset", "dense", "fill", "hooks", "method_class", "methods", "optim"]

@@ -6,6 +6,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 
 from backbones.text import compact_vocabulary
+from engine.config import DATA
 from engine.errors import UserError
 from pretrain.base import PretrainMethod
 from pretrain.data.captions import shard_vocabulary
@@ -32,21 +33,19 @@ def method_class(name: str) -> type[PretrainMethod]:
     return found
 
 
-def complete(cfg: Config) -> None:
+def fill(cfg: Config) -> None:
     """Fill the values of `cfg` that only the data can tell; call it once the data exist, before the runner is built.
 
-    `model.text.vocabulary = "data"` becomes the list of token ids in the captions, and `model.num_classes = None` the
-    number of class folders, or of tags in the shards; `model.teacher_widths = None` those of the reinforcement;
-    `model.tokenizer` of type "dvae" gets its file, trained first where there is none, and `token_cache = True` of the
-    data set too.
+    The mark "<data>" becomes, as `model.text.vocabulary`, the list of token ids in the captions; as
+    `model.num_classes`, the number of class folders, or of tags in the shards. `model.teacher_widths = None`
+    becomes those of the reinforcement; `model.tokenizer` of type "dvae" gets its file, trained first where there is
+    none, and `token_cache = True` of the data set too.
 
     Raises:
         UserError: unknown method, data that do not offer what the method learns from, or a row of tokens that is longer
             than the text tower's.
     """
     data, dataset = cfg.data, cfg.train_dataloader.dataset
-    if dataset.type == "Addressed":
-        dataset = dataset.dataset
     method = method_class(cfg.model.type)
     if missing := sorted(name for name in method.needs if name.split("_")[0] not in OFFERS[data.kind]):
         fitting = [kind for kind, offered in OFFERS.items() if {name.split("_")[0] for name in method.needs} <= offered]
@@ -68,7 +67,7 @@ def complete(cfg: Config) -> None:
     else:
         for key in ("captions", "context", "pattern", "texts", "tags"):
             dataset.pop(key, None)
-    if cfg.model.get("text", {}).get("vocabulary") == "data":
+    if cfg.model.get("text", {}).get("vocabulary") == DATA:
         cfg.model.text.vocabulary = shard_vocabulary(dataset.root, dataset.pattern)
         if any(text.get("eda") for text in dataset.get("texts", {}).values()):
             # an edit writes words that no caption holds; as unknown tokens they would be masks, not synonyms
@@ -79,7 +78,7 @@ def complete(cfg: Config) -> None:
         )
     if "teacher_widths" in cfg.model and cfg.model.teacher_widths is None and dataset.get("reinforcement"):
         cfg.model.teacher_widths = teacher_widths(dataset.reinforcement)
-    if "num_classes" in cfg.model and cfg.model.num_classes is None:
+    if "num_classes" in cfg.model and cfg.model.num_classes == DATA:
         cfg.model.num_classes = count_classes(dataset)
     bind_tokenizer(cfg.model, dataset)
     bind_token_cache(cfg.model, dataset)

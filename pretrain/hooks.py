@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mmengine.dist import get_world_size, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
@@ -39,18 +39,16 @@ class PretrainHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Sequence | None = None, outputs: Mapping | None = None
     ) -> None:
-        """Call the method's own update if this iteration ended in an optimizer step."""
-        if runner.optim_wrapper.should_update():  # false while gradients are accumulated
-            bare(runner.model).after_step((batch_idx + 1) / runner.max_iters)
+        """Call the method's own update; each iteration ends in an optimizer step."""
+        bare(runner.model).after_step((batch_idx + 1) / runner.max_iters)
 
     def after_train(self, runner: Runner) -> None:
         """Write the checkpoint folder."""
         if not is_main_process():
             return
         model, cfg = bare(runner.model), runner.cfg
-        dataset = runner.train_dataloader.dataset.dataset  # inside engine's Addressed
-        samples = runner.iter * runner.train_dataloader.batch_size * get_world_size()
-        updates = runner.iter // cfg.optim_wrapper.get("accumulative_counts", 1)
+        dataset = runner.train_dataloader.dataset
+        samples = runner.train_loop.samples_done()
         wall = resume_hook(runner).wall_seconds()
         meta = model.checkpoint_meta()
         meta["image"]["size"] = dataset.size
@@ -61,7 +59,7 @@ class PretrainHook(Hook):
             "scale": cfg.scale,
             "data": {"name": dataset.name, "samples": len(dataset)},
             "samples_seen": samples,
-            "updates": updates,
+            "updates": runner.iter,
             "config_hash": cfg.config_hash,
             "code_version": code_version(),
             "parent": cfg.get("parent_meta"),

@@ -1,93 +1,21 @@
-"""The whole configuration of one image-level test: config file, scale, data overlay, options, and what follows.
-
-A data overlay's keys replace those of the config: another data set's questions have nothing to do with these.
-"""
+"""What an image-level test must state beside its data, and what of it makes a protocol of its own."""
 
 import re
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
 
-from backbones import read_checkpoint
-from engine.config import check_seed, config_hash, is_own, merge_options, merge_scale, read, run_folder
 from engine.errors import UserError
 
-# what a data section states beside name, kind and root, by task
-NEEDS = {
-    "zero_shot": (),
-    "retrieval": ("pattern",),
-    "knn": ("train", "test"),
-    "linear_probe": ("train", "test"),
-    "attentive_probe": ("train", "test"),
-}
-
 RECIPE = ("kind", "optimizer", "lr", "batch", "epochs", "warm_up")  # of a probe
+FOLDERS = ("knn", "linear_probe", "attentive_probe")  # learn from the folder `train` and are tested on `test`
 
 
-def load_test(
-    path: str | Path,
-    checkpoint: str,
-    scale: str = "tiny",
-    seed: int = 0,
-    data: str | None = None,
-    work_dir: str | None = None,
-    options: dict[str, Any] | None = None,
-) -> Config:
-    """Return the whole configuration of one test.
-
-    Args:
-        path: a config file of `recognition/configs`.
-        checkpoint: the checkpoint folder to test.
-        scale: name of a scale overlay beside the config.
-        seed: of the training of a probe; in a test that draws nothing it only names the run.
-        data: a data overlay file.
-        work_dir: the run's folder instead of `runs/<scale>/<task>/<method>/seed<seed>`.
-        options: dotted keys and values of `--cfg-options`.
-
-    Raises:
-        UserError: a file that is absent or cannot be read, a scale that the config does not have, options that do not
-            fit it, a data section that lacks what the task needs, or no checkpoint.
-    """
-    path = Path(path)
-    cfg = read(path)
-    if cfg.get("task") not in NEEDS:
-        raise UserError(f"{path} is no test of whole images: use python tools/train.py for it")
-    merge_scale(cfg, path, scale)
-    if "train_dataloader" in cfg:
-        raise UserError(f"{path} trains on augmented images at scale {scale!r}: start it by python tools/train.py")
-    for key, value in (read(Path(data)) if data else {}).items():
-        cfg[key] = value
-    merge_options(cfg, options, path)
-    check(cfg, data or path)
-    check_numbers(cfg)
-    check_seed(seed)
-    method = read_checkpoint(checkpoint)["method"]
-    cfg.scale, cfg.seed, cfg.method, cfg.checkpoint = scale, seed, method, str(checkpoint)
-    cfg.role, cfg.resume = "final", False
-    cfg.head = cfg.head.format_map(cfg)
-    variant = slug(cfg.get("prefix") or cfg.data.get("attribute", ""))
-    if cfg.task == "zero_shot":
-        variant = published_templates(cfg)
-    cfg.protocol = "-".join(filter(None, (cfg.data.name, cfg.task.replace("_", "-"), variant, scale, "v1")))
-    departures = {"options": options, "checkpoint": None if is_own(cfg, data, checkpoint) else checkpoint}
-    cfg.work_dir = str(work_dir or run_folder(cfg, data, departures))
-    cfg.config_hash = config_hash(cfg)
-    return cfg
-
-
-def check(cfg: Config, source: str | Path) -> None:
-    """Raise UserError where the data section or the questions lack what the task needs; `source` states them."""
-    if not isinstance(cfg.get("data"), dict):
-        raise UserError(f"the data section of {source} is {cfg.get('data')!r}: write data = dict(name=..., kind=...)")
-    for key in ("name", "kind", "root", *NEEDS[cfg.task]):
+def check_test(cfg: Config, source: str | Path) -> None:
+    """UserError where the data section or the questions lack what the task needs; `source` states them."""
+    for key in ("train", "test") if cfg.task in FOLDERS else ():
         if cfg.data.get(key) is None:
             raise UserError(f"the data section of {source} has no {key!r}: {cfg.task} needs it")
-        if not isinstance(cfg.data[key], str):
-            raise UserError(f"{key!r} in the data section of {source} is {cfg.data[key]!r}: give a text")
-    listed = {"attributes": "labels", "image_list": "list"}.get(cfg.data.kind)
-    if listed and cfg.task == "zero_shot" and cfg.data.get(listed) is None:
-        raise UserError(f"the data section of {source} has no {listed!r}: kind {cfg.data.kind!r} needs it")
     questions = cfg.get("questions", {})
     if not isinstance(questions, dict):
         raise UserError(f"questions in {source} are {questions!r}: write questions = dict(name=dict(templates=...))")
@@ -96,6 +24,7 @@ def check(cfg: Config, source: str | Path) -> None:
             raise UserError(f"question {name!r} has no templates: give it a list of prompts or a published list")
         if cfg.data.kind == "attributes" and asked.get("classes") is None:
             raise UserError(f"question {name!r} has no classes: kind 'attributes' needs the words that answer it")
+    check_numbers(cfg)
 
 
 def check_numbers(cfg: Config) -> None:
@@ -112,6 +41,13 @@ def check_numbers(cfg: Config) -> None:
     ):
         if not isinstance(value, kinds) or not value >= least:
             raise UserError(f"{name} is {value!r}: give a {'whole ' * (kinds is int)}number from {least} on")
+
+
+def variant(cfg: Config) -> str | None:
+    """What makes a test a protocol of its own: its published prompts, its prefix, or what is asked of the scenes."""
+    if cfg.task == "zero_shot":
+        return published_templates(cfg)
+    return slug(cfg.get("prefix") or cfg.data.get("attribute") or "")
 
 
 def published_templates(cfg: Config) -> str:

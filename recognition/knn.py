@@ -4,12 +4,26 @@ A test image takes the class with the largest sum of exp(cosine / temperature) a
 """
 
 import torch
+from mmengine.config import Config
 from torch import Tensor
+from torch.nn import functional as F
 
+from backbones.towers import Features
 from engine.errors import UserError
+from recognition.feature_store import learnt_and_asked
+from recognition.measures import Answer, Outcome, accuracies
+
+PART = Features
 
 NEIGHBOURS, TEMPERATURE = 20, 0.07
 MEMORY = 256 * 2**20  # bytes for one block of similarities
+
+
+def run(cfg: Config, features: Features) -> Outcome:
+    """Accuracy of the vote of `cfg.neighbours` training images of `cfg.data`, as in `learnt_and_asked`."""
+    (known, labels), (asked, truth), classes = learnt_and_asked(features, cfg.data, "k-NN")
+    nearest = classify(F.normalize(known, dim=-1), labels, F.normalize(asked, dim=-1), cfg.neighbours)
+    return Outcome(accuracies([Answer(nearest[:, None], truth, classes)]))
 
 
 def classify(

@@ -1,20 +1,24 @@
 """From the folders of a test set to the names that its classes are asked for by.
 
 A question without class names asks for the folders' own names, "_" and "/" read as spaces. One that states them finds
-each class by the folder of its name, or by an alias that the question gives for the folder, whatever their case,
-spaces, hyphens and underscores.
+each class by the folder of its name, or by an alias that the question gives for the folder: by the very name, or else
+whatever the case, spaces, hyphens, underscores and marks of writing, where that leaves it the name of one class alone.
+Signs are part of a name: "C", "C++" and "C#" are three classes.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import open_clip
 from timm.data import ImageNetInfo
 
-from engine.errors import UserError
+from engine.errors import UserError, some
 
-NAMED = 5  # folders or classes written out in a refusal; the rest is counted
+WRITING = re.compile(r"[\s_'’.,()/]")  # marks that write a name and tell no two apart
+HYPHEN = re.compile(r"(?<=\w)[-‐–](?=\w)")  # at the edge of a name it is a sign: "A-"
 ClassName = str | Sequence[str]  # a class may have several names, which are averaged like templates
 
 
@@ -43,19 +47,22 @@ def class_words(folders: Sequence[str], asked: Mapping[str, Any], place: str) ->
         raise UserError(f"unknown classes {classes!r}: give a list of names, or 'imagenet'")
     else:
         keys = [first(name) for name in distinct(classes)]
-    number = {key(name): k for k, name in enumerate(keys)}
+    named = [(name, k) for k, name in enumerate(keys)]
+    number = finder(named)
     for folder, name in asked.get("aliases", {}).items():
-        if key(name) not in number:
+        if number(name) is None:
             raise UserError(f"alias {folder!r} stands for {name!r}, which is none of the classes: correct it")
-        number[key(folder)] = number[key(name)]
-    found = [number.get(key(folder)) for folder in folders]
+        named.append((folder, number(name)))
+    found = [*map(finder(named), folders)]
     if strange := [folder for folder, k in zip(folders, found, strict=True) if k is None]:
-        raise UserError(f"{place}: {some(strange)} stands for no class of the set: name folders as the set does")
+        raise UserError(
+            f"{place}: {some(map(repr, strange))} stands for no class of the set: name folders as the set does"
+        )
     if lacking := [name for k, name in enumerate(keys) if k not in found]:
-        raise UserError(f"{place} has no folder for {some(lacking)}: complete the test set")
+        raise UserError(f"{place} has no folder for {some(map(repr, lacking))}: complete the test set")
     if len(found) > len(keys):
         twice = [folder for folder, k in zip(folders, found, strict=True) if found.count(k) > 1]
-        raise UserError(f"{place}: {some(twice)} stand for one class: join them")
+        raise UserError(f"{place}: {some(map(repr, twice))} stand for one class: join them")
     return [classes[k] for k in found]
 
 
@@ -71,12 +78,24 @@ def first(name: ClassName) -> str:
     return name if isinstance(name, str) else name[0]
 
 
+def finder(named: Iterable[tuple[str, int]]) -> Callable[[str], int | None]:
+    """(name, class) of all names -> what finds a folder's class: by the very name, else by a `key` of one class."""
+    forms: tuple[Callable[[str], str], ...] = (str, key)
+    classes: list[dict[str, set[int]]] = [defaultdict(set) for _ in forms]
+    for name, number in named:
+        for form, known in zip(forms, classes, strict=True):
+            known[form(name)].add(number)
+
+    def find(folder: str) -> int | None:
+        for form, known in zip(forms, classes, strict=True):
+            if len(of_form := known.get(form(folder), ())) == 1:
+                return [*of_form][0]
+        return None
+
+    return find
+
+
 def key(name: str) -> str:
-    """What of a name counts when folders are compared with classes: lower-case letters and digits."""
-    return "".join(re.findall(r"[a-z0-9]+", name.lower()))
-
-
-def some(names: Sequence[str]) -> str:
-    """Up to NAMED names, and how many more there are."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(map(repr, names[:NAMED])) + more
+    """A name in lower case and composed letters, without what only writes it."""
+    text = unicodedata.normalize("NFC", name).casefold()
+    return HYPHEN.sub("", WRITING.sub("", text))

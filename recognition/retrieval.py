@@ -7,15 +7,51 @@ the whole gallery, so that memory does not grow with the number of queries.
 
 import hashlib
 from collections.abc import Sequence
+from math import comb
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from torch import Tensor
 
+from backbones.towers import Towers
+from datasets.captioned import CaptionedImages
 from engine.errors import UserError
+from recognition.measures import Outcome, resamples, share
+from recognition.vocabulary import check_read
 
+PART = Towers
 MEMORY = 256 * 2**20  # bytes for one block of similarities and its comparisons
 BYTES = 12  # per similarity: the number itself, its copy where the gallery repeats items, and the comparisons
+
+
+def run(cfg: Config, towers: Towers) -> Outcome:
+    """R@1, R@5 and R@10 from image to text and from text to image on shards of captioned images.
+
+    Args:
+        cfg: data of kind "image_text", with root and pattern of the shards; captions, which, see `CaptionedImages`; and
+            prefix, what is put before each caption, such as "a photo of".
+        towers: of the checkpoint.
+
+    Guessing finds one of an image's c among T texts in K drawn ones with probability 1 - C(T - c, K) / C(T, K).
+    """
+    listed = CaptionedImages(cfg.data.root, cfg.data.pattern, cfg.captions)
+    texts, owner = [f"{cfg.prefix} {text}" if cfg.prefix else text for text in listed.texts], listed.owner
+    # captions that differ in case or spaces alone are one to every text tower
+    check_read(towers, {" ".join(text.lower().split()): [text] for text in texts}, str(cfg.data.root))
+    images = towers.embed_images(listed.images())
+    to_text, to_image = both_directions(images, towers.embed_texts(texts), owner)
+    weights, captions_each = resamples(len(images)), torch.bincount(torch.tensor(owner)).tolist()
+    found = []
+    for k in (1, 5, 10):
+        drawn = min(k, len(texts))
+        missed = [comb(len(texts) - c, drawn) / comb(len(texts), drawn) for c in captions_each]
+        chance = 1 - sum(missed) / len(missed)
+        found.append(share(f"image_to_text_R{k}", to_text < k, torch.arange(len(images)), weights, chance))
+    for k in (1, 5, 10):
+        chance = min(1, k / len(images))
+        found.append(share(f"text_to_image_R{k}", to_image < k, torch.tensor(owner), weights, chance))
+    return Outcome(found)
 
 
 def ranks(queries: Tensor, gallery: Tensor, relevant: Tensor, memory: int = MEMORY) -> Tensor:

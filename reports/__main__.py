@@ -1,51 +1,9 @@
-"""`python -m reports RUNS_DIR --out report/`: build the report from the records below a folder."""
+"""`python -m reports` is `python tools/report.py`, by the name that records and documents give it."""
 
-import argparse
-import gc
+import os
 import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    gc.disable()  # records stay until the end: searching millions of objects for cycles takes a third of the time
-
-from engine.errors import UserError  # noqa: E402
-from reports import cards, html, main_csv, markdown, table_files  # noqa: E402
-from reports.output import write_report  # noqa: E402
-from reports.page import build  # noqa: E402
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Write the report's files; print the main tables and the page's path. Return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m reports",
-        description="Read every result.json below RUNS_DIR and write a report: index.html (one offline page with "
-        "tables, charts and predictions), report.md, main.csv, tables/ with each table as CSV and LaTeX, and cards/ "
-        "with a model card per checkpoint. The same records give the same bytes.",
-        epilog="Records that cannot be used are listed in the report with the reason; none is dropped silently.",
-    )
-    parser.add_argument("runs", type=Path, metavar="RUNS_DIR", help="folder that holds the runs, for example runs/tiny")
-    parser.add_argument("--out", type=Path, default=Path("report"), help="folder to write to (default: %(default)s)")
-    options = parser.parse_args(arguments)
-    try:
-        report = build(options.runs)
-        records = [record for chapter in report.chapters for record in chapter.section.records]
-        removed = write_report(options.out, {
-            "report.md": markdown.render(report), "main.csv": main_csv.render(report),
-            **{f"tables/{name}": text for name, text in table_files.render(report).items()},
-            **{f"cards/{name}": text for name, text in cards.render(records).items()},
-            "index.html": html.render(report),
-        })  # fmt: skip
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(markdown.summary(report))
-    if report.unused:
-        print(f"\nNot used: {len(report.unused)} (the page lists each with its reason).")
-    if removed:
-        print(f"\nRemoved: {len(removed)} files that only an earlier report in this folder had.")
-    print(f"\nReport: {options.out / 'index.html'}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    tool = Path(__file__).resolve().parents[1] / "tools" / "report.py"
+    os.execv(sys.executable, [sys.executable, str(tool), *sys.argv[1:]])

@@ -10,25 +10,13 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from engine.catalogue import TASK
 from reports.costs import quantity
 from reports.records import Record
 from reports.sections import COLUMNS, TASK_NAMES, Column
 from reports.stats import summarise
 from reports.tables import number
 
-TASK_TYPES = {  # names of the Hugging Face hub
-    "mask_rcnn": "object-detection", "cascade_mask_rcnn": "object-detection", "upernet": "image-segmentation",
-    "semantic_fpn": "image-segmentation", "depth": "depth-estimation", "zero_shot": "zero-shot-image-classification",
-    "retrieval": "image-text-retrieval", "linear_probe": "image-classification",
-    "attentive_probe": "image-classification", "knn": "image-classification", "finetune": "image-classification",
-}  # fmt: skip
-METRIC_TYPES = {
-    "mIoU": "mean_iou",
-    "top1": "accuracy",
-    "box_AP": "mean_average_precision",
-    "mask_AP": "mean_average_precision",
-    "rmse": "rmse",
-}
 KINDS = {
     "floor": "This encoder was not trained: it is the floor that every pretraining should pass.",
     "ceiling": "This encoder was pretrained with the dense labels: it is a ceiling and no fair competitor.",
@@ -73,7 +61,7 @@ def card(records: list[Record]) -> str:
     ]
     for (task, dataset, split, protocol), entries in results.items():
         lines += [
-            f"  - task: {_plain({'type': TASK_TYPES[task], 'name': TASK_NAMES[task]})}",
+            f"  - task: {_plain({'type': TASK[task].hub, 'name': TASK[task].name})}",
             f"    dataset: {_plain({'type': dataset, 'name': f'{dataset}, {protocol}', 'split': split})}",
             "    metrics:",
             *(f"    - {_plain(_metric(column, unit, values))}" for column, unit, values in entries),
@@ -128,7 +116,7 @@ def _results(records: list[Record]) -> dict[tuple, list[tuple[Column, str, list[
     for key, members in grouped.items():
         entries = []
         for column in (c for c in COLUMNS if c.task == key[0]):
-            values = [r["metrics"][column.metric] for r in members if column.metric in r["metrics"]]
+            values = [r["metrics"][column.name] for r in members if column.name in r["metrics"]]
             if values and (column.alone or any(v["primary"] for v in values)):
                 entries.append((column, values[0]["unit"], values))
         found[key] = entries
@@ -138,7 +126,7 @@ def _results(records: list[Record]) -> dict[tuple, list[tuple[Column, str, list[
 def _metric(column: Column, unit: str, values: list[dict]) -> dict:
     value = float(np.mean([v["value"] for v in values]))
     name = f"{column.label}{f' ({unit})' if unit else ''}, mean of {len(values)} run{'s' if len(values) > 1 else ''}"
-    return {"type": METRIC_TYPES.get(column.metric, column.metric.lower()), "value": round(value, 4), "name": name}
+    return {"type": column.hub or column.name.lower(), "value": round(value, 4), "name": name}
 
 
 def _table(results: dict[tuple, list[tuple[Column, str, list[dict]]]]) -> list[str]:

@@ -8,23 +8,12 @@ import csv
 import functools
 from dataclasses import dataclass
 
+from engine.catalogue import CLIP_KIN
 from reports.published import SOURCE
 from reports.rows import VARIANT
 from reports.sections import Column, Section
 from reports.tables import Cell, Table, number, pair_cells, pair_header
 
-CAPTIONED = (
-    "clip",
-    "clip_rewritten",
-    "clip_enriched",
-    "clip_mixed",
-    "clip_aligned",
-    "datacompdr",
-    "slip",
-    "declip",
-    "lightclip",
-    "maskclip",
-)
 LIGHT = ("", "_resnet18", "_mobilenetv2", "_swin_nano")
 
 
@@ -55,7 +44,7 @@ class Comparison:
 
 COMPARISONS = (
     Comparison("CLIP and its relatives against MAE and CAE",
-               tuple((first, second) for second in ("mae", "cae") for first in CAPTIONED), (
+               tuple((first, second) for second in ("mae", "cae") for first in CLIP_KIN), (
                    Published("CLIP on DataComp(DR) − MAE", "Apple-2405.08911", "MAE minus CLIP",
                              sign=-1),
                    Published("CLIP DataCompDR − MAE", "Apple-2405.08911", "CLIP DataCompDR minus MAE"),
@@ -174,13 +163,13 @@ def _rows() -> list[dict[str, str]]:
 def _printed(section: Section, entry: Published) -> list[Cell] | None:
     """A published row; None where the paper has nothing for the section's columns."""
     known = published_differences(entry)
-    if not any((column.task, column.metric) in known for column in section.columns):
+    if not any((column.task, column.name) in known for column in section.columns):
         return None
 
     def cell(column: Column) -> Cell:
-        if (column.task, column.metric) not in known:
+        if (column.task, column.name) not in known:
             return Cell("–")
-        value, dataset = known[column.task, column.metric]
+        value, dataset = known[column.task, column.name]
         return Cell(number(value, "%", signed=True), dataset)
 
     name, _, number_of = entry.paper.partition("-")

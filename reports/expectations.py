@@ -6,14 +6,14 @@ budgets are thousands of times a tiny run's: a failed expectation here is a fact
 
 from dataclasses import dataclass
 
+from engine.catalogue import DENSE, TASK
 from reports.sections import TASK_NAMES, Column, Section
 from reports.stats import paired
 from reports.tables import number
 
-SEGMENTATION = ("upernet", "semantic_fpn")
-SEGMENTATION_AND_DEPTH = (*SEGMENTATION, "depth")
-DETECTION = ("mask_rcnn", "cascade_mask_rcnn")
-ALL_TASKS = (*DETECTION, *SEGMENTATION_AND_DEPTH)
+SEGMENTATION, DEPTH, DETECTION = (
+    tuple(task for task in DENSE if kind in TASK[task].kinds) for kind in ("seg", "depth", "coco")
+)
 VERDICTS = ("holds", "not distinguishable", "does not hold", "cannot be judged")
 FEW = 4  # pairs; of more, a sentence for each would bury what they say
 
@@ -51,21 +51,21 @@ EXPECTATIONS = (
         "MaskCLIP is better than CLIP at equal captions",
         "maskclip",
         "clip",
-        ALL_TASKS,
+        DENSE,
         "MaskCLIP (arXiv 2208.12262): +2.7 mIoU on ADE20K",
     ),
     Expectation(
         "Better captions are better than noisy ones",
         "clip_aligned",
         "clip",
-        ALL_TASKS,
+        DENSE,
         "CLIP with Quality Captions (arXiv 2405.08911)",
     ),
     Expectation(
         "CLIP on good captions is better than MAE in segmentation and depth",
         "clip_aligned",
         "mae",
-        SEGMENTATION_AND_DEPTH,
+        (*SEGMENTATION, *DEPTH),
         "arXiv 2405.08911: +12.1 % relative mIoU, −11.5 % RMSE",
     ),
     Expectation(
@@ -103,7 +103,7 @@ def findings(section: Section) -> list[Finding]:
                     "Every pretraining is better than random initialisation",
                     row.method,
                     floor.method,
-                    ALL_TASKS,
+                    DENSE,
                     "common to all papers",
                 )
             )
@@ -114,7 +114,7 @@ def findings(section: Section) -> list[Finding]:
                     "The oracle is a ceiling",
                     ceiling.method,
                     row.method,
-                    ALL_TASKS,
+                    DENSE,
                     "it was pretrained with the dense labels",
                 )
             )
@@ -150,7 +150,17 @@ def judge(section: Section, column: Column, expected: Expectation) -> Finding | 
         text += f"{spread}{words} (n={difference.n})"
     names = section.name(first), section.name(second)
     mean = None if difference is None else difference.mean
-    return Finding(expected.title, expected.source, column.task, *names, verdict, label, mean, unit, text)
+    return Finding(
+        expected.title,
+        expected.source,
+        column.task,
+        *names,
+        verdict=verdict,
+        label=label,
+        mean=mean,
+        unit=unit,
+        text=text,
+    )
 
 
 def sentences(found: list[Finding]) -> dict[tuple[str, str], list[tuple[str, str]]]:

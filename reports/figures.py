@@ -16,7 +16,7 @@ LABEL_WIDTH = 19  # characters of a method name on one line
 def charts(section: Section, prefix: str) -> list[Chart]:
     """One bar chart per column that holds a value; `prefix` keeps element ids apart on one page."""
     drawn = [column for column in section.columns if any(section.values(row, column) for row in section.rows)]
-    return [_chart(section, column, f"{prefix}-{column.task}-{column.metric}") for column in drawn]
+    return [_chart(section, column, f"{prefix}-{column.task}-{column.name}") for column in drawn]
 
 
 def _chart(section: Section, column: Column, prefix: str) -> Chart:

@@ -15,10 +15,11 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from engine.catalogue import DENSE
 from reports.costs import machine
 from reports.records import Record
 from reports.rows import Row
-from reports.sections import DENSE, Column, Section
+from reports.sections import Column, Section
 from reports.svg import GRID, INK, STYLE, Chart, inline, style
 from reports.tables import Cell, Table, header, number, row_kinds, row_label
 

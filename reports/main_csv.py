@@ -49,7 +49,7 @@ def render(report: Report) -> str:
                         "encoder": section.encoder,
                         "task": column.task,
                         "protocol": section.protocols[column.task],
-                        "metric": column.metric,
+                        "metric": column.name,
                         "unit": section.unit(column),
                         "direction": column.direction,
                         "method": row.method,

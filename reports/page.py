@@ -85,7 +85,16 @@ def build(root: str | Path) -> Report:
     counts = Counter(record["role"] for record in records)
     unused.sort(key=lambda u: u.path)
     against_cost = fronts(parts, latencies(analyses))
-    return Report(TITLE, chapters, against_cost, exhibits(analyses), published_tables(), PUBLISHED_NOTE, unused, counts)
+    return Report(
+        TITLE,
+        chapters,
+        fronts=against_cost,
+        exhibits=exhibits(analyses),
+        published=published_tables(),
+        published_note=PUBLISHED_NOTE,
+        unused=unused,
+        counts=counts,
+    )
 
 
 def _chapter(anchor: str, section: Section, pictures: list[Panel], curves: list[Chart]) -> Chapter:
@@ -93,19 +102,19 @@ def _chapter(anchor: str, section: Section, pictures: list[Panel], curves: list[
     return Chapter(
         anchor,
         section,
-        _lead(section),
-        limits(section),
-        main_table(section),
-        charts(section, anchor),
-        [table for table in tables if table],
-        summary_tables(section),
-        sentences(findings(section)),
-        pictures,
-        curves,
-        [table for table in (pretraining_cost(section), gain_table(section), finetuning_cost(section)) if table],
-        settings_table(section),
-        _provenance(section),
-        _runs(section),
+        lead=_lead(section),
+        limits=limits(section),
+        main=main_table(section),
+        charts=charts(section, anchor),
+        differences=[table for table in tables if table],
+        summaries=summary_tables(section),
+        findings=sentences(findings(section)),
+        panels=pictures,
+        curves=curves,
+        costs=[table for table in (pretraining_cost(section), gain_table(section), finetuning_cost(section)) if table],
+        settings=settings_table(section),
+        provenance=_provenance(section),
+        runs=_runs(section),
     )
 
 

@@ -1,8 +1,8 @@
 """The result record `result.json`: its one writer, its one strict reader and the scan of a runs folder.
 
-The format is written down in `result_schema.json` and checked by `schema.py`; `migrations.py` brings older versions up
-to it. A record is immutable: a run writes it once, as its last act, and everything a report shows is computed from
-records alone.
+The format is written down in `result_schema.json` and checked by `schema.py`, which adds the catalogue's tasks;
+`migrations.py` brings older versions up to it. A record is immutable: a run writes it once, as its last act, and
+everything a report shows is computed from records alone.
 """
 
 import fnmatch
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import UserError
-from engine.files import write_json
+from engine.files import SEAL, seal_holds, sealed, write_json
 from reports.migrations import VERSION
 from reports.schema import check
 from reports.strict_json import load, printable
@@ -66,7 +66,7 @@ def write_record(folder: str | Path, record: dict[str, Any]) -> Path:
         for name in sample.values():
             if not (path.parent / name).is_file():
                 raise UserError(f"{path}: the sample {name} is not in the record's folder; write it before the record.")
-    write_json(path, record)
+    write_json(path, sealed(record))
     return path
 
 
@@ -76,7 +76,12 @@ def read_record(path: str | Path) -> dict[str, Any]:
     Raises `UserError` with one sentence for a file that is missing, truncated, no JSON, of another schema or version,
     or at odds with the schema, including NaN, infinity and a key given twice.
     """
-    return check(load(path), str(path))
+    document = load(path)
+    if isinstance(document, dict) and not seal_holds(document):
+        raise UserError(f"{path}: was altered after it was written (checksum differs); make it again.")
+    record = check(document, str(path))
+    record.pop(SEAL, None)
+    return record
 
 
 def scan(root: str | Path) -> tuple[list[Record], list[Unused]]:
@@ -89,42 +94,47 @@ def scan(root: str | Path) -> tuple[list[Record], list[Unused]]:
     root = Path(root)
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; give the folder that holds the runs, for example runs/.")
-    unused: list[Unused] = []
     above = len(os.path.join(root, ""))
+    paths, unused = _walk(root)
+    records: list[Record] = []
+    for path, content in _read_all(paths):
+        if isinstance(content, str):
+            unused.append(Unused(path, content))
+        else:
+            records.append(Record(printable(path[above:]), Path(path).parent, content))
+    records, repeated = _without_repeats(records)
+    unused = [Unused(printable(one.path[above:]), one.reason) for one in unused]  # the walk is over: all are known
+    return sorted(records, key=lambda r: r.path), sorted(unused + repeated, key=lambda u: u.path)
 
-    def below(path: str) -> str:
-        return printable(path[above:])
+
+def _walk(root: Path) -> tuple[Iterator[str], list[Unused]]:
+    """The paths of the records below `root`, found while they are read, and a list that this fills with the rest."""
+    unused: list[Unused] = []
 
     def unreadable(error: OSError) -> None:
-        unused.append(Unused(below(error.filename), f"folder cannot be read ({error.strerror})"))
+        unused.append(Unused(error.filename, f"folder cannot be read ({error.strerror})"))
 
     def found() -> Iterator[str]:
         for folder, subfolders, names in os.walk(root, onerror=unreadable):  # text, not Path: a study has many files
             subfolders.sort()
-            for name in subfolders:
-                if name == FILE_NAME:
-                    unused.append(Unused(below(os.path.join(folder, name)), "a folder, not a record"))
-                elif os.path.islink(os.path.join(folder, name)):
-                    unused.append(
-                        Unused(
-                            below(os.path.join(folder, name)),
-                            "a link to a folder, which is not followed; name that folder itself",
-                        )
-                    )
-            for name in sorted(names):
-                if name == FILE_NAME:
-                    yield os.path.join(folder, name)
-                elif fnmatch.fnmatch(name, f".{FILE_NAME}.*.tmp"):
-                    unused.append(Unused(below(os.path.join(folder, name)), "left by a write that was interrupted"))
+            unused.extend(_odd_entries(folder, subfolders, names))
+            if FILE_NAME in names:
+                yield os.path.join(folder, FILE_NAME)
 
-    records: list[Record] = []
-    for path, content in _read_all(found()):
-        if isinstance(content, str):
-            unused.append(Unused(below(path), content))
-        else:
-            records.append(Record(below(path), Path(path).parent, content))
-    records, repeated = _without_repeats(records)
-    return sorted(records, key=lambda r: r.path), sorted(unused + repeated, key=lambda u: u.path)
+    return found(), unused
+
+
+def _odd_entries(folder: str, subfolders: list[str], names: list[str]) -> Iterator[Unused]:
+    """What a folder holds that looks like a record, or may lead to one, and is none."""
+    for name in subfolders:
+        path = os.path.join(folder, name)
+        if name == FILE_NAME:
+            yield Unused(path, "a folder, not a record")
+        elif os.path.islink(path):
+            yield Unused(path, "a link to a folder, which is not followed; name that folder itself")
+    for name in names:
+        if fnmatch.fnmatch(name, f".{FILE_NAME}.*.tmp"):
+            yield Unused(os.path.join(folder, name), "left by a write that was interrupted")
 
 
 def _read_all(paths: Iterator[str]) -> list[tuple[str, dict[str, Any] | str]]:

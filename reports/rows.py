@@ -2,21 +2,10 @@
 
 from dataclasses import dataclass
 
+from engine.catalogue import METHOD, METHODS, NEED_TEXT, Method
 from reports.records import Record
 
-FAMILIES = {  # rows of a table stand in this order, with a line between families
-    "references": ("random", "oracle"),
-    "labels": ("supervised",),
-    "captions": ("clip", "clip_resnet18", "clip_rewritten", "clip_enriched", "clip_mixed", "clip_aligned", "datacompdr",
-                 "slip", "declip", "lightclip", "lightclip_resnet18", "lightclip_mobilenetv2", "lightclip_swin_nano",
-                 "maskclip"),
-    "views": ("moco_v3", "dino"),
-    "masked images": ("mae", "beit", "cae"),
-    "two stages": ("fd", "wsp"),
-}  # fmt: skip
-METHOD_ORDER = tuple(method for family in FAMILIES.values() for method in family)
-NEED_TEXT = ("zero_shot", "retrieval")  # tasks for encoders with a text tower
-CAPTIONS_AS_TAGS = ("wsp",)  # methods that read captions and have no text tower
+METHOD_ORDER = tuple(method.id for method in METHODS)
 VARIANT = "-"  # stands between a method's id and the name of its variant, as in an ablation
 
 
@@ -44,15 +33,21 @@ class Row:
         return f"{samples:,} samples of {name}" if samples is not None else name
 
 
+def known(method: str) -> Method | None:
+    """The catalogue's row of a method, or of the one that it is a variant of; None for a method that has none."""
+    return METHOD.get(method.partition(VARIANT)[0])
+
+
 def no_text(row: Row, task: str) -> bool:
     """Whether a task cannot be done because the method's encoder has no text tower."""
-    return task in NEED_TEXT and (row.captions is None or row.method in CAPTIONS_AS_TAGS)
+    found = known(row.method)
+    return task in NEED_TEXT and (row.captions is None or (found is not None and not found.text))
 
 
 def family(row: Row) -> str:
-    """The family of a row's method or of the method that it is a variant of; unknown methods are their own."""
-    base = row.method.partition(VARIANT)[0]
-    return next((name for name, methods in FAMILIES.items() if base in methods), "others")
+    """The family of a row's method; methods without a row of the catalogue are their own."""
+    found = known(row.method)
+    return found.family if found else "others"
 
 
 def method_of(record: Record) -> Row:
@@ -63,7 +58,7 @@ def method_of(record: Record) -> Row:
 def row_order(row: Row) -> tuple:
     """Floor first, ceiling last, known methods by family with their variants, others by name."""
     rank = {"floor": 0, None: 1, "ceiling": 2}[row.kind]
-    base = row.method.partition(VARIANT)[0]
-    known = METHOD_ORDER.index(base) if base in METHOD_ORDER else len(METHOD_ORDER)
+    found = known(row.method)
+    place = METHODS.index(found) if found else len(METHODS)
     name, samples = row.data or ("", None)
-    return rank, known, row.method, row.captions or "", row.name, -(samples or 0), name
+    return rank, place, row.method, row.captions or "", row.name, -(samples or 0), name

@@ -1,4 +1,7 @@
-"""The check of a result record against `result_schema.json`, which is the one place where the format is written down.
+"""The check of a result record against the format: `result_schema.json`, and what the catalogue says of each task.
+
+The file holds what all records have in common; which tasks there are, which metrics a finished record of each must have
+and which way these are better is added from `engine/catalogue.py`. A metric has one unit in all tasks that have it.
 
 The schema is compiled to plain code once, because a study has tens of thousands of records. jsonschema, thirty times
 slower, judges only the records that the compiled check refuses, and its word is final: the two libraries read a few
@@ -14,28 +17,59 @@ from typing import Any
 import fastjsonschema
 import jsonschema
 
+from engine.catalogue import TASKS, Task
 from engine.errors import UserError
 from reports.migrations import migrate
 from reports.strict_json import one_line
 
 SCHEMA = "densebench/result"
-UNITS = {"mIoU": "%", "box_AP": "%", "mask_AP": "%", "rmse": "m", "top1": "%", "mean_per_class": "%",
-         "image_to_text_R1": "%", "text_to_image_R1": "%"}  # fmt: skip
+UNITS = {metric.name: metric.unit for task in TASKS for metric in task.metrics if metric.unit}
 ENORMOUS = 1e15
 RANGES = {"%": (-100, 100), "m": (0, 1e6)}  # COCO's AP is -100 % where there is nothing to find
 WRITTEN = Path(__file__).parent / "result_schema.json"
 
 
 @functools.cache
+def document() -> dict[str, Any]:
+    """The whole schema: the written one, with the catalogue's tasks and a rule for each."""
+    schema = json.loads(WRITTEN.read_text())
+    schema["properties"]["task"] = {"enum": [task.id for task in TASKS]}
+    schema["allOf"].append(_when("status", "ok", {"allOf": [_when("task", task.id, _rule(task)) for task in TASKS]}))
+    return schema
+
+
+def _when(key: str, value: str, rule: dict[str, Any]) -> dict[str, Any]:
+    return {"if": {"properties": {key: {"const": value}}}, "then": rule}
+
+
+def _rule(task: Task) -> dict[str, Any]:
+    """What a task's finished records must hold: its metrics, each with its direction.
+
+    Whatever else is measured on whole images is a share of right answers, and better upwards like the task's own.
+    """
+    first, *needed = [metric.name for metric in task.metrics if metric.role == "required"]
+    instead = [metric.name for metric in task.metrics if metric.role == "instead"]
+    metrics: dict[str, Any] = {
+        "required": needed if instead else [first, *needed],
+        "properties": {metric.name: {"$ref": f"#/$defs/{metric.direction}"} for metric in task.metrics},
+    }
+    if instead:
+        metrics["anyOf"] = [{"required": [name]} for name in (first, *instead)]
+    if task.group == "image":
+        metrics["additionalProperties"] = {"$ref": "#/$defs/up"}
+    return {"properties": {"metrics": metrics}}
+
+
+@functools.cache
 def compiled() -> Callable[[Any], Any]:
     """The schema as compiled code, which raises `fastjsonschema.JsonSchemaValueException`."""
-    return fastjsonschema.compile(json.loads(WRITTEN.read_text()), use_default=False)
+    return fastjsonschema.compile(document(), use_default=False)
 
 
 @functools.cache
 def validator() -> jsonschema.Draft202012Validator:
     """The schema as jsonschema walks it."""
-    return jsonschema.Draft202012Validator(json.loads(WRITTEN.read_text()))
+    return jsonschema.Draft202012Validator(document())
 
 
 def check(record: Any, where: str) -> dict[str, Any]:

@@ -9,55 +9,34 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from engine.catalogue import TASKS, Metric
 from reports.encoders import size
 from reports.records import Record, Unused, pretrained_on
 from reports.rows import Row, method_of, row_order
 from reports.stats import Headroom, Summary, headroom, summarise
 from reports.strict_json import one_line
 
-TASK_NAMES = {
-    "mask_rcnn": "Mask R-CNN", "cascade_mask_rcnn": "Cascade Mask R-CNN", "upernet": "UperNet",
-    "semantic_fpn": "SemanticFPN", "depth": "Depth", "zero_shot": "Zero-shot", "retrieval": "Retrieval",
-    "linear_probe": "Linear probe", "attentive_probe": "Attentive probe", "knn": "k-NN", "finetune": "Fine-tuning",
-}  # fmt: skip
-DENSE = ("mask_rcnn", "cascade_mask_rcnn", "upernet", "semantic_fpn", "depth")
+TASK_NAMES = {task.id: task.name for task in TASKS}
 
 
-@dataclass(frozen=True)
-class Column:
-    """One metric of one task, its `label` in tables and `short` name; `direction` as the record schema fixes it."""
+@dataclass(frozen=True, kw_only=True)
+class Column(Metric):
+    """One metric of one task."""
 
     task: str
-    metric: str
-    label: str
-    short: str
-    direction: str
-    alone: bool = True  # False: a column only where it is the task's primary metric
 
     @property
     def arrow(self) -> str:
         """Up where more is better, down where less is."""
         return "↑" if self.direction == "up" else "↓"
 
+    @property
+    def alone(self) -> bool:
+        """Whether it is a column even where it is not the task's primary metric."""
+        return self.role != "instead"
 
-COLUMNS = (
-    Column("mask_rcnn", "box_AP", "box AP", "box AP", "up"),
-    Column("mask_rcnn", "mask_AP", "mask AP", "mask AP", "up"),
-    Column("cascade_mask_rcnn", "box_AP", "box AP Cascade", "box AP", "up"),
-    Column("cascade_mask_rcnn", "mask_AP", "mask AP Cascade", "mask AP", "up"),
-    Column("upernet", "mIoU", "mIoU UperNet", "mIoU", "up"),
-    Column("semantic_fpn", "mIoU", "mIoU SemanticFPN", "mIoU", "up"),
-    Column("depth", "rmse", "depth RMSE", "RMSE", "down"),
-    Column("depth", "delta1", "depth δ1", "δ1", "up"),
-    Column("zero_shot", "top1", "zero-shot top-1", "top-1", "up"),
-    Column("zero_shot", "mean_per_class", "zero-shot mean per class", "mean per class", "up", alone=False),
-    Column("retrieval", "image_to_text_R1", "retrieval I2T R@1", "I2T R@1", "up"),
-    Column("retrieval", "text_to_image_R1", "retrieval T2I R@1", "T2I R@1", "up"),
-    Column("linear_probe", "top1", "linear top-1", "top-1", "up"),
-    Column("attentive_probe", "top1", "attentive top-1", "top-1", "up"),
-    Column("knn", "top1", "k-NN top-1", "top-1", "up"),
-    Column("finetune", "top1", "fine-tuning top-1", "top-1", "up"),
-)
+
+COLUMNS = tuple(Column(task=task.id, **vars(metric)) for task in TASKS for metric in task.metrics)
 
 
 @dataclass
@@ -94,7 +73,7 @@ class Section:
         self.columns = [
             c
             for c in COLUMNS
-            if (c.task, c.metric) in (finished if c.alone else primary) or (c.alone and c.task in failed)
+            if (c.task, c.name) in (finished if c.alone else primary) or (c.alone and c.task in failed)
         ]
 
     @property
@@ -149,7 +128,7 @@ class Section:
         if row is None:
             return {}
         metrics = {r["seed"]: r["metrics"] for r in self.of(row, column.task) if r["status"] == "ok"}
-        return {seed: m[column.metric]["value"] for seed, m in metrics.items() if column.metric in m}
+        return {seed: m[column.name]["value"] for seed, m in metrics.items() if column.name in m}
 
     def failures(self, row: Row, task: str) -> dict[int, str]:
         """{seed: reason} of the failed runs of one row and task."""
@@ -162,21 +141,21 @@ class Section:
 
     def image_interval(self, row: Row, column: Column) -> tuple[float, float] | None:
         """The bootstrap interval over test images of a cell with one finished run; None where it has none or more."""
-        metrics = [r["metrics"][column.metric] for r in self.of(row, column.task) if column.metric in r["metrics"]]
+        metrics = [r["metrics"][column.name] for r in self.of(row, column.task) if column.name in r["metrics"]]
         return (metrics[0]["low"], metrics[0]["high"]) if len(metrics) == 1 and "low" in metrics[0] else None
 
     def chance(self, column: Column) -> float | None:
         """What guessing gives in this column, where records say so."""
         found = (
-            r["metrics"][column.metric].get("chance")
+            r["metrics"][column.name].get("chance")
             for r in self.records
-            if r["task"] == column.task and column.metric in r["metrics"]
+            if r["task"] == column.task and column.name in r["metrics"]
         )
         return next((value for value in found if value is not None), None)
 
     def unit(self, column: Column) -> str:
         """The column's unit; empty where nothing finished or the metric has none."""
-        return self.units.get((column.task, column.metric), "")
+        return self.units.get((column.task, column.name), "")
 
     def gate(self, column: Column) -> Headroom:
         """The headroom gate of one column, its noise pooled over all rows."""

@@ -7,12 +7,14 @@ way in every task: rank 1 and positive z are better.
 import numpy as np
 from scipy.stats import kendalltau, rankdata
 
-from reports.rows import NEED_TEXT, Row
-from reports.sections import DENSE, Column, Section
+from engine.catalogue import DENSE, NEED_TEXT, TASKS
+from reports.rows import Row
+from reports.sections import Column, Section
 from reports.stats import LEVEL
 from reports.tables import Cell, Table, number, row_label
 
-PROBES = ("knn", "linear_probe", "attentive_probe", "zero_shot")  # cheap beside fine-tuning a dense head
+# Cheap beside fine-tuning a dense head.
+PROBES = [task.id for task in sorted((t for t in TASKS if t.probe is not None), key=lambda t: t.probe)]
 FEWEST = 3  # methods that a ranking needs
 
 

@@ -9,17 +9,10 @@ from dataclasses import dataclass
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from engine.catalogue import METHODS
 from reports.rows import METHOD_ORDER, Row
 
-# Okabe and Ito's palette: told apart with any common colour blindness.
-COLOURS = {
-    "random": "#999999",
-    "supervised": "#E69F00",
-    "clip": "#56B4E9",
-    "clip_aligned": "#0072B2",
-    "maskclip": "#009E73",
-    "mae": "#D55E00",
-}
+COLOURS = {method.id: method.colour for method in METHODS if method.colour}
 FURTHER = ("#CC79A7", "#B8A900", "#8C6BB1", "#A6761D")  # methods without a colour of their own share these
 STROKES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (7, 2, 1, 2)), (0, (2, 4)))  # lines of one colour differ by these,
 MARKERS = "os^DvP*"  # and points by these

@@ -5,14 +5,13 @@ scene graphs on first use, beside the exported files and without touching them.
 """
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from engine.errors import UserError
-from engine.files import locked, write_json
+from engine.files import locked, whole_folder, write_json
 from scenes.export import GENERATOR, IMAGEFOLDER_SPLITS
 from scenes.geometry import FIRST_THING
 from scenes.layouts import link_classes
@@ -67,13 +66,11 @@ def ensure_classes(root: str | Path, attribute: str) -> Path:
     labels = {split: ensure_attributes(root, split) for split in IMAGEFOLDER_SPLITS}
     with locked(base.with_name(".lock")):
         if not base.is_dir():
-            partial = base.with_name(f".{attribute}")
-            shutil.rmtree(partial, ignore_errors=True)  # left by a process that was stopped
-            for split, path in labels.items():
-                images = json.loads(path.read_text())["images"]
-                words = {Path(root, image["file"]): image[attribute] for image in images}
-                link_classes(partial / split, WORDS[attribute], words)
-            partial.rename(base)  # whole or not there
+            with whole_folder(base) as new:
+                for split, path in labels.items():
+                    images = json.loads(path.read_text())["images"]
+                    words = {Path(root, image["file"]): image[attribute] for image in images}
+                    link_classes(new / split, WORDS[attribute], words)
     return base
 
 

@@ -25,7 +25,7 @@ from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
 from engine.errors import UserError
-from engine.files import locked, write_json, write_text
+from engine.files import locked, write_json, write_text, writing
 from scenes.captions import captions
 from scenes.layouts import write_coco, write_imagefolder, write_shards
 from scenes.render import View, view
@@ -192,6 +192,8 @@ def _collect(pipes: list[Connection], bar: tqdm) -> None:
                 message = pipe.recv()
             except EOFError:
                 raise RuntimeError("scenes: a worker process died; run again to go on from here") from None
+            if isinstance(message, UserError):
+                raise message
             if isinstance(message, str):
                 raise RuntimeError(f"scenes: a worker process failed:\n{message}")
             if message is None:
@@ -208,6 +210,8 @@ def _work(root: Path, request: dict[str, Any], todo: list[Chunk], sender: Connec
                 return
             sender.send(render_chunk(root, request, chunk))
         sender.send(None)
+    except UserError as error:
+        sender.send(error)
     except BaseException:  # reported by the parent, whatever it was
         sender.send(traceback.format_exc())
 
@@ -223,7 +227,8 @@ def render_chunk(root: Path, request: dict[str, Any], chunk: Chunk) -> int:
         for kind, array in (("images", shot.rgb[..., ::-1]), ("seg", shot.semantic), ("depth", millimetres)):
             name = f"{kind}/{split}/{index:06d}.png"
             data = cv2.imencode(".png", array)[1].tobytes()
-            (root / name).write_bytes(data)  # not atomic: the part file's checksum vouches for it
+            with writing(root / name):
+                (root / name).write_bytes(data)  # not atomic: the part file's checksum vouches for it
             files[name] = zlib.crc32(data)
         scenes.append(
             {

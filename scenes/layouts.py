@@ -3,16 +3,14 @@
 Each takes the records of the rendered scenes of a split (see export.render_chunk), in the order of their index.
 """
 
-import io
 import json
 import os
 import shutil
-import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from engine.files import atomic_path, write_text
+from engine.files import write_tars, write_text
 from scenes.world import SHAPES
 
 SHARD_SIZE = 1024  # samples per tar
@@ -39,20 +37,19 @@ def write_coco(root: Path, split: str, records: list[Record], size: int) -> None
 
 def write_shards(root: Path, split: str, records: list[Record]) -> None:
     """Write shards/<split>-NNNNN.tar: KEY.png, KEY.txt (the noisy text), KEY.json (all captions and the label)."""
-    for shard in range(-(-len(records) // SHARD_SIZE)):
-        with atomic_path(root / "shards" / f"{split}-{shard:05d}.tar") as path, tarfile.open(path, "w") as tar:
-            for record in records[shard * SHARD_SIZE : (shard + 1) * SHARD_SIZE]:
-                key = f"{record['index']:06d}"
-                texts = record["captions"]
-                members = {
-                    "png": (root / "images" / split / f"{key}.png").read_bytes(),
-                    "txt": texts["noisy"].encode(),
-                    "json": json.dumps({"captions": texts, "label": label(record)}).encode(),
-                }
-                for suffix, data in members.items():
-                    info = tarfile.TarInfo(f"{key}.{suffix}")  # its zero date and owner keep the bytes the same
-                    info.size = len(data)
-                    tar.addfile(info, io.BytesIO(data))
+    samples = (sample(root / "images" / split, record) for record in records)
+    write_tars(root / "shards", split, samples, SHARD_SIZE)
+
+
+def sample(images: Path, record: Record) -> tuple[str, dict[str, bytes]]:
+    """A record as a sample of a shard: key, members."""
+    key, texts = f"{record['index']:06d}", record["captions"]
+    members = {
+        "png": (images / f"{key}.png").read_bytes(),
+        "txt": texts["noisy"].encode(),
+        "json": json.dumps({"captions": texts, "label": label(record)}).encode(),
+    }
+    return key, members
 
 
 def write_imagefolder(root: Path, split: str, records: list[Record]) -> None:

@@ -135,7 +135,7 @@ def _shade(scene: Scene, d: Vector, t: np.ndarray, surface: np.ndarray) -> np.nd
     colour = albedo * np.stack([ambient + direct * factor for factor in light.colour])
     shiny = np.flatnonzero(gloss > 0)
     if shiny.size:
-        _add_gloss(scene, colour, gloss, albedo, shiny, d, n, to_light, lit)
+        _add_gloss(scene, colour, gloss, albedo, index=shiny, d=d, n=n, to_light=to_light, lit=lit)
     return np.sqrt(np.clip(colour, 0, 1)) * np.float32(255)  # gamma 2
 
 

@@ -5,5 +5,5 @@ COST      docs/study.md, "Cost"; of the paper scales docs/protocols.md, "COST"
 EXPECTED  docs/study.md, "Main table"; of the paper scales docs/protocols.md, "SemanticFPN"
 """
 
-_base_ = ["./_base_/semantic_fpn.py"]
+_base_ = ["./semantic_fpn.py"]
 method = "clip"

@@ -7,23 +7,14 @@ from typing import Any
 
 from mmengine.config import Config
 
-from engine.config import load_config
+from engine.catalogue import NEED_TEXT, PRETRAIN, TASK, TASKS
 from engine.errors import UserError
-from recognition.config import load_test
+from engine.run_path import RunPath, trial_folder
 from reports.records import read_record
+from study.configure import load_config
 
-CONFIGS = {
-    "pretrain": "pretrain/configs/{method}.py",
-    "upernet": "seg_configs/upernet_{method}.py",
-    "semantic_fpn": "seg_configs/semantic_fpn_{method}.py",
-    "mask_rcnn": "det_configs/mask_rcnn_{method}.py",
-    "cascade_mask_rcnn": "det_configs/cascade_mask_rcnn_{method}.py",
-    "depth": "depth/configs/{method}.py",
-}
-TEXT_TASKS = ("zero_shot", "retrieval")  # only for a checkpoint with a text tower
-DRAWN_TASKS = ("linear_probe", "attentive_probe")  # only these draw by a seed, of the tests of whole images
 # Tests of whole images: one config for all methods, and no settings to search for.
-IMAGE_TASKS = (*TEXT_TASKS, "knn", *DRAWN_TASKS)
+IMAGE_TASKS = tuple(task.id for task in TASKS if task.group == "image" and task.study)
 TRIAL_SHARE = 1 / 3  # of the iterations: the same saving for every method
 TRIAL_SEED = 1000  # fine-tuning seed of the trials: no reported seed takes part in choosing its own settings
 
@@ -59,11 +50,9 @@ class Cell:
     @property
     def folder(self) -> Path:
         """The run's folder."""
-        root = Path("runs", self.scale)
         if self.point:
-            point = "-".join(f"{key}{value:g}" for key, value in self.point.items())
-            return root / "trials" / self.task / self.method / point
-        return root / self.task / self.method / f"seed{self.seed}"
+            return trial_folder(self.scale, self.task, self.method, self.point)
+        return RunPath(self.scale, self.task, self.method, self.seed).folder
 
     @property
     def outcome(self) -> Path:
@@ -83,9 +72,7 @@ class Cell:
     @property
     def path(self) -> str:
         """The config file."""
-        if self.of_images:
-            return f"recognition/configs/{self.task}.py"
-        return CONFIGS[self.task].format(method=self.method)
+        return TASK[self.task].config.format(method=self.method)
 
     @property
     def of_images(self) -> bool:
@@ -95,14 +82,15 @@ class Cell:
     def overrides(self) -> dict[str, Any]:
         """The configuration keys in which this run departs from its file; of a final run only once its trials ended."""
         if self.point:
-            iterations = round(TRIAL_SHARE * load_config(self.path, self.scale).train_cfg.max_iters)
+            whole = load_config(self.path, self.scale, encoder=self.method)
+            iterations = round(TRIAL_SHARE * whole.train_cfg.max_iters)
             return {"role": "trial", "train_cfg.max_iters": iterations, **as_options(self.point)}
         return as_options(choose(self.trials, self.grid)["chosen"]) if self.trials else {}
 
     @property
     def command(self) -> str:
         """The command that repeats this cell alone."""
-        encoder = f" --checkpoint {self.encoder}" if self.encoder else ""
+        encoder = f" --encoder {self.encoder}" if self.encoder else ""
         options = "".join(f" {key}={value}" for key, value in self.overrides().items())
         options = f" --cfg-options{options}" if options else ""
         script = "tools/test.py" if self.of_images else "tools/train.py"
@@ -116,14 +104,14 @@ class Cell:
     def config(self) -> Config:
         """The run's configuration; an unfinished run resumes, a test begins again."""
         if self.of_images:
-            return load_test(self.path, str(self.encoder), self.scale, self.seed, work_dir=str(self.folder))
+            return load_config(self.path, self.scale, self.seed, encoder=self.encoder, work_dir=self.folder)
         selection = {"selection": choose(self.trials, self.grid)} if self.trials else {}
         return load_config(
             self.path,
             scale=self.scale,
             seed=self.run_seed,
-            checkpoint=str(self.encoder) if self.encoder else None,
-            work_dir=str(self.folder),
+            encoder=self.encoder,
+            work_dir=self.folder,
             options={**selection, **self.overrides()},
             resume=True,
         )
@@ -179,7 +167,7 @@ class Study:
             UserError: a method without a pretraining config.
         """
         for method in self.methods:
-            if not Path(CONFIGS["pretrain"].format(method=method)).is_file():
+            if not Path(PRETRAIN.config.format(method=method)).is_file():
                 known = sorted(p.stem for p in Path("pretrain/configs").glob("*.py"))
                 raise UserError(f"unknown method {method!r}: choose among {', '.join(known)}")
         pretraining: dict[tuple[str, int], Cell] = {}
@@ -188,7 +176,7 @@ class Study:
                 self.add_pretraining(pretraining, method, seed)
         trials, finals, worded = [], [], {method for method in self.methods if has_text(method)}
         for method, task in itertools.product(self.methods, self.tasks):
-            if task in TEXT_TASKS and method not in worded:
+            if task in NEED_TEXT and method not in worded:
                 continue
             first = pretraining[method, self.seeds[0]]
             own = [
@@ -197,18 +185,20 @@ class Study:
             ]
             trials += own
             for seed in self.seeds:
-                if task in IMAGE_TASKS and task not in DRAWN_TASKS and (method, seed) not in pretraining:
+                if task in IMAGE_TASKS and not TASK[task].drawn and (method, seed) not in pretraining:
                     continue  # the same encoder as the first seed's, and nothing else differs
                 source = pretraining.get((method, seed), first)
                 needs = [source.outcome, *(trial.outcome for trial in own)]
                 encoder = source.folder / "checkpoint"
-                finals.append(Cell(self.scale, task, method, seed, None, encoder, needs, own, self.grid))
+                finals.append(
+                    Cell(self.scale, task, method, seed, encoder=encoder, needs=needs, trials=own, grid=self.grid)
+                )
         return [*pretraining.values(), *trials, *sorted(finals, key=lambda cell: cell.seed)]
 
     def add_pretraining(self, cells: dict[tuple[str, int], Cell], method: str, seed: int) -> Cell:
         """Add the pretraining of a method after that of its parent, which need not be one of the study's methods."""
         if (method, seed) not in cells:
-            path = CONFIGS["pretrain"].format(method=method)
+            path = PRETRAIN.config.format(method=method)
             parent = load_config(path, self.scale).get("parent")
             needs = [self.add_pretraining(cells, parent, seed).outcome] if parent else []
             cells[method, seed] = Cell(self.scale, "pretrain", method, seed, needs=needs)
@@ -217,7 +207,7 @@ class Study:
 
 def has_text(method: str) -> bool:
     """Whether a method's checkpoints hold a text tower."""
-    return "text" in load_config(CONFIGS["pretrain"].format(method=method)).model
+    return "text" in load_config(PRETRAIN.config.format(method=method)).model
 
 
 def points(grid: dict[str, tuple[float, ...]] | None) -> list[dict[str, float]]:

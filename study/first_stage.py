@@ -11,10 +11,10 @@ from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 
 from backbones import checkpoint_exists
+from engine.catalogue import PRETRAIN
 from engine.errors import UserError
-from study.cells import CONFIGS
 
-TRAIN = Path(__file__).resolve().with_name("train.py")
+TRAIN = Path(__file__).resolve().parents[1] / "tools" / "train.py"
 # What a launcher tells its processes: the first stage is one process of its own.
 LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
 
@@ -29,7 +29,7 @@ def take_parent(cfg: Config) -> None:
 
     if cfg.get("checkpoint") and cfg.checkpoint_of_method and cfg.data.name == "scenes":
         if is_main_process():
-            words = [CONFIGS["pretrain"].format(method=cfg.parent), "--scale", cfg.scale, "--seed", str(cfg.seed)]
+            words = [PRETRAIN.config.format(method=cfg.parent), "--scale", cfg.scale, "--seed", str(cfg.seed)]
             train_once(Path(cfg.checkpoint), words, f"{cfg.run_name} needs {cfg.checkpoint}")
         barrier()
     bind_parent(cfg)

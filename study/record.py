@@ -6,40 +6,16 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from backbones import encoder_flops, parameter_count
+from backbones.towers import Features, Towers
+from engine.catalogue import METHOD
 from engine.errors import UserError
 from engine.panels import panel_files
 from engine.provenance import code_version, hardware, peak_memory_mib, versions
 from engine.resume import bare, resume_hook
+from recognition.measures import Outcome
 from reports.migrations import VERSION
 from reports.schema import SCHEMA
-
-NAMES = {
-    "random": "random initialisation",
-    "oracle": "oracle (dense labels)",
-    "supervised": "supervised (image labels)",
-    "clip": "CLIP",
-    "clip_rewritten": "CLIP",
-    "clip_enriched": "CLIP",
-    "clip_mixed": "CLIP",
-    "clip_aligned": "CLIP",
-    "clip_resnet18": "CLIP",
-    "datacompdr": "CLIP, real and synthetic",
-    "slip": "SLIP",
-    "declip": "DeCLIP",
-    "lightclip": "LightCLIP",
-    "lightclip_resnet18": "LightCLIP",
-    "lightclip_mobilenetv2": "LightCLIP",
-    "lightclip_swin_nano": "LightCLIP",
-    "maskclip": "MaskCLIP",
-    "moco_v3": "MoCo v3",
-    "dino": "DINO",
-    "mae": "MAE",
-    "beit": "BEiT",
-    "cae": "CAE",
-    "fd": "FD of CLIP",
-    "wsp": "WSP after MAE",
-}
-REFERENCES = {"random": "floor", "oracle": "ceiling"}
 
 
 def pick_metrics(declared: dict[str, dict], measured: dict[str, float], place: str) -> dict[str, dict]:
@@ -85,7 +61,7 @@ def result_record(
         command: the command line that made the run.
     """
     wall = resume_hook(runner).wall_seconds()
-    seen = cfg.train_cfg.max_iters * cfg.train_dataloader.batch_size * runner.world_size
+    seen = cfg.train_cfg.max_iters * batch_of_process(cfg) * runner.world_size
     parameters = sum(p.numel() for p in bare(runner.model).parameters())
     return {
         **identity(cfg, meta, command),
@@ -98,6 +74,48 @@ def result_record(
     }
 
 
+def evaluation_record(
+    cfg: Config, part: Towers | Features, outcome: Outcome, wall: float, command: str
+) -> dict[str, Any]:
+    """The record of a finished image-level test.
+
+    Args:
+        cfg: from `study.configure.load_config`.
+        part: what was tested.
+        wall: seconds that the test took, with the reading of its images.
+        command: the command line that repeats it.
+
+    Raises:
+        UserError: the primary measure of the configuration is none of the outcome's.
+    """
+    names = [measure.name for measure in outcome.measures]
+    if cfg.primary not in names:
+        raise UserError(f"primary measure {cfg.primary!r} is none of {', '.join(names)}: choose one of these")
+    metrics = {
+        measure.name: {
+            "value": round(measure.value, 6), "unit": "%", "direction": "up", "primary": measure.name == cfg.primary,
+            "low": round(measure.low, 6), "high": round(measure.high, 6), "chance": round(measure.chance, 6),
+        }
+        for measure in outcome.measures
+    }  # fmt: skip
+    flops = encoder_flops(part.meta["encoder"], (part.size, part.size))
+    record = identity(cfg, part.meta, command)
+    return {
+        **record,
+        "status": "ok",
+        "error": None,
+        "metrics": metrics,
+        "samples": [],
+        "cost": costs(part.meta, wall, outcome.pace, parameter_count(part.model), flops),
+        "settings": {**record["settings"], **outcome.settings},
+    }
+
+
+def batch_of_process(cfg: Config) -> int:
+    """Images of one process in one update, in however many passes."""
+    return cfg.train_dataloader.batch_size * cfg.train_cfg.get("accumulation", 1)
+
+
 def settings(cfg: Config) -> dict[str, Any]:
     """The choices of this fine-tuning that a reader compares; null where nothing is trained."""
     if "optim_wrapper" not in cfg:
@@ -106,7 +124,7 @@ def settings(cfg: Config) -> dict[str, Any]:
         "lr": cfg.optim_wrapper.optimizer.lr,
         "layer_decay": cfg.optim_wrapper.get("paramwise_cfg", {}).get("layer_decay"),
         "iterations": cfg.train_cfg.max_iters,
-        "batch_size": cfg.train_dataloader.batch_size,
+        "batch_size": batch_of_process(cfg),
         "train_images": None,
     }
 
@@ -114,6 +132,8 @@ def settings(cfg: Config) -> dict[str, Any]:
 def identity(cfg: Config, meta: dict, command: str) -> dict[str, Any]:
     """What names a cell of the result table, and where it comes from."""
     method = meta["method"]
+    known = METHOD.get(method)
+    kind = known.reference if known else None
     selection = cfg.get("selection")
     return {
         "schema": SCHEMA,
@@ -125,10 +145,10 @@ def identity(cfg: Config, meta: dict, command: str) -> dict[str, Any]:
         "scale": cfg.scale,
         "role": cfg.role,
         "method": method,
-        "method_name": NAMES.get(method, method),
+        "method_name": known.name if known else method,
         "captions": meta["captions"],
-        "reference": method in REFERENCES,
-        "reference_kind": REFERENCES.get(method),
+        "reference": kind is not None,
+        "reference_kind": kind,
         "head": cfg.head,
         "seed": cfg.seed,
         "checkpoint": {"sha256": meta["sha256"]["encoder.safetensors"], "encoder": meta["encoder"]},
@@ -168,3 +188,11 @@ def costs(
         "parameters": parameters,
         "flops": flops,
     }
+
+
+def table(record: dict[str, Any]) -> str:
+    """The record's metrics, one in a line, each with its interval and what guessing gives."""
+    return "\n".join(
+        f"{name:<24} {m['value']:5.1f} %  [{m['low']:5.1f}, {m['high']:5.1f}]  chance {m['chance']:.1f} %"
+        for name, m in record["metrics"].items()
+    )

@@ -3,6 +3,7 @@
 `train.py`, `test.py` and `study.py` call it.
 """
 
+import contextlib
 import time
 from pathlib import Path
 
@@ -14,41 +15,19 @@ from safetensors.torch import save_file
 
 import backbones
 import engine.parts  # noqa: F401  registers loops, samplers and hooks
-from datasets.sections import CLASSIFICATION
 from engine.config import hashed_content
 from engine.distributed import set_up_processes
 from engine.errors import UserError
-from engine.files import atomic_path, write_json
+from engine.files import atomic_path, write_json, writing
+from engine.finite import faults, listed
 from engine.resume import bare
-from engine.run_folder import check_unfinished, flatten, open_run
+from engine.run_folder import check_unfinished, flatten, occupied, open_run
 from reports.records import write_record
+from study.configure import settle, trained
 from study.first_stage import take_parent
-from study.record import result_record
+from study.record import evaluation_record, result_record, table
 
 SCENES = {"study": {"pretrain": 16384}}  # image counts by scale, where they are not the generator's defaults
-
-
-def prepare(cfg: Config) -> dict | None:
-    """Make or check the data, bind the encoder, and return the encoder's `checkpoint.json` (None in pretraining)."""
-    if cfg.task == "pretrain":
-        import pretrain
-
-        ensure_data(cfg)
-        pretrain.complete(cfg)
-        return None
-    method = dict(method=cfg.method, scale=cfg.get("pretrain_scale", cfg.scale), seed=cfg.seed)
-    meta = backbones.bind_encoder(cfg, cfg.checkpoint, drop_path_rate=cfg.get("drop_path_rate"), **method)
-    if cfg.checkpoint_of_method and meta["method"] != cfg.method:
-        raise UserError(
-            f"{cfg.checkpoint} holds a {meta['method']} encoder, but this config is for {cfg.method}: name another "
-            "folder with --checkpoint"
-        )
-    ensure_data(cfg)  # after the checkpoint: nobody should wait for the scenes to learn that it is missing
-    if cfg.task in CLASSIFICATION:
-        from recognition.classifier import complete
-
-        complete(cfg, meta)
-    return meta
 
 
 def ensure_data(cfg: Config) -> None:
@@ -69,7 +48,7 @@ def run(cfg: Config, command: str, sink: str | None = None) -> dict | None:
     """Train, test and record one run; returns the record (None in pretraining, which leaves a checkpoint).
 
     Args:
-        cfg: from `engine.config.load_config`.
+        cfg: from `study.configure.load_config`.
         command: the command line that repeats the run, for the record.
         sink: where else the training curve goes: one of `engine.sinks.SINKS`.
     """
@@ -79,18 +58,27 @@ def run(cfg: Config, command: str, sink: str | None = None) -> dict | None:
     if cfg.task == "pretrain":
         take_parent(cfg)
     settings = flatten(hashed_content(cfg))
-    meta = prepare(cfg)
-    if is_main_process():
-        open_run(cfg, settings, command)
-    barrier()
+    meta = settle(cfg, ensure_data)
+    with occupied(folder) if is_main_process() else contextlib.nullcontext():
+        if is_main_process():
+            open_run(cfg, settings, command)
+        barrier()
+        return train(cfg, meta, command, sink)
+
+
+def train(cfg: Config, meta: dict | None, command: str, sink: str | None) -> dict | None:
+    """Train in the run's folder, which is this run's, then test and record; as `run` after the preparations."""
+    folder = Path(cfg.work_dir)
     cfg.default_hooks.progress = dict(type="ProgressHook", interval=cfg.progress_interval)
     cfg.default_hooks.resume = dict(
-        type="ResumeHook", interval=cfg.state_interval, resume=cfg.resume, config_hash=cfg.config_hash
-    )
+        type="ResumeHook", interval=cfg.state_interval, minutes=cfg.state_minutes, resume=cfg.resume,
+        config_hash=cfg.config_hash,
+    )  # fmt: skip
     if sink is not None:
         cfg.default_hooks.sink = dict(type="SinkHook", name=sink)
     cfg.resume = False  # ResumeHook resumes; mmengine's own way replays data and restores no random state
-    runner = Runner.from_cfg(cfg)
+    with writing(folder / "config.py"):  # the runner dumps it, and makes a folder for its log
+        runner = Runner.from_cfg(cfg)
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope", "mmengine")):
         # The test data are read now, so that a fault of theirs shows before hours of training.
         if cfg.task != "pretrain" and len(runner.test_dataloader.dataset) == 0:
@@ -108,29 +96,31 @@ def run_test(cfg: Config, command: str) -> dict:
     """Test a checkpoint on an image-level task and write the record; returns it.
 
     Args:
-        cfg: from `recognition.config.load_test`.
+        cfg: from `study.configure.load_config`.
         command: the command line that repeats the test, for the record.
     """
-    from recognition.record import evaluation_record
-    from recognition.tasks import TASKS
+    from recognition import task_file
     from scenes.attributes import ensure_attributes
 
     check_unfinished(Path(cfg.work_dir))
-    task = TASKS[cfg.task]
-    part = task.part(cfg.checkpoint)  # before the data: nobody should wait for scenes to learn that it is missing
+    task = task_file(cfg.task)
+    part = task.PART(cfg.checkpoint)  # before the data: nobody should wait for scenes to learn that it is missing
     ensure_data(cfg)
     if cfg.data.name == "scenes" and cfg.task == "zero_shot":
         ensure_attributes(cfg.data.root, cfg.data.split)
-    open_run(cfg, flatten(hashed_content(cfg)), command)
-    started = time.perf_counter()
-    outcome = task.test(cfg, part)
-    record = evaluation_record(cfg, part, outcome, time.perf_counter() - started, command)
-    write_record(cfg.work_dir, record)
+    with occupied(cfg.work_dir):
+        open_run(cfg, flatten(hashed_content(cfg)), command)
+        started = time.perf_counter()
+        outcome = task.run(cfg, part)
+        record = evaluation_record(cfg, part, outcome, time.perf_counter() - started, command)
+        write_record(cfg.work_dir, record)
     return record
 
 
 def save_weights(runner: Runner, folder: Path) -> None:
-    """Write the fine-tuned model to `model.safetensors`."""
+    """Write the fine-tuned model to `model.safetensors`. UserError where its weights are not finite."""
+    if found := faults(bare(runner.model).state_dict()):
+        raise UserError(f"{listed(found)} of {folder} stopped being finite: lower the learning rate and run it again")
     if is_main_process():
         weights = {name: value.contiguous().cpu() for name, value in bare(runner.model).state_dict().items()}
         with atomic_path(folder / "model.safetensors") as temporary:
@@ -142,7 +132,8 @@ def evaluate(cfg: Config, runner: Runner, meta: dict, command: str) -> dict | No
     measured = runner.test()
     if not is_main_process():
         return None
-    flops = backbones.flops_per_image(bare(runner.model).backbone, *cfg.data.size)
+    size = cfg.data.get("size") or (cfg.test_dataloader.dataset.size,) * 2  # of classifiers, the encoder's own
+    flops = backbones.flops_per_image(bare(runner.model).backbone, *size)
     record = result_record(cfg, meta, runner, measured, flops, command)
     write_record(cfg.work_dir, record)
     return record
@@ -151,3 +142,16 @@ def evaluate(cfg: Config, runner: Runner, meta: dict, command: str) -> dict | No
 def headline(record: dict) -> str:
     """The record's metrics in one line."""
     return "  ".join(f"{name} {m['value']:.4g} {m['unit']}" for name, m in record["metrics"].items())
+
+
+def finish(cfg: Config, command: str, sink: str | None = None) -> str:
+    """Run a configuration whatever it is, and say what came of it and where it lies.
+
+    Args: as those of `run`.
+    """
+    if not trained(cfg):
+        return f"{table(run_test(cfg, command))}\nrecord: {cfg.work_dir}/result.json"
+    record = run(cfg, command, sink)
+    if cfg.task == "pretrain":
+        return f"checkpoint: {cfg.work_dir}/checkpoint"
+    return f"{headline(record)}\nrecord: {cfg.work_dir}/result.json" if record else "done; the first process records it"

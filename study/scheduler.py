@@ -1,16 +1,15 @@
 """Run the cells of a study in parallel processes, show what they do, and leave a record of those that fail."""
 
 import contextlib
-import ctypes
 import importlib
 import json
 import multiprocessing
 import os
-import signal
 import sys
 import time
 import traceback
 
+from engine.distributed import die_with_parent
 from engine.errors import UserError
 from engine.progress import duration
 from study.cells import Cell
@@ -41,12 +40,6 @@ def run_cell(cell: Cell) -> None:
     os._exit(0)
 
 
-def die_with_parent() -> None:
-    """Have Linux end this process with the study's, however that ends: an orphan would write beside its successor."""
-    set_parent_death_signal = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-
-
 def record_failure(cell: Cell, reason: str) -> None:
     """Write a record that says why the cell failed; a failed pretraining leaves none, its cells stay open."""
     if cell.task == "pretrain":
@@ -61,8 +54,8 @@ def record_failure(cell: Cell, reason: str) -> None:
 
 def import_everything() -> None:
     """Load every library a run may need, once: forked children share them and start at once."""
-    for name in ("mmdet.models", "mmseg.models", "datasets.detection", "datasets.segmentation", "depth",
-                 "pretrain", "recognition.record", "study.run"):  # fmt: skip
+    for name in ("mmdet.models", "mmseg.models", "datasets.detection", "datasets.segmentation", "depth", "pretrain",
+                 "recognition.finetune", "recognition.retrieval", "recognition.zero_shot", "study.run"):  # fmt: skip
         importlib.import_module(name)
 
 

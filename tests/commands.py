@@ -14,12 +14,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from backbones import build_encoder, save_checkpoint
-from engine.config import load_config
 from engine.files import sha256
 from reports.migrations import VERSION
 from reports.records import write_record
 from study import scheduler as schedule
 from study.cells import Cell
+from study.configure import load_config
 from study.scheduler import import_everything
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.config import load_config
+from study.configure import load_config
 from scenes.export import ensure
 
-pytest_plugins = ["tests.commands"]  # the entry points as a user runs them
+pytest_plugins = ["tests.checkpoints", "tests.commands"]
 torch.set_num_threads(1)
 COUNTS = {"pretrain": 48, "train": 16, "val": 8, "test": 8}
 

@@ -3,13 +3,17 @@
 import ast
 import re
 import subprocess
+from collections import defaultdict
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 HAVE_GIT = subprocess.run(["git", "-C", ROOT, "rev-parse"], capture_output=True).returncode == 0
-LONGEST = 320
+LONGEST, LONGEST_TEST, LONGEST_TOOL = 300, 320, 90  # lines
+MOST_BY_POSITION = 7  # arguments of a call; beyond, a reader counts commas
 
 # Room -> rooms that it may import, from the ground up. Rooms of one floor do not know each other.
 BELOW = {
@@ -24,13 +28,15 @@ BELOW = {
     "recognition": {"backbones", "datasets", "engine"},
     "analysis": {"backbones", "datasets", "engine", "pretrain", "recognition", "reports"},
     "study": {"backbones", "datasets", "depth", "engine", "pretrain", "recognition", "reports", "scenes"},
+    "densebench": {"backbones"},
 }
 ROOMS = (*BELOW, "tools", "benchmarks")
-BELOW |= {"tools": set(ROOMS), "benchmarks": set(ROOMS)}
+BELOW |= {"tools": set(BELOW), "benchmarks": set(BELOW)}  # nobody imports these two, nor one of them the other
 FLOORS = 5
+PEERS = {"pretrain", "recognition", "depth"}  # they do not know each other
 LIGHT = {"scenes", "reports"}  # they use of engine only what needs no library, and no library that trains
 HEAVY = {"torch", "torchvision", "mmengine", "mmcv", "mmdet", "mmseg", "timm", "open_clip", "safetensors"}
-LIGHT_ENGINE = {"engine.errors", "engine.files"}
+LIGHT_ENGINE = {"engine.catalogue", "engine.errors", "engine.files"}
 
 
 def tracked(pattern: str) -> list[Path]:
@@ -114,8 +120,21 @@ def test_no_private_parts_of_timm_or_torch():
 
 
 def test_files_stay_short():
-    lengths = {name_of(path): len(path.read_text().splitlines()) for path in PYTHON}
-    assert {name: length for name, length in lengths.items() if length > LONGEST} == {}
+    limits = {"tests": LONGEST_TEST, "tools": LONGEST_TOOL}
+    lengths = {path: len(path.read_text().splitlines()) for path in PYTHON}
+    limit = {path: limits.get(path.relative_to(ROOT).parts[0], LONGEST) for path in PYTHON}
+    assert {name_of(path): length for path, length in lengths.items() if length > limit[path]} == {}
+
+
+def test_long_calls_name_their_arguments():
+    """torch's operators are the exception: they take no names."""
+    found = []
+    for path, tree in ((p, tree) for p, tree in TREES.items() if p.relative_to(ROOT).parts[0] != "tests"):
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            function = ast.unparse(call.func)
+            if len(call.args) > MOST_BY_POSITION and not re.search(r"(torch\.ops|operators)\.", function):
+                found.append(f"{name_of(path)}:{call.lineno} {function}: {len(call.args)} by position")
+    assert found == []
 
 
 def test_every_module_says_what_it_is():
@@ -143,6 +162,9 @@ def test_config_header(path):
     """A person who opens a config finds the command that runs it, and where cost and expected result are written."""
     text, name = ast.get_docstring(TREES[path]), name_of(path)
     command = f"test.py {name} --checkpoint FOLDER" if name.startswith("recognition/") else f"train.py {name}"
+    stated = {ast.unparse(node.targets[0]) for node in TREES[path].body if isinstance(node, ast.Assign)}
+    if "method" not in stated and not name.startswith("recognition/"):
+        command += " --encoder NAME|FOLDER"  # a head, for the encoders of all methods
     if path.stem == "finetune":  # which trains, whichever checkpoint it is given
         command = f"train.py {name} --checkpoint FOLDER"
     assert f"COMMAND   python tools/{command}" in text.splitlines()
@@ -152,6 +174,82 @@ def test_config_header(path):
 def test_the_documents_that_configs_name_are_there():
     named = {name for path in CONFIGS for name in re.findall(r"\b[\w/]+\.md\b", ast.get_docstring(TREES[path]))}
     assert named and [name for name in sorted(named) if not (ROOT / name).is_file()] == []
+
+
+def modules() -> dict[str, ast.Module]:
+    """Dotted name -> tree of every module outside tests and docs."""
+    paths = {path: path.relative_to(ROOT).with_suffix("").parts for path in PYTHON}
+    return {".".join(parts).removesuffix(".__init__"): TREES[path] for path, parts in paths.items()
+            if parts[0] not in ("tests", "docs")}  # fmt: skip
+
+
+def at_import(statements: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements that run when a module is imported: those inside functions run later."""
+    for statement in statements:
+        if isinstance(statement, (ast.Import, ast.ImportFrom)):
+            yield statement
+        elif isinstance(statement, (ast.If, ast.Try, ast.With)) and "TYPE_CHECKING" not in ast.unparse(statement):
+            for part in ("body", "orelse", "finalbody"):
+                yield from at_import(getattr(statement, part, []))
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """The members of one circle of a graph, empty where there is none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
+def test_no_circle_between_modules():
+    known = modules()
+    graph = {}
+    for name, tree in known.items():
+        pairs = [(module, f"{module}.{part}") for module, part, _ in imports(ast.Module([*at_import(tree.body)], []))]
+        graph[name] = {whole if whole in known else module for module, whole in pairs} & set(known)
+    assert sum(map(len, graph.values())) > 300, "the rule sees no imports"
+    assert circle(graph) == []
+
+
+def test_rooms_stand_on_few_floors():
+    """The longest chain of rooms where each imports the next; compat, which only entry points import, is none."""
+    graph: dict[str, set[str]] = defaultdict(set)
+    for name, tree in modules().items():
+        room = name.split(".")[0]
+        graph[room] |= {module.split(".")[0] for module, _, _ in imports(tree)} & set(ROOMS) - {room, "compat"}
+    assert circle(graph) == []
+    chains: dict[str, list[str]] = {}
+    for room in TopologicalSorter(graph).static_order():  # those it imports come first
+        chains[room] = [room, *max((chains[below] for below in graph[room]), key=len, default=[])]
+    longest = max(chains.values(), key=len)
+    assert len(longest) <= FLOORS, " > ".join(longest)
+    assert [(room, graph[room] & PEERS) for room in sorted(PEERS) if graph[room] & PEERS - {room}] == []
+
+
+def test_nothing_imports_a_command():
+    """Commands call rooms; what two commands share is a room. Tests start commands by `main`."""
+    commands = {path.stem for path in PYTHON if path.parent == ROOT / "tools"} - {"start"}
+    found = []
+    for path, tree in TREES.items():
+        if path.relative_to(ROOT).parts[0] == "tests":
+            continue
+        for module, name, line in imports(tree):
+            started = module == "start" and path.parent != ROOT / "tools"
+            bare = module in commands and module not in ROOMS
+            if module.split(".")[0] == "tools" or started or bare:
+                found.append(f"{name_of(path)}:{line} {module} {name}")
+    assert found == []
+
+
+def test_every_command_begins_and_ends_alike():
+    """`import start` before anything of the project, `start.run(main)` at the end, and `mend` before torch."""
+    for path in (path for path in PYTHON if path.parent == ROOT / "tools" and path.stem != "start"):
+        own = [module for module, _, _ in imports(ast.Module([*at_import(TREES[path].body)], []))
+               if module.split(".")[0] in {*ROOMS, "start"}]  # fmt: skip
+        assert own[0] == "start", path
+        last = ast.unparse(TREES[path].body[-1])
+        assert re.search(r"if __name__ == '__main__':\n(    gc.disable\(\)\n)?    start\.run\(main", last), path
 
 
 def test_imports_go_downward():

@@ -8,26 +8,36 @@ Each prints its numbers and leaves analysis.json and figure.svg in analysis/<nam
 The default images are the held-out scenes, made on first use. docs/analysis.md says what each shows.
 """
 
+import argparse
 import dataclasses
 import importlib
-import os
 import shlex
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import start  # isort: split
 
-import compat  # noqa: E402, F401, I001
-from analysis.command import COLOURS, SCENES, parser  # noqa: E402
-from engine.errors import UserError, tell  # noqa: E402
+from analysis.options import ANALYSES, COLOURS, SCENES
 
 
-def main(arguments: list[str]) -> None:
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = start.parser_of(__doc__)
+    names = parser.add_subparsers(dest="name", required=True, metavar="NAME")
+    for name, analysis in ANALYSES.items():
+        told = f"{analysis.about[0].upper()}{analysis.about[1:]}. See analysis/{name}.py."
+        one = names.add_parser(name, help=analysis.about, description=told)
+        for flag, details in analysis.options:
+            one.add_argument(flag, **details)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> None:
     """Parse, analyse, write, print."""
-    options = vars(parser(__doc__).parse_args(arguments))
-    name, out, of_scenes = options.pop("name"), options.pop("out"), options.pop("of_scenes", None)
-    # the heavy imports, after the arguments are known to be good
+    options = vars(parse_arguments(arguments))
+    name, out = options.pop("name"), options.pop("out")
+    of_scenes = ANALYSES[name].scenes
+    start.mend()  # the heavy imports, after the arguments are known to be good
     from backbones import read_checkpoint
     from engine.provenance import code_version, hardware, versions
     from reports.analyses import FIGURE, check_free, write_analysis
@@ -59,7 +69,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except UserError as error:
-        sys.exit(tell(error))
+    start.run(main)

@@ -10,35 +10,34 @@ docs/overlays/cifar10.py.
 """
 
 import argparse
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import start  # isort: split
 
-import compat  # noqa: E402, F401, I001
-from engine.config import read  # noqa: E402
-from engine.errors import UserError, tell  # noqa: E402
+from engine.errors import UserError
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = start.parser_of(__doc__)
     parser.add_argument("source", metavar="SOURCE", type=Path, help="folder with a folder per class")
     parser.add_argument("out", metavar="OUT", type=Path, help="folder of shards to make")
     names = parser.add_mutually_exclusive_group(required=True)
     names.add_argument("--set", metavar="FILE", type=Path, help="a file of recognition/sets: its names and templates")
     names.add_argument("--templates", nargs="+", metavar="TEXT", help="templates with {} where the class name goes")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Name the classes, write the shards."""
-    args = parse_arguments()
+    args = parse_arguments(arguments)
+    start.mend()  # the heavy imports, after the arguments are known to be good
     from datasets.class_captions import write_class_shards
     from datasets.class_folders import class_names
-    from recognition.evaluation import published
+    from engine.config import read
     from recognition.naming import class_words
-    from recognition.zero_shot import prompts
+    from recognition.zero_shot import prompts, published
 
     asked = {"templates": args.templates}
     if args.set:
@@ -54,7 +53,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(tell(error))
+    start.run(main)

@@ -10,37 +10,30 @@ docs/convert.md lists the formats. What became of each key is printed and kept i
 """
 
 import argparse
-import os
-import sys
+import importlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import start  # isort: split
 
-import compat  # noqa: E402, F401, I001
-from mmengine.config import DictAction  # noqa: E402
+from engine.errors import UserError
 
-from backbones.checkpoint import save_checkpoint  # noqa: E402
-from backbones.convert import convert_source  # noqa: E402
-from backbones.convert.export import to_safetensors, to_timm  # noqa: E402
-from backbones.convert.to_open_clip import to_open_clip  # noqa: E402
-from backbones.encoder import build_encoder  # noqa: E402
-from backbones.ledger import fill  # noqa: E402
-from engine import files  # noqa: E402
-from engine.errors import UserError, tell  # noqa: E402
-from engine.provenance import code_version  # noqa: E402
-
-TARGETS = {"timm": to_timm, "open_clip": to_open_clip, "safetensors": to_safetensors}
+# target -> module and function that write it
+TARGETS = {
+    "timm": ("backbones.convert.export", "to_timm"),
+    "open_clip": ("backbones.convert.to_open_clip", "to_open_clip"),
+    "safetensors": ("backbones.convert.export", "to_safetensors"),
+}
 
 
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = start.parser_of(__doc__)
     parser.add_argument("source", help="a published file; with --to, a checkpoint folder")
     parser.add_argument("out", help="the checkpoint folder to write; with --to, the file, or open_clip's folder")
     parser.add_argument("--format", default="auto", help="layout of the file (default auto: recognised by its keys)")
-    parser.add_argument("--options", nargs="+", action=DictAction, default={}, metavar="KEY=VALUE",
+    parser.add_argument("--options", nargs="+", action=start.KeyValues, default={}, metavar="KEY=VALUE",
                         help="what the file does not tell: heads=12 quick_gelu=true model=NAME")  # fmt: skip
     parser.add_argument("--to", choices=sorted(TARGETS), help="write a checkpoint folder for others instead")
     return parser.parse_args(arguments)
@@ -51,6 +44,13 @@ def bring_in(source: str, out: str, format: str, options: dict[str, Any]) -> str
 
     The file's own history is unknown: samples and updates are 0, and `config_hash` is the SHA-256 of its weights.
     """
+    from backbones.checkpoint import save_checkpoint
+    from backbones.convert import convert_source
+    from backbones.encoder import build_encoder
+    from backbones.ledger import fill
+    from engine import files
+    from engine.provenance import code_version
+
     converted = convert_source(source, format, **options)
     encoder = build_encoder(**converted.encoder)
     fill(encoder, converted.state, what=source)
@@ -69,19 +69,18 @@ def bring_in(source: str, out: str, format: str, options: dict[str, Any]) -> str
     return f"{ledger.summary()}\n{out}: {converted.method}, {converted.encoder['name']}({arguments})"
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, convert, print."""
     args = parse_arguments(arguments)
+    start.mend()  # the heavy imports, after the arguments are known to be good
     if args.to:
         if args.format != "auto" or args.options:
             raise UserError("--format and --options tell of a published file; they have no use beside --to")
-        print(TARGETS[args.to](args.source, args.out))
+        module, function = TARGETS[args.to]
+        print(getattr(importlib.import_module(module), function)(args.source, args.out))
     else:
         print(bring_in(args.source, args.out, args.format, args.options))
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(tell(error))
+    start.run(main)

@@ -5,16 +5,12 @@
 Takes some seconds, changes nothing, needs no network. The exit status is 0 where `make demo` can run, 1 where not.
 """
 
-import argparse
 import os
-import sys
-from pathlib import Path
+from collections.abc import Sequence
 
-os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))  # the speed of the whole machine
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import start  # isort: split
 
-from study.doctor import Finding, checkpoints, data_sets, machine, modules, packages, speed  # noqa: E402
+from study.doctor import Finding, checkpoints, data_sets, machine, modules, packages, speed
 
 # Of the published protocols with ViT-B/16: images seen in training, and the side of a square of as many pixels.
 PAPER = {"UperNet": (2.56e6, 512), "Mask R-CNN 1x": (1.41e6, 1024), "depth": (0.61e6, 480)}
@@ -68,21 +64,21 @@ def show(title: str, findings: list[Finding]) -> None:
             print(f"  {'':<7} {'':<15} -> {finding.cost}")
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Look, print, judge."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    needed = machine(ROOT) + packages(ROOT / "requirements.txt")
+    start.parser_of(__doc__).parse_args(arguments)
+    needed = machine(start.ROOT) + packages(start.ROOT / "requirements.txt")
     broken = [finding.name for finding in needed if finding.state == "missing"]
     if not broken:  # else every import would say again what is missing
         needed += modules()
         broken = [finding.name for finding in needed if finding.state == "missing"]
     show("machine", needed if broken else needed + accelerator())
-    show("data", data_sets(ROOT / "data"))
-    show("encoders", checkpoints(ROOT / "runs"))
+    show("data", data_sets(start.ROOT / "data"))
+    show("encoders", checkpoints(start.ROOT / "runs"))
     mend = "delete .venv, make setup (or pip install -r requirements.txt)"
     print(f"make demo cannot run; to mend it: {mend}" if broken else "make demo can run")
     return 1 if broken else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start.run(main, threads=os.cpu_count() or 1)  # the speed of the whole machine

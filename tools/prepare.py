@@ -10,16 +10,11 @@ prepared.json. A second run finds the work done; an interrupted one is simply re
 
 import argparse
 import importlib
-import os
-import sys
-from pathlib import Path
+from collections.abc import Sequence
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import start  # isort: split
 
-import compat  # noqa: E402, F401, I001
-from engine.errors import UserError, tell  # noqa: E402
-from datasets.prepare import options  # noqa: E402
+from datasets.prepare import options
 
 # kind -> module, function in it, what SOURCE is, options
 KINDS = {
@@ -46,10 +41,9 @@ KINDS = {
 }  # fmt: skip
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser = start.parser_of(__doc__)
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
     for kind, (_, _, what, flags) in KINDS.items():
         one = kinds.add_parser(kind, help=what, description=f"Check and prepare {what}.")
@@ -58,21 +52,19 @@ def parse_arguments() -> argparse.Namespace:
         one.add_argument("--out", metavar="FOLDER", help=f"where to put the prepared data (default: data/{default})")
         for names, details in flags:
             one.add_argument(*names, **details)
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, prepare."""
-    values = vars(parse_arguments())
+    values = vars(parse_arguments(arguments))
     kind, source, out = (values.pop(key) for key in ("kind", "source", "out"))
-    from datasets.prepare.job import prepare  # the heavy imports, after the arguments are known to be good
+    start.mend()  # the heavy imports, after the arguments are known to be good
+    from datasets.prepare.job import prepare
 
     module, function, _, _ = KINDS[kind]
     prepare(kind, getattr(importlib.import_module(module), function), source, out, values)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(tell(error))
+    start.run(main, advice="repeat the command, which finds what is done")

@@ -16,22 +16,17 @@ other shards, captions or crops, or whose teacher has been trained anew since.
 """
 
 import argparse
-import os
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import start  # isort: split
 
-import compat  # noqa: E402, F401, I001
-
-from engine.config import load_config  # noqa: E402
-from engine.errors import UserError, tell  # noqa: E402
+from engine.errors import UserError
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = start.parser_of(__doc__)
     parser.add_argument("config", help="the config that will train on it, such as pretrain/configs/datacompdr.py")
     parser.add_argument("--teacher", action="append", required=True, help="checkpoint folder; once for each teacher")
     parser.add_argument("--scale", default="tiny", help="scale of the training (default tiny)")
@@ -41,17 +36,20 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", help="folder to write (default: reinforcement, beside the index of the shards)")
     parser.add_argument("--batch-size", type=int, default=64, help="samples at a time (default 64)")
     parser.add_argument("--workers", type=int, default=0, help="processes that read and crop images (default 0)")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Make the data if they are the embedded ones, load the teachers, reinforce, tell how to train."""
-    args = parse_arguments()
+    args = parse_arguments(arguments)
+    start.mend()  # the heavy imports, after the arguments are known to be good
+    from study.configure import load_config
+
     if args.augmentations < 1:
         raise UserError(f"--augmentations {args.augmentations}: store at least one crop of each image")
     cfg = load_config(args.config, args.scale, data=args.data)
 
-    from mmengine.device import get_device  # the heavy imports, after the arguments are known to be good
+    from mmengine.device import get_device
     from mmengine.registry import DATASETS
 
     import pretrain
@@ -64,8 +62,8 @@ def main() -> None:
         raise UserError(f"{args.config} learns from data of kind {cfg.data.kind!r}: captions are in 'image_text' alone")
     teachers = [Teacher(folder) for folder in args.teacher]
     ensure_data(cfg)
-    pretrain.complete(cfg)
-    dataset = cfg.train_dataloader.dataset.dataset
+    pretrain.fill(cfg)
+    dataset = cfg.train_dataloader.dataset
     out = args.out or cache_folder(Path(dataset.root)) / "reinforcement"
     manifest = reinforce(
         DATASETS.build(dataset),
@@ -73,9 +71,9 @@ def main() -> None:
         out,
         args.augmentations,
         args.seed,
-        args.batch_size,
-        args.workers,
-        get_device(),
+        batch_size=args.batch_size,
+        workers=args.workers,
+        device=get_device(),
     )
     samples, crops, width = manifest["arrays"]["image"][1]
     print(f"{samples} samples, {crops} crops each, {len(teachers)} teachers, {width} values an embedding: {out}")
@@ -86,7 +84,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(tell(error))
+    start.run(main, advice="the same command goes on where it was")

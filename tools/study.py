@@ -13,22 +13,18 @@ stopped, failed ones are tried again. Nothing here writes a report; `python -m r
 
 import argparse
 import os
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # looking for a GPU must not start CUDA before the fork
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import start  # isort: split
 
-import compat  # noqa: E402, F401
-from engine.config import load_config  # noqa: E402
-from engine.errors import UserError, tell  # noqa: E402
-from study.cells import IMAGE_TASKS, Cell, Study  # noqa: E402
-from study.scheduler import Scheduler  # noqa: E402
+from engine import catalogue
+from study.cells import Cell, Study
+from study.configure import load_config
+from study.scheduler import Scheduler
 
-TASKS = ("upernet", "semantic_fpn", "mask_rcnn", "depth", *IMAGE_TASKS)
-ON_DEMAND = ("cascade_mask_rcnn",)  # in no plan, only by --tasks
+# What every plan has, and what only `--tasks` asks for.
+TASKS, ON_DEMAND = (tuple(t.id for t in catalogue.TASKS if t.study == when) for when in ("always", "asked"))
 
 
 @dataclass(frozen=True)
@@ -42,40 +38,14 @@ class Plan:
 
 
 PLANS = {
-    "demo": Plan("tiny", ("random", "clip", "maskclip", "mae", "cae"), (0,), None),
-    "study": Plan(
-        "study",
-        (
-            "random",
-            "oracle",
-            "mae",
-            "cae",
-            "maskclip",
-            "clip_aligned",
-            "clip",
-            "supervised",
-            "beit",
-            "fd",
-            "wsp",
-            "slip",
-            "declip",
-            "lightclip",
-            "datacompdr",
-            "moco_v3",
-            "dino",
-            "clip_enriched",
-            "clip_mixed",
-            "clip_rewritten",
-        ),  # fmt: skip
-        (0, 1, 2),
-        {"lr": (2e-3, 4e-3), "layer_decay": (0.5, 0.75)},
-    ),
+    "demo": Plan("tiny", catalogue.started("demo"), (0,), None),
+    "study": Plan("study", catalogue.started("study"), (0, 1, 2), {"lr": (2e-3, 4e-3), "layer_decay": (0.5, 0.75)}),
 }
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = start.parser_of(__doc__)
     parser.add_argument("plan", choices=PLANS)
     parser.add_argument("--methods", nargs="+", metavar="METHOD", help="default: those of the plan")
     parser.add_argument("--tasks", nargs="+", choices=(*TASKS, *ON_DEMAND), default=TASKS)
@@ -87,12 +57,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--no-trials", action="store_true",
                         help="skip the search: every run takes its config's learning rate and layer decay")  # fmt: skip
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at once (default: the number of cores)")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study; the exit status is 0 when every cell finished."""
-    args = parse_arguments()
+    args = parse_arguments(arguments)
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # looking for a GPU must not start CUDA before the fork
+    start.mend()
     plan = PLANS[args.plan]
     methods, tasks, seeds = (tuple(dict.fromkeys(chosen)) for chosen in  # each once
                              (args.methods or plan.methods, args.tasks, args.seeds or plan.seeds))  # fmt: skip
@@ -107,9 +79,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except UserError as error:
-        sys.exit(tell(error))
-    except KeyboardInterrupt:
-        sys.exit("interrupted: run the same command again to go on")
+    start.run(main, advice="run the same command again to go on")

@@ -1,61 +1,31 @@
-"""Test a checkpoint on an image-level task: zero-shot classification, retrieval, k-NN, or a linear or attentive probe.
+"""Test an encoder as it is on images as a whole: zero-shot, retrieval, k-NN, a linear or an attentive probe.
 
-    python tools/test.py recognition/configs/zero_shot.py --checkpoint runs/tiny/pretrain/clip/seed0/checkpoint
+    python tools/test.py recognition/configs/zero_shot.py --encoder clip
     python tools/test.py recognition/configs/retrieval.py --checkpoint FOLDER --data path/to/overlay.py
     python tools/test.py recognition/configs/knn.py --checkpoint FOLDER --cfg-options neighbours=10
 
-Prints each measure with its 95 % bootstrap interval over images and what guessing gives, and leaves them in
-<work-dir>/result.json, from which `python -m reports` fills its image-level columns.
+tools/train.py by another name, for what trains no network. Prints each measure with its 95 % bootstrap interval over
+images and what guessing gives, and leaves them in <work-dir>/result.json, from which the report fills its image-level
+columns.
 """
 
-import argparse
-import os
 import shlex
 import sys
-from pathlib import Path
+from collections.abc import Sequence
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from train import run_parser
 
-import compat  # noqa: E402, F401, I001
-from mmengine.config import DictAction  # noqa: E402
-
-from engine.errors import UserError, tell  # noqa: E402
-from recognition.config import load_test  # noqa: E402
+import start
 
 
-def parse_arguments() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", help="a config file of recognition/configs")
-    parser.add_argument("--checkpoint", required=True, metavar="FOLDER",
-                        help="checkpoint folder; zero-shot and retrieval need one with a text tower")  # fmt: skip
-    parser.add_argument("--scale", default="tiny", help="overlay beside the config: tiny (default), study, ...")
-    parser.add_argument("--seed", type=int, default=0, help="seed of a probe's training (default 0); where nothing is"
-                        " drawn it only names the run")  # fmt: skip
-    parser.add_argument("--data", help="a file with data = dict(...) and what else replaces the config's own values")
-    parser.add_argument("--work-dir", help="the run's folder (default runs/<scale>/<task>/<method>/seed<seed>; with a"
-                        " hash where --checkpoint or --cfg-options depart from the method's own)")  # fmt: skip
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, default={}, metavar="KEY=VALUE",
-                        help="change any value: neighbours=10 prefix='a photo of'")  # fmt: skip
-    return parser.parse_args()
-
-
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, test, report."""
-    args = parse_arguments()
-    cfg = load_test(args.config, args.checkpoint, args.scale, args.seed, args.data, args.work_dir, args.cfg_options)
-    print(f"{cfg.task} {cfg.method}  scale {cfg.scale}  data {cfg.data.name}  -> {cfg.work_dir}", flush=True)
-    from study.run import run_test  # the heavy imports, after the arguments are known to be good
+    args = vars(run_parser(__doc__).parse_args(arguments))
+    start.mend()  # the heavy imports, after the arguments are known to be good
+    from study.command import carry_out
 
-    record = run_test(cfg, command=shlex.join(["python", *sys.argv]))
-    from recognition.record import table
-
-    print(f"{table(record)}\nrecord: {cfg.work_dir}/result.json")
+    carry_out(args, command=shlex.join(["python", *sys.argv]), only_tests=True)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(tell(error))
+    start.run(main)

@@ -1,76 +1,70 @@
-"""Run any configuration: pretraining, segmentation, detection, depth or image classification.
+"""Run any configuration: pretraining, segmentation, detection, depth, image classification, tests of an encoder.
 
     python tools/train.py pretrain/configs/maskclip.py
+    python tools/train.py seg_configs/upernet.py --encoder maskclip
     python tools/train.py seg_configs/upernet_maskclip.py
-    python tools/train.py det_configs/mask_rcnn_mae.py --seed 1 --work-dir runs/mine
-    python tools/train.py depth/configs/clip.py --checkpoint path/to/checkpoint --data path/to/overlay.py
-    python tools/train.py recognition/configs/finetune.py --checkpoint path/to/checkpoint
-    torchrun --nproc-per-node 8 tools/train.py seg_configs/upernet_mae.py --launcher pytorch --amp
+    python tools/train.py det_configs/mask_rcnn.py --encoder path/to/checkpoint --data path/to/overlay.py
+    python tools/train.py recognition/configs/linear_probe.py --encoder path/to/checkpoint --seed 1
+    python tools/train.py seg_configs/upernet.py --encoder mae --show optim_wrapper.optimizer.lr
+    torchrun --nproc-per-node 8 tools/train.py seg_configs/upernet.py --encoder mae --launcher pytorch --amp
 
 Pretraining leaves <work-dir>/checkpoint; every other run leaves <work-dir>/result.json.
 """
 
 import argparse
-import os
 import shlex
 import sys
-from pathlib import Path
+from collections.abc import Sequence
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process per core beats one process on all cores at tiny scale
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-import compat  # noqa: E402, F401, I001
-from mmengine.config import DictAction  # noqa: E402
-
-from engine.config import load_config  # noqa: E402
-from engine.errors import UserError, tell  # noqa: E402
+import start
 
 
-def parse_arguments() -> argparse.Namespace:
+def run_parser(doc: str | None) -> argparse.ArgumentParser:
+    """The words that every run takes; tools/test.py takes them too."""
+    parser = start.parser_of(doc)
+    add = parser.add_argument
+    add("config", help="a config file of pretrain/, seg_, det_, depth/ or recognition/configs")
+    add("--encoder", metavar="NAME|FOLDER", help="whose encoder to fine-tune or test: a method's name, whose checkpoint"
+        " of this scale and seed is taken, or a checkpoint folder")  # fmt: skip
+    add("--checkpoint", metavar="FOLDER", help="checkpoint folder instead of the method's own, of this seed; in"
+        " pretraining, to start or learn from instead of the parent's")  # fmt: skip
+    add("--scale", default="tiny", help="overlay beside the config: tiny (default), study, paper (the published"
+        " recipe), of COCO and NYUv2 further forms of it: docs/protocols.md")  # fmt: skip
+    add("--seed", type=int, default=0, help="seed of weights, data, augmentation, masks (default 0); where nothing is"
+        " drawn it only names the run")  # fmt: skip
+    add("--data", help="data overlay: a file with data = dict(...) for your own data (README)")
+    add("--work-dir", help="the run's folder (default runs/<scale>/<task>/<method>/seed<seed>; with a hash where the"
+        " options depart from the study's own settings)")  # fmt: skip
+    add("--cfg-options", nargs="+", action=start.KeyValues, default={}, metavar="KEY=VALUE",
+        help="change any value: train_cfg.max_iters=2 optim_wrapper.optimizer.lr=5e-4 neighbours=10")  # fmt: skip
+    add("--show", nargs="?", const="", metavar="KEY", help="print the merged configuration, or what is at and below"
+        " KEY, with the layer that each value comes from, and stop")  # fmt: skip
+    return parser
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", help="a config file of pretrain/, seg_, det_, depth/ or recognition/configs")
-    parser.add_argument("--scale", default="tiny", help="overlay beside the config: tiny (default), study, paper (the"
-                        " published recipe), of COCO and NYUv2 further forms of it: docs/protocols.md")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="seed of weights, data, augmentation, masks (default 0)")
-    parser.add_argument("--checkpoint", help="checkpoint folder to fine-tune (default: the method's own, of this seed);"
-                        " in pretraining, to start or learn from (default: the parent's)")  # fmt: skip
-    parser.add_argument("--data", help="data overlay: a file with data = dict(...) for your own data (README)")
-    parser.add_argument("--work-dir", help="the run's folder (default runs/<scale>/<task>/<method>/seed<seed>)")
-    parser.add_argument("--resume", action="store_true", help="go on from the newest state in the run's folder")
-    parser.add_argument("--amp", action="store_true", help="bf16 autocast")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, default={}, metavar="KEY=VALUE",
-                        help="change any value: train_cfg.max_iters=2 optim_wrapper.optimizer.lr=5e-4")  # fmt: skip
-    parser.add_argument("--sink", choices=["tensorboard", "wandb"], help="also draw the training curves there; needs"
-                        " pip install tensorboard (or wandb) and changes nothing of the run")  # fmt: skip
-    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none",
-                        help="how processes were started (torchrun: pytorch)")  # fmt: skip
-    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    parser = run_parser(__doc__)
+    add = parser.add_argument
+    add("--resume", action="store_true", help="go on from the newest state in the run's folder")
+    add("--amp", action="store_true", help="bf16 autocast")
+    add("--sink", choices=["tensorboard", "wandb"], help="also draw the training curves there; needs pip install"
+        " tensorboard (or wandb) and changes nothing of the run")  # fmt: skip
+    add("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="how processes were started"
+        " (torchrun: pytorch)")  # fmt: skip
+    add("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, run, report."""
-    args = parse_arguments()
-    cfg = load_config(
-        args.config, args.scale, args.seed, args.checkpoint, args.data, args.work_dir, args.cfg_options,
-        args.amp, args.resume, args.launcher,
-    )  # fmt: skip
-    print(f"{cfg.run_name}  scale {cfg.scale}  data {cfg.data.name}  -> {cfg.work_dir}", flush=True)
-    from engine.sinks import check_sink  # the heavy imports, after the arguments are known to be good
+    args = vars(parse_arguments(arguments))
+    start.mend()  # the heavy imports, after the arguments are known to be good
+    from study.command import carry_out
 
-    check_sink(args.sink)
-    from study.run import headline, run
-
-    record = run(cfg, command=shlex.join(["python", *sys.argv]), sink=args.sink)
-    if record is not None:
-        print(f"{headline(record)}\nrecord: {cfg.work_dir}/result.json")
-    elif cfg.task == "pretrain":
-        print(f"checkpoint: {cfg.work_dir}/checkpoint")
+    args.pop("local_rank")
+    carry_out(args, command=shlex.join(["python", *sys.argv]))
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(tell(error))
+    start.run(main, advice="with --resume, the same command goes on from the newest state")

@@ -18,10 +18,9 @@ from torch import Tensor
 
 from backbones.encoder import build_encoder
 from backbones.ledger import Ledger, fill
-from engine.errors import UserError
+from engine.errors import UserError, some
 
 PLUS = " + "  # between the source keys of `Converted.renamed` where several make one target
-NAMED_IN_MESSAGE = 3
 
 
 @dataclass
@@ -118,11 +117,11 @@ def check(converted: Converted, source: Mapping[str, Tensor], what: str) -> None
     used = {key for text in converted.renamed.values() for key in text.split(PLUS)}
     left = sorted(set(source) - used - set(converted.dropped))
     if left:
-        raise UserError(f"{what}: no rule says what becomes of {_some(left)}; is it the published file?")
+        raise UserError(f"{what}: no rule says what becomes of {some(left)}; is it the published file?")
     held = set(converted.state) | set(converted.text_state or {})
     unexplained = sorted(held ^ (set(converted.renamed) | set(converted.new)))
     if unexplained:
-        raise UserError(f"{what}: {_some(unexplained)} come from nowhere or are lost; correct the format's rules")
+        raise UserError(f"{what}: {some(unexplained)} come from nowhere or are lost; correct the format's rules")
     with torch.device("meta"):
         encoder = build_encoder(**converted.encoder)
     fill(encoder, {key: value.to("meta") for key, value in converted.state.items()}, what=what)
@@ -131,13 +130,8 @@ def check(converted: Converted, source: Mapping[str, Tensor], what: str) -> None
 def _recognise(path: str | Path, state: Mapping[str, Tensor]) -> str:
     found = [name for name, module in formats().items() if module.matches(state)]
     if not found:
-        some = _some(sorted(state)) if state else "no tensors"
-        raise UserError(f"{path}: no known layout ({some}); name one with --format: {', '.join(formats())}")
+        keys = some(sorted(state)) if state else "no tensors"
+        raise UserError(f"{path}: no known layout ({keys}); name one with --format: {', '.join(formats())}")
     if len(found) > 1:
         raise UserError(f"{path}: {', '.join(found)} share this layout; say with --format which it is")
     return found[0]
-
-
-def _some(items: list[str]) -> str:
-    rest = len(items) - NAMED_IN_MESSAGE
-    return ", ".join(items[:NAMED_IN_MESSAGE]) + (f" and {rest} more" if rest > 0 else "")

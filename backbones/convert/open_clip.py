@@ -108,7 +108,7 @@ def convert_timm(
         image = {"mean": [0.0] * 3, "std": [1.0] * 3, "size": size or (224 if name == "vit_base_mci_224" else 256)}
     return Converted(
         {"name": name, "kwargs": {}}, state, keys.renamed, image, "datacompdr" if apple else "clip",
-        keys.dropped, keys.new, text, text_state if text else None,
+        dropped=keys.dropped, new=keys.new, text=text, text_state=text_state if text else None,
     )  # fmt: skip
 
 

@@ -73,8 +73,9 @@ def convert_vit(
         text_state["logit_scale"] = keys.take("logit_scale", "logit_scale", lambda scale: scale.reshape(()))
     image = {"mean": list(OPENAI_CLIP_MEAN), "std": list(OPENAI_CLIP_STD), "size": size}
     return Converted(
-        encoder, state, keys.renamed, image, "clip", keys.dropped, keys.new, text, text_state if text else None
-    )
+        encoder, state, keys.renamed, image, "clip",
+        dropped=keys.dropped, new=keys.new, text=text, text_state=text_state if text else None,
+    )  # fmt: skip
 
 
 def _vision_tower(keys: Keys, quick_gelu: bool, heads: int | None) -> tuple[dict[str, Any], dict[str, Tensor], int]:

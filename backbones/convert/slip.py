@@ -46,4 +46,7 @@ def convert(state: Mapping[str, Tensor], heads: int | None = None, text_heads: i
             text_state["logit_scale"] = keys.take("logit_scale", "logit_scale")
     method = {(True, True): "slip", (True, False): "clip"}.get((contrastive, views), "simclr")
     image = {**IMAGENET, "size": size}
-    return Converted(encoder, encoder_state, keys.renamed, image, method, keys.dropped, keys.new, text, text_state)
+    return Converted(
+        encoder, encoder_state, keys.renamed, image, method,
+        dropped=keys.dropped, new=keys.new, text=text, text_state=text_state,
+    )  # fmt: skip

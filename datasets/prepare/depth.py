@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from datasets.depth import LoadDepth
-from datasets.prepare.findings import Findings, each
+from datasets.parallel import each
+from datasets.prepare.findings import Findings
 from datasets.prepare.images import image_size, sizes_text, trial_size
 from datasets.prepare.job import Plan
 from datasets.prepare.layouts import link_trees
 from datasets.prepare.place import OVERLAY, Place
 from datasets.sections import SPLITS
-from datasets.segmentation import pair_files
+from datasets.segmentation import look_for_pairs
 from engine.errors import UserError
 
 LINKS = ("images/{split}", "depth/{split}")
@@ -85,10 +86,12 @@ def check_depth(
     for split in dict.fromkeys({**SPLITS, **data.get("splits", {})}.values()):
         folders = [data[key].format(split=split) for key in ("images", "labels")]
         try:
-            pairs = pair_files(data["root"], *folders, data.get("image_suffix"), data.get("label_suffix"))
+            pairs, lonely = look_for_pairs(data["root"], *folders, data.get("image_suffix"), data.get("label_suffix"))
         except UserError as error:
-            findings.problem("folder without complete pairs", str(error))
+            findings.problem("folder without pairs", str(error))
             continue
+        for sentence in lonely:
+            findings.problem("file without its partner", sentence)
         found = list(each(lambda pair: look_at_depth(*pair, data["depth_scale"], data["max_depth"]), pairs,
                           f"check {split}", "pair"))  # fmt: skip
         findings.count(

@@ -1,15 +1,9 @@
 """What a check found: counts, problems that forbid training, notes that do not; one screen of text."""
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
-from tqdm import tqdm
-
-BATCH = 1024  # items that the threads are given at once: a data set may have millions
 FIRST = 4  # of each kind of problem, so many are named
 SUBSET = "count other than the published one"
 
@@ -86,11 +80,3 @@ class Findings:
     def brief(self, found: dict[str, list[str]]) -> list[dict[str, Any]]:
         """Problems or notes for the manifest: what, how many, the first of them."""
         return [{"what": what, "count": len(where), "first": where[:FIRST]} for what, where in found.items()]
-
-
-def each(function: Callable, items: Sequence, what: str, unit: str = "file") -> Iterator[Any]:
-    """`function` of each item, in order, by several threads, with a bar; decoding an image leaves the interpreter."""
-    parts = (items[k : k + BATCH] for k in range(0, len(items), BATCH))
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        results = chain.from_iterable(pool.map(function, part) for part in parts)
-        yield from tqdm(results, desc=what, total=len(items), unit=unit, disable=len(items) < 200, leave=False)

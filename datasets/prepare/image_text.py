@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from datasets.images import CorruptSample, decode_image
-from datasets.prepare.findings import Findings, each
+from datasets.parallel import each
+from datasets.prepare.findings import Findings
 from datasets.prepare.job import Plan
 from datasets.prepare.place import OVERLAY, Place
-from datasets.shards import ShardIndex, ShardReader, list_shards, listed_tags, read_captions, read_headers
+from datasets.shards import ABSENT, ShardIndex, ShardReader, list_shards, listed_tags, read_captions, read_headers
 from engine.errors import UserError
 
 EXAMINED = 2000  # samples whose image and captions are read, spread evenly; the headers of all are
@@ -62,7 +63,7 @@ def check_shards(data: dict[str, Any], findings: Findings) -> str | None:
     findings.take_sample([str(path) for path in shards], most=2)
     chosen = np.unique(np.linspace(0, total - 1, min(total, EXAMINED)).astype(int)).tolist()
     names: Counter = Counter()
-    corrupt = [reader.name(k) + ": no image" for k in np.flatnonzero(index.spans[:, 0, 0] < 0)]
+    corrupt = [reader.name(k) + ": no image" for k in np.flatnonzero(index.spans[:, 0, 0] == ABSENT)]
     sizes = []
     for size, captions, fault in each(lambda k: examine(reader, k), chosen, "check samples", "sample"):
         names.update(captions)
@@ -111,11 +112,10 @@ def try_headers(path: Path) -> list | str:
 
 def examine(reader: ShardReader, sample: int) -> tuple[tuple[int, int] | None, list[str], str | None]:
     """(height, width) of a sample's image, the names of its captions and of its tags, and what is wrong with it."""
+    captions: list[str] = []
     try:
         record = reader.read(sample, 2)
         captions = [*read_captions(reader.read(sample, 1), record), *(["tags"] if listed_tags(record) else [])]
         return decode_image(reader.read(sample, 0)).shape[:2], captions, None
     except CorruptSample as error:
         return None, captions, f"{reader.name(sample)}: {error}"
-    except ValueError as error:
-        return None, [], f"{reader.name(sample)}: damaged JSON ({error})"

@@ -2,18 +2,17 @@
 
 import csv
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from datasets.images import CorruptSample, decode_image
-from datasets.prepare.findings import Findings, each
+from datasets.class_folders import images_in, subfolders
+from datasets.parallel import each
+from datasets.prepare.findings import Findings
 from datasets.prepare.image_text import TOLERATED
-from datasets.prepare.images import image_size, sizes_text
+from datasets.prepare.images import sizes_text, try_size
 from datasets.prepare.job import Plan
 from datasets.prepare.place import OVERLAY, Place
-from datasets.shards import IMAGES
 from engine.errors import UserError
 
 PUBLISHED = {"train": 1_281_167, "val": 50_000}
@@ -60,18 +59,13 @@ def imagenet(place: Place, options: dict[str, Any]) -> Plan:
     return Plan(check, data, command, overlay=elsewhere, done=done)
 
 
-def subfolders(path: Path) -> list[str]:
-    """The names of the folders in `path`, sorted."""
-    return sorted(entry.name for entry in os.scandir(path) if entry.is_dir())
-
-
 def sort_validation(place: Place, root: Path) -> str:
     """Link each image of the flat val/ into a folder of its class; returns what was done.
 
     Raises:
         UserError: no labels, or labels that are not of these images.
     """
-    files = sorted(entry.name for entry in os.scandir(root / "val") if entry.name.rpartition(".")[2].lower() in IMAGES)
+    files = [path.name for path in images_in(root / "val")]
     labels, path = validation_labels(root, files)
     unknown = [name for name in files if name not in labels]
     if unknown:
@@ -136,8 +130,7 @@ def check_classes(out: Path, findings: Findings) -> None:
     for split, names in classes.items():
         paths = []
         for name in names:
-            found = sorted(entry.path for entry in os.scandir(out / split / name)
-                           if entry.name.rpartition(".")[2].lower() in IMAGES)  # fmt: skip
+            found = [str(path) for path in images_in(out / split / name)]
             if not found:
                 findings.problem("class folder without an image", str(out / split / name))
             paths += found
@@ -150,11 +143,3 @@ def check_classes(out: Path, findings: Findings) -> None:
         if sizes := [look for _, look in looks if not isinstance(look, str)]:
             findings.lines.append((f"{split} sizes", sizes_text(sizes)))
         findings.take_sample([path for path, look in looks if not isinstance(look, str)])
-
-
-def try_size(path: str) -> tuple[int, int] | str:
-    """(height, width), or why training would count the image as corrupt."""
-    try:
-        return image_size(path, lambda path: decode_image(Path(path).read_bytes()))
-    except (UserError, CorruptSample, OSError) as error:
-        return f"{path}: {error}"

@@ -1,36 +1,42 @@
 """Image files: are they whole, and how large are they?"""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import numpy as np
-from PIL import Image
+from datasets.headers import JPEG, PNG
+from datasets.images import LARGEST, header_of, read_rgb
+from engine.errors import UserError
 
-from datasets.images import read_bgr
-
-ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}  # what a whole file of the format ends in
+ENDS = {JPEG: b"\xff\xd9", PNG: b"IEND\xaeB`\x82"}  # what a whole file that begins so ends in
 TAIL = 64  # bytes in which the end is looked for: some writers pad
 
 
-def image_size(path: str, decode: Callable[[str], np.ndarray] = read_bgr) -> tuple[int, int]:
-    """(height, width) of an image file by its header; a file without its format's end is decoded in full.
+def image_size(path: str) -> tuple[int, int]:
+    """(height, width) of an image file as it is shown, by its header.
 
-    Args:
-        decode: what training decodes the file with, path -> [H, W, 3]; it judges files that look damaged.
+    A file that is too large or has not its format's end in its last bytes is decoded in full, and so are files of other
+    formats than JPEG and PNG: the reader judges them.
 
     Raises:
-        UserError: the file is missing, damaged or cut short (of `read_bgr`; otherwise what `decode` raises).
+        UserError: the file is missing, or what `datasets.images.decode_image` refuses.
     """
+    header = header_of(path)
+    with open(path, "rb") as handle:
+        start = handle.read(len(PNG))
+        handle.seek(-min(TAIL, os.fstat(handle.fileno()).st_size), os.SEEK_END)
+        tail = handle.read()
+    whole = any(start.startswith(mark) and end in tail for mark, end in ENDS.items())
+    if whole and 0 < header.size[0] * header.size[1] <= LARGEST:
+        return header.shown
+    return read_rgb(path).shape[:2]
+
+
+def try_size(path: str) -> tuple[int, int] | str:
+    """(height, width) of an image as it is shown, or the sentence that says why it cannot be read."""
     try:
-        with open(path, "rb") as handle, Image.open(handle) as image:
-            (width, height), kind = image.size, image.format
-            handle.seek(-min(TAIL, os.fstat(handle.fileno()).st_size), os.SEEK_END)
-            tail = handle.read()
-    except (OSError, SyntaxError, ValueError):  # Pillow raises all three on damaged files
-        return decode(path).shape[:2]
-    if kind in ENDS and ENDS[kind] in tail:
-        return height, width
-    return decode(path).shape[:2]
+        return image_size(path)
+    except UserError as error:
+        return str(error)
 
 
 def sizes_text(sizes: Sequence[tuple[int, int]]) -> str:

@@ -5,9 +5,7 @@ The splits are those of Karpathy and Fei-Fei 2015 (arXiv 1412.2306): `dataset_fl
 """
 
 import hashlib
-import io
 import json
-import tarfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,13 +13,14 @@ from typing import Any
 from tqdm import tqdm
 
 from datasets.captioned import CaptionedImages
+from datasets.class_folders import images_in
 from datasets.images import CorruptSample, decode_image
-from datasets.prepare.findings import Findings, each
+from datasets.parallel import each
+from datasets.prepare.findings import Findings
 from datasets.prepare.job import Plan
 from datasets.prepare.place import OVERLAY, Place, stamp
-from datasets.shards import IMAGES
 from engine.errors import UserError
-from engine.files import sha256
+from engine.files import sha256, write_tars
 
 CAPTIONS = 5  # of an image, the first ones: what the published recalls count
 NAME = "human"  # of the captions in the shards
@@ -46,7 +45,7 @@ def flickr30k(place: Place, options: dict[str, Any]) -> Plan:
     done = write_shards(place, path, test, FLICKR_ORIGIN)
 
     def check(findings: Findings) -> dict[str, Any]:
-        there = sum(file.suffix.lower().removeprefix(".") in IMAGES for file in folder.iterdir())
+        there = len(images_in(folder))
         findings.count("folder", "images", there, FLICKR_IMAGES)
         found = Counter(entry["split"] for entry in entries)
         for split, number in FLICKR.items():
@@ -122,23 +121,17 @@ def write_shards(place: Place, splits: Path, test: list[tuple[Path, dict[str, An
     digest = hashlib.sha256(repr([stamp(path) for path, _ in test]).encode()).hexdigest()
     made_from = {"splits": sha256(splits), "images": digest}
     with place.folder("shards", made_from) as made:
-        bar = tqdm(test, desc="write shards", unit="image", disable=len(test) < PER_SHARD or made is None)
-        for start in range(0, len(test), PER_SHARD) if made else ():
-            with tarfile.open(made / f"test-{start // PER_SHARD:05d}.tar", "w") as archive:
-                for path, entry in test[start : start + PER_SHARD]:
-                    captions = [sentence["raw"].strip() for sentence in entry["sentences"][:CAPTIONS]]
-                    add(archive, f"{path.stem}{path.suffix.lower()}", path.read_bytes())
-                    add(archive, f"{path.stem}.json", json.dumps({"captions": {NAME: captions}}).encode())
-                    bar.update()
-        bar.close()
+        if made is not None:
+            bar = tqdm(test, desc="write shards", unit="image", disable=len(test) < PER_SHARD)
+            write_tars(made, "test", (captioned(path, entry) for path, entry in bar), PER_SHARD)
     return f"wrote {len(test):,} test images with {CAPTIONS} captions each as shards"
 
 
-def add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
-    """Add a member that depends on nothing but its content."""
-    member = tarfile.TarInfo(name)
-    member.size = len(data)
-    archive.addfile(member, io.BytesIO(data))
+def captioned(path: Path, entry: dict[str, Any]) -> tuple[str, dict[str, bytes]]:
+    """An image with its first captions as a sample of a shard: key, members."""
+    captions = [sentence["raw"].strip() for sentence in entry["sentences"][:CAPTIONS]]
+    record = json.dumps({"captions": {NAME: captions}}).encode()
+    return path.stem, {path.suffix.lower()[1:]: path.read_bytes(), "json": record}
 
 
 def check_captioned(place: Place, findings: Findings) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from pprint import pformat
@@ -17,7 +16,7 @@ from textwrap import wrap
 from typing import Any
 
 from engine.errors import UserError
-from engine.files import sha256, write_json, write_text
+from engine.files import sha256, whole_folder, write_json, write_text
 
 SCHEMA, VERSION = "densebench/prepared", 1
 MANIFEST, MARK, OVERLAY, MADE_FROM = "prepared.json", ".preparing.json", "overlay.py", ".made_from.json"
@@ -91,13 +90,9 @@ class Place:
             raise UserError(f"{path} is in the way of a folder made from {self.source}: move it away, or choose "
                             "another --out")  # fmt: skip
         self.begin()
-        aside = path.with_name(f".{path.name}.new")
-        shutil.rmtree(aside, ignore_errors=True)  # of a run that was interrupted
-        aside.mkdir(parents=True)
-        yield aside
-        write_json(aside / MADE_FROM, made_from)
-        shutil.rmtree(path, ignore_errors=True)
-        os.replace(aside, path)
+        with whole_folder(path, replace=True) as new:
+            yield new
+            write_json(new / MADE_FROM, made_from)
 
     def listing(self) -> str:
         """SHA-256 of the names, sizes and times of all files below `out`, through links."""

@@ -6,14 +6,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from datasets.images import read_plane
-from datasets.prepare.findings import Findings, each
+from datasets.images import header_of, read_plane
+from datasets.parallel import each
+from datasets.prepare.findings import Findings
 from datasets.prepare.images import image_size, sizes_text, trial_size
 from datasets.prepare.job import Plan, paper_plan
 from datasets.prepare.layouts import link_trees
 from datasets.prepare.place import OVERLAY, Place
 from datasets.sections import SPLITS
-from datasets.segmentation import IGNORED, LabelIds, check_same_size, pair_files
+from datasets.segmentation import IGNORED, LabelIds, fit_to_image, look_for_pairs
 from engine.config import read
 from engine.errors import UserError
 from engine.provenance import REPOSITORY
@@ -128,7 +129,7 @@ def look_at_pair(pair: tuple[str, str]) -> PairLook:
     else:
         try:
             if size is not None:
-                check_same_size(plane, {"ori_shape": size, "img_path": image}, label)
+                fit_to_image(plane, {"ori_shape": size, "img_path": image}, label)
         except UserError as error:
             faults.append(("label map of another size than its image", str(error)))
     return PairLook(size, ids, faults)
@@ -147,13 +148,16 @@ def check_segmentation(
     splits = dict.fromkeys({**SPLITS, **data.get("splits", {})}.values())
     for split in splits:
         try:
-            pairs = pair_files(
+            pairs, lonely = look_for_pairs(
                 data["root"], data["images"].format(split=split), data["labels"].format(split=split),
                 data.get("image_suffix"), data.get("label_suffix"),
             )  # fmt: skip
         except UserError as error:
-            findings.problem("folder without complete pairs", str(error))
+            findings.problem("folder without pairs", str(error))
             continue
+        for sentence in lonely:
+            findings.problem("file without its partner", sentence)
+        check_swapped(pairs, findings)
         looks[split] = [(label, look) for (_, label), look in
                         zip(pairs, each(look_at_pair, pairs, f"check {split}", "pair"), strict=True)]  # fmt: skip
         findings.count(split, "images with labels", len(pairs), (published or {}).get(split))
@@ -172,6 +176,17 @@ def check_segmentation(
     return {"classes": tuple(classes), "size": tuple(size or trial_size(sizes))}
 
 
+def check_swapped(pairs: Sequence[tuple[str, str]], findings: Findings) -> None:
+    """Do the folders of images and of labels stand for each other?"""
+    try:
+        shown, drawn = (header_of(path) for path in pairs[0])
+    except (IndexError, UserError):  # no pair; a file that the look at its pair names
+        return
+    if shown.single and not drawn.single:
+        findings.problem("images and labels swapped", f"{pairs[0][0]} has one number a pixel and {pairs[0][1]} has "
+                         "colours: name the folders the other way round")  # fmt: skip
+
+
 def infer_classes(data: dict[str, Any], ids: Sequence[np.ndarray], findings: Findings) -> list[str]:
     """Names "class 0", "class 1", ... up to the largest id of the training labels that is not ignored."""
     used = {int(i) for found in ids for i in found} - {IGNORED, *data["ignore"]}
@@ -179,6 +194,12 @@ def infer_classes(data: dict[str, Any], ids: Sequence[np.ndarray], findings: Fin
     count = max(used, default=-1) + 1 - first
     if count < 1:
         findings.problem("no class", f"the training labels hold no id from {first} on but ignored ones")
+        return []
+    if count == 1:
+        also = (
+            " and 255, which counts nowhere: write another id for it" if any(IGNORED in found for found in ids) else ""
+        )
+        findings.problem("one class is no task", f"the training labels hold the id {first} alone{also}")
         return []
     findings.note("class names unknown", f"{count} classes by the ids of the training labels; name them in the overlay "
                   "or with --classes FILE")  # fmt: skip

@@ -5,5 +5,5 @@ COST      docs/study.md, "Cost"; of the paper scales docs/protocols.md, "COST"
 EXPECTED  docs/study.md, "Main table"; of the paper scales docs/protocols.md, "Depth"
 """
 
-_base_ = ["./_base_/depth.py"]
+_base_ = ["./depth.py"]
 method = "maskclip"

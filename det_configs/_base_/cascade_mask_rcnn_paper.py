@@ -28,4 +28,3 @@ param_scheduler = [
 ]
 relative = dict(drop_path_rate=0.1, optim_wrapper=dict(paramwise_cfg=dict(layer_decay=0.8)))
 by_method = dict(beit=relative, fd=relative)
-del relative

@@ -14,7 +14,7 @@ data = dict(
     root="data/scenes/imagefolder/pretrain",
     scenes_root="data/scenes",
 )
-model = dict(type="Supervised", num_classes=None, smoothing=0.1)
+model = dict(type="Supervised", num_classes="<data>", smoothing=0.1)
 train_dataloader = dict(dataset=dict(views=dict(image=dict(scale=(0.35, 1.0), flip=0.5))))
 at_scale = dict(
     study=dict(data=dict(root="data/scenes-study/imagefolder/pretrain")),

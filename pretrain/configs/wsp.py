@@ -9,7 +9,7 @@ _base_ = ["./_base_/yfcc15m.py"]
 method = "wsp"
 parent = "mae"  # the start; any other with --checkpoint
 captions = "noisy"
-model = dict(type="WSP", num_classes=None)
+model = dict(type="WSP", num_classes="<data>")
 train_dataloader = dict(
     dataset=dict(views=dict(image=dict(scale=(0.35, 1.0), flip=0.5)), texts={}, tags=dict(min_count=5))
 )

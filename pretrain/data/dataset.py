@@ -6,7 +6,6 @@ draws from numpy's global generator, which the data order seeds for each (seed, 
 depend on the process that makes it.
 """
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,16 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.registry import DATASETS, FUNCTIONS
+from PIL import Image
 from torch.utils.data import Dataset
 
 from backbones.text import END, tokenize
-from datasets.images import CorruptSample, decode_image
-from datasets.shards import IMAGES, ShardReader, listed_tags, load_index, read_captions
+from datasets.class_folders import images_in, subfolders
+from datasets.images import IMAGE_SUFFIXES, CorruptSample, decode_image
+from datasets.shards import ShardReader, listed_tags, load_index, read_captions
 from engine.errors import UserError
 from pretrain.data.augment import ColourJitter, View, Window
-from pretrain.data.captions import draw_text
+from pretrain.data.captions import check_captions, draw_text
 from pretrain.data.eda import edit
 from pretrain.data.reinforcement import Reinforcement
 from pretrain.data.tags import Tagger, caption_tags
@@ -41,10 +42,10 @@ class PretrainDataset(Dataset):
         colour: arguments of `augment.ColourJitter` for the whole image, before any view is cut from it: all views show
             the same colours, as in BEiT, where a view's own `colour` would be drawn for that view alone.
         name: the data's name in checkpoints.
-        corrupt_log: file that lists corrupt samples; `pretrain.complete` puts it into the run's folder.
+        corrupt_log: file that lists corrupt samples; `pretrain.fill` puts it into the run's folder.
         max_corrupt: largest share of corrupt samples.
         token_cache: a file of `pretrain.tokenizer.cache`, for items with "ids", int64 [N], in place of "pixels"; in a
-            config True, which `pretrain.complete` replaces by the file.
+            config True, which `pretrain.fill` replaces by the file.
     """
 
     def __init__(
@@ -92,30 +93,32 @@ class PretrainDataset(Dataset):
         return made
 
     def __getitem__(self, index: int) -> dict[str, Any]:
+        # A corrupt sample is tried again whenever it is asked for: what it draws before it fails, and whether it fails
+        # at all (of captions "a+b" it may lack one), is a function of the address and not of what was seen before.
         for candidate in range(index, index + len(self)):
             candidate %= len(self)
-            if candidate in self.corrupt:
-                continue
             try:
                 item = self.load(candidate)
                 if self.token_cache is not None:
                     item["ids"] = torch.from_numpy(self.token_cache[candidate].astype(np.int64))
                 return item
             except CorruptSample as error:
-                self.note_corrupt(candidate, str(error))
+                if candidate not in self.corrupt:
+                    self.note_corrupt(candidate, str(error))
         raise UserError(f"every sample of the data set {self.name} is corrupt, first {self.where(0)}")
 
     def note_corrupt(self, index: int, reason: str) -> None:
         """Remember and name a corrupt sample; UserError once there are too many, those of other workers included."""
-        self.corrupt[index] = f"{self.where(index)}\t{reason}"
-        named = set(self.corrupt.values())
+        self.corrupt[index] = self.where(index)
+        logged = set()
         if self.corrupt_log is not None:
             if self.corrupt_log.is_file():
-                named |= set(self.corrupt_log.read_text().splitlines())
-            if self.corrupt[index] not in (self.corrupt_log.read_text() if self.corrupt_log.is_file() else ""):
+                logged = {line.partition("\t")[0] for line in self.corrupt_log.read_text().splitlines()}
+            if self.corrupt[index] not in logged:
                 self.corrupt_log.parent.mkdir(parents=True, exist_ok=True)
                 with open(self.corrupt_log, "a") as handle:  # one short write: whole lines, whoever appends
-                    handle.write(self.corrupt[index] + "\n")
+                    handle.write(f"{self.corrupt[index]}\t{reason}\n")
+        named = logged | set(self.corrupt.values())
         if len(named) > self.max_corrupt * len(self):
             raise UserError(
                 f"{len(named)} of {len(self)} samples are corrupt, more than {self.max_corrupt:.1%}; the last is "
@@ -162,7 +165,8 @@ class ImageTextShards(PretrainDataset):
         texts = ({"tokens": {}} if texts is None else texts) if captions is not None else {}
         self.texts = {name: (text.get("captions") or captions, text.get("eda", False)) for name, text in texts.items()}
         self.captions = captions
-        self.check_captions(root, [kinds for kinds, _ in self.texts.values()] + [captions] * (tags is not None))
+        chosen = [kinds for kinds, _ in self.texts.values()] + [captions] * (tags is not None)
+        check_captions(self.reader, [kinds for kinds in chosen if kinds], self.max_corrupt)
         self.tagger = Tagger(root, pattern, captions, **tags) if tags is not None else None
         self.reinforcement = None
         if reinforcement is not None:
@@ -172,16 +176,6 @@ class ImageTextShards(PretrainDataset):
                     "in their own colours: leave colour out"
                 )
             self.reinforcement = Reinforcement(reinforcement, self.reader.index.shards, self.texts, self.views)
-
-    def check_captions(self, root: str, chosen: list[str | None]) -> None:
-        """Raise UserError if the first sample has no caption of a chosen kind."""
-        found = read_captions(self.reader.read(0, 1), self.reader.read(0, 2))
-        for name in (name for captions in chosen if captions for name in captions.split("+")):
-            if name not in found:
-                raise UserError(
-                    f"the shards in {root} have no caption {name!r} but {', '.join(sorted(found)) or 'none'}: "
-                    "choose one with --cfg-options captions=NAME"
-                )
 
     def __len__(self) -> int:
         return len(self.reader.index.shard)
@@ -206,10 +200,7 @@ class ImageTextShards(PretrainDataset):
     def tokens(self, index: int) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
         """The token rows of a sample's texts, and its tags; and which of its candidates each text shows."""
         record = self.reader.read(index, 2)
-        try:
-            found, listed = read_captions(self.reader.read(index, 1), record), listed_tags(record)
-        except ValueError:
-            raise CorruptSample("damaged JSON") from None
+        found, listed = read_captions(self.reader.read(index, 1), record), listed_tags(record)
         drawn: dict[str, tuple[str, int]] = {}
         made, chosen = {}, {}
         for name, (captions, eda) in self.texts.items():
@@ -253,17 +244,10 @@ class ImageFolder(PretrainDataset):
     @staticmethod
     def scan(root: Path) -> tuple[list[str], list[tuple[str, int]]]:
         """Class names and (path, label) of every image, sorted."""
-        if not root.is_dir():
-            raise UserError(f"there is no image folder {root}: check root in the data section")
-        classes = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
-        files = [
-            (entry.path, label)
-            for label, name in enumerate(classes)
-            for entry in sorted(os.scandir(root / name), key=lambda entry: entry.name)
-            if entry.name.rpartition(".")[2].lower() in IMAGES
-        ]
+        classes = subfolders(root)
+        files = [(str(path), label) for label, name in enumerate(classes) for path in images_in(root / name)]
         if not files:
-            raise UserError(f"no image of type {', '.join(IMAGES)} in the class folders of {root}")
+            raise UserError(f"no image of type {', '.join(IMAGE_SUFFIXES)} in the class folders of {root}")
         return classes, files
 
     def __len__(self) -> int:
@@ -276,13 +260,14 @@ class ImageFolder(PretrainDataset):
     def load(self, index: int) -> dict[str, Any]:
         """Read, decode, augment."""
         path, label = self.files[index]
-        image = decode_image(Path(path).read_bytes())
+        try:
+            image = decode_image(Path(path).read_bytes())
+        except OSError as error:
+            raise CorruptSample(error.strerror) from None
         item: dict[str, Any] = {"index": index, "label": label}
         if self.transform is None:
             item |= self.pictures(image)
         else:
-            from PIL import Image
-
             item["image"] = self.transform(Image.fromarray(image))
         return item
 

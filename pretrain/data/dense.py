@@ -4,15 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from mmengine.registry import DATASETS
 from pycocotools import mask as coco_mask
 
+from datasets.images import CorruptSample, decode_image, decode_plane, is_image
 from engine.errors import UserError
 from pretrain.data.augment import to_tensor
-from pretrain.data.dataset import CorruptSample, PretrainDataset, decode_image
+from pretrain.data.dataset import PretrainDataset
 
 
 @DATASETS.register_module()
@@ -38,7 +38,7 @@ class DenseFolder(PretrainDataset):
         for path in (*self.folders.values(), annotations):
             if not path.exists():
                 raise UserError(f"there is no {path}: dense data need images, seg, depth and coco below the root")
-        self.files = sorted(path.name for path in self.folders["images"].iterdir())
+        self.files = sorted(path.name for path in self.folders["images"].iterdir() if is_image(path.name))
         self.instances = self.read_instances(annotations)
 
     @staticmethod
@@ -60,10 +60,10 @@ class DenseFolder(PretrainDataset):
 
     def read_map(self, kind: str, name: str) -> np.ndarray:
         """A label image as stored."""
-        found = cv2.imread(str(self.folders[kind] / name), cv2.IMREAD_UNCHANGED)
-        if found is None:
-            raise CorruptSample(f"no readable {kind} image")
-        return found
+        try:
+            return decode_plane((self.folders[kind] / name).read_bytes())
+        except (OSError, CorruptSample) as error:
+            raise CorruptSample(f"no readable {kind} image ({error})") from None
 
     def load(self, index: int) -> dict[str, Any]:
         """Read all maps and crop them by one window."""

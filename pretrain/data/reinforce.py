@@ -5,7 +5,6 @@ Teachers are checkpoints of this suite with a text tower. `reinforcement.py` rea
 
 import copy
 import json
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from backbones.towers import Teacher
 from datasets.images import CorruptSample, decode_image
 from datasets.shards import fingerprint, read_captions, texts_of
 from engine.errors import UserError
-from engine.files import write_json
+from engine.files import move_folder, write_json
 from engine.seeding import seed_host
 from pretrain.data.dataset import ImageTextShards
 from pretrain.data.reinforcement import MANIFEST, SCHEMA, VERSION, augmentation, read_manifest, reinforced_texts
@@ -49,7 +48,7 @@ class Crops(Dataset):
         reader = self.data.reader
         try:
             found = read_captions(reader.read(index, 1), reader.read(index, 2))
-        except ValueError:
+        except CorruptSample:
             return {name: [] for name in self.data.texts}
         return {name: sum(texts_of(found, captions), []) for name, (captions, _) in self.data.texts.items()}
 
@@ -136,7 +135,7 @@ def reinforce(
     manifest = {**settings, "arrays": {name: [str(array.dtype), list(array.shape)] for name, array in arrays.items()}}
     write_json(aside / MANIFEST, manifest)
     (aside / DONE).unlink()
-    os.replace(aside, folder)
+    move_folder(aside, folder)
     return manifest
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from datasets.images import CorruptSample
 from datasets.shards import (
     ShardReader,
     cache_folder,
@@ -19,8 +20,8 @@ from datasets.shards import (
     read_captions,
     texts_of,
 )
+from engine.caches import ensure_cached
 from engine.errors import UserError
-from engine.files import write_text
 
 VERSION = 1
 WORD = re.compile(r"[^\W_]+")
@@ -53,25 +54,31 @@ def tag_vocabulary(root: str | Path, pattern: str, captions: str | None, min_cou
     """
     mark = json.dumps([VERSION, fingerprint(list_shards(Path(root), pattern)), captions, min_count, sorted(STOP_WORDS)])
     path = cache_folder(Path(root)) / f"tags-{hashlib.sha256(mark.encode()).hexdigest()[:16]}.json"
-    if path.is_file():
-        return json.loads(path.read_text())
+
+    def make(temporary: Path) -> None:
+        temporary.write_text(json.dumps(find_tags(root, pattern, captions, min_count)))
+
+    return json.loads(ensure_cached(path, make).read_text())
+
+
+def find_tags(root: str | Path, pattern: str, captions: str | None, min_count: int) -> list[str]:
+    """As `tag_vocabulary`, read from the shards."""
     reader, counts = ShardReader(load_index(root, pattern)), Counter()
     for sample in tqdm(range(len(reader.index.keys)), desc="vocabulary of tags", unit="sample"):
-        record = reader.read(sample, 2)
         try:
+            record = reader.read(sample, 2)
             tags = listed_tags(record)
             if tags is None:
                 kinds = texts_of(read_captions(reader.read(sample, 1), record), captions) if captions else []
                 tags = {tag for texts in kinds for text in texts for tag in caption_tags(text)}
-        except ValueError:
-            continue  # a damaged JSON is counted and named when its sample is drawn
+        except CorruptSample:
+            continue  # it is counted and named when its sample is drawn
         counts.update(tags)
     vocabulary = [tag for tag, count in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
                   if count >= min_count]  # fmt: skip
     if not vocabulary:
         most = max(counts.values(), default=0)
         raise UserError(f"no tag occurs in {min_count} samples of {root}, the most frequent in {most}: lower min_count")
-    write_text(path, json.dumps(vocabulary))
     return vocabulary
 
 

@@ -75,7 +75,7 @@ class DataCompDR(ImageTextMethod):
     Args:
         encoder, text: see ImageTextMethod.
         clip_weight, distill_weight: a and b, see above.
-        teacher_widths: each teacher's share of the stored embeddings; `pretrain.complete` reads them where it is None.
+        teacher_widths: each teacher's share of the stored embeddings; `pretrain.fill` reads them where it is None.
         teacher_scale: of the teachers' similarities.
     """
 

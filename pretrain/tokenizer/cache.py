@@ -4,6 +4,7 @@ With `train_dataloader.dataset.token_cache = True` the items of the data set hav
 step runs the tokenizer. It asks for views that show an image always alike: scale=(1, 1) and flip=0.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from mmengine.device import get_device
 from tqdm import tqdm
 
 from datasets.shards import cache_folder
+from engine.caches import ensure_cached
 from engine.errors import UserError
-from engine.files import atomic_path, locked, sha256
+from engine.files import sha256
 from engine.provenance import digest
 from pretrain.data.augment import View
 from pretrain.data.dataset import CorruptSample
@@ -61,10 +63,7 @@ def ensure_token_cache(spec: Mapping[str, Any], dataset: Mapping[str, Any]) -> P
     settings = [VERSION, sha256(spec["file"]), views, dataset["size"]]
     name = f"ids-{data_fingerprint(dataset)[:16]}-{digest(settings)[:16]}.npy"
     path = cache_folder(Path(dataset["root"])) / name
-    with locked(path.with_name(".tokenizer.lock")):
-        if not path.is_file():
-            write_ids(path, spec, dataset, views)
-    return path
+    return ensure_cached(path, lambda temporary: write_ids(temporary, spec, dataset, views))
 
 
 def require_fixed(name: str, view: Mapping[str, Any]) -> None:
@@ -82,18 +81,18 @@ def write_ids(path: Path, spec: Mapping[str, Any], dataset: Mapping[str, Any], v
     data, device = pixel_dataset(dataset, views), get_device()
     tokenizer = build_tokenizer(spec).to(device)
     side = data.views["pixels"].crop.size // tokenizer.reduction
-    with atomic_path(path) as temporary:
-        rows = np.lib.format.open_memmap(
-            temporary, "w+", np.min_scalar_type(tokenizer.vocabulary - 1), (len(data), side**2)
-        )
-        for start in tqdm(range(0, len(data), BATCH), desc="token ids", unit_scale=BATCH, unit="img"):
-            places, pictures = [], []
-            for index in range(start, min(start + BATCH, len(data))):
-                try:
-                    pictures.append(data.load(index)["pixels"])
-                    places.append(index)
-                except CorruptSample:
-                    continue  # counted and named when the run draws it
-            if places:
-                rows[places] = tokenizer.ids(torch.stack(pictures).to(device)).cpu().numpy()
-        rows.flush()
+    shape = len(data), side**2
+    rows = np.lib.format.open_memmap(path, "w+", np.min_scalar_type(tokenizer.vocabulary - 1), shape)
+    with open(path, "r+b") as handle:  # a disk that has no room says so here; later it would end the process
+        os.posix_fallocate(handle.fileno(), 0, path.stat().st_size)
+    for start in tqdm(range(0, len(data), BATCH), desc="token ids", unit_scale=BATCH, unit="img"):
+        places, pictures = [], []
+        for index in range(start, min(start + BATCH, len(data))):
+            try:
+                pictures.append(data.load(index)["pixels"])
+                places.append(index)
+            except CorruptSample:
+                continue  # counted and named when the run draws it
+        if places:
+            rows[places] = tokenizer.ids(torch.stack(pictures).to(device)).cpu().numpy()
+    rows.flush()

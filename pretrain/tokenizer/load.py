@@ -3,7 +3,7 @@
     tokenizer = build_tokenizer(dict(type="dalle", file="data/dalle/encoder.pkl"))   # OpenAI's, 8192 tokens
     tokenizer = build_tokenizer(dict(type="dvae", file=...))                         # the suite's own
 
-`pretrain.complete` trains the suite's own on first use and fills in `file` (`pretrain.tokenizer.training`).
+`pretrain.fill` trains the suite's own on first use and fills in `file` (`pretrain.tokenizer.training`).
 """
 
 import re
@@ -84,7 +84,7 @@ def build_tokenizer(spec: Mapping[str, Any]) -> Tokenizer:
         raise UserError(f"unknown tokenizer type {spec.get('type')!r}: choose {' or '.join(map(repr, TYPES))}")
     if not spec.get("file"):
         raise UserError(
-            "the tokenizer has no weights: name them with model.tokenizer.file, or let pretrain.complete(cfg), which "
+            "the tokenizer has no weights: name them with model.tokenizer.file, or let pretrain.fill(cfg), which "
             "tools/train.py calls, train a tokenizer of type 'dvae'"
         )
     return Tokenizer(load_encoder_weights(Path(spec["file"])))

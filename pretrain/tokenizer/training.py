@@ -1,6 +1,6 @@
 """Train the suite's own dVAE on the images that a run will see, once, and keep its encoder beside the data.
 
-`bind_tokenizer` is called by `pretrain.complete`. The encoder is stored as safetensors in DALL-E's layout; the JSON
+`bind_tokenizer` is called by `pretrain.fill`. The encoder is stored as safetensors in DALL-E's layout; the JSON
 beside it, written last, says how it was made and holds the checksum. A lock lets runs that start at the same time train
 it once: the others wait.
 """

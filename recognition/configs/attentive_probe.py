@@ -17,4 +17,3 @@ primary = "top1"
 # the rate lies between 0.4 of batches of 8192 and its linear share for 256: there are 640 steps
 recipe = dict(kind="attentive", optimizer="sgd", lr=0.05, batch=256, epochs=20, warm_up=2)
 at_scale = dict(tiny=dict(probe=recipe), study=dict(probe=recipe))
-del recipe

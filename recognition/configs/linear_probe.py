@@ -16,4 +16,3 @@ primary = "top1"
 # MAE's, at four times its rate: 8192 images in batches of 1024 leave it a tenth of its steps
 recipe = dict(kind="linear", optimizer="lars", lr=25.6, batch=1024, epochs=90, warm_up=10)
 at_scale = dict(tiny=dict(probe=recipe), study=dict(probe=recipe))
-del recipe

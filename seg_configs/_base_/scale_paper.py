@@ -17,7 +17,7 @@ train_dataloader = dict(
             dict(type="LoadImageStrict"),
             dict(type="LoadLabels"),
             dict(type="RandomResize", ratio_range=(0.5, 2.0), **resize),
-            dict(type="RandomCrop", crop_size=None, cat_max_ratio=0.75),
+            dict(type="RandomCrop", crop_size="<data>", cat_max_ratio=0.75),
             dict(type="RandomFlip", prob=0.5),
             dict(type="PhotoMetricDistortion"),
             dict(type="PackSegInputs"),

@@ -1,4 +1,4 @@
-"""What UperNet and SemanticFPN share: data, schedule, metrics. None is filled from the data set or the encoder."""
+"""What UperNet and SemanticFPN share: data, schedule, metrics."""
 
 _base_ = ["../../engine/configs/_base_/finetuning.py"]
 default_scope = "mmseg"
@@ -16,8 +16,8 @@ train_dataloader = dict(
         pipeline=[
             dict(type="LoadImageStrict"),
             dict(type="LoadLabels"),
-            dict(type="RandomResize", scale=None, ratio_range=(0.8, 1.4), keep_ratio=True),
-            dict(type="RandomCrop", crop_size=None, cat_max_ratio=0.9),
+            dict(type="RandomResize", scale="<data>", ratio_range=(0.8, 1.4), keep_ratio=True),
+            dict(type="RandomCrop", crop_size="<data>", cat_max_ratio=0.9),
             dict(type="RandomFlip", prob=0.5),
             dict(type="PackSegInputs"),
         ],
@@ -32,7 +32,7 @@ test_dataloader = dict(
         test_mode=True,
         pipeline=[
             dict(type="LoadImageStrict"),
-            dict(type="Resize", scale=None, keep_ratio=False),
+            dict(type="Resize", scale="<data>", keep_ratio=False),
             dict(type="LoadLabels"),  # after Resize: predictions are scored at the labels' own resolution
             dict(type="PackSegInputs"),
         ],
@@ -47,6 +47,12 @@ metrics = dict(
     aAcc=dict(source="aAcc", unit="%", direction="up"),
 )
 
-data_preprocessor = dict(
-    type="SegDataPreProcessor", mean=None, std=None, bgr_to_rgb=True, size=None, pad_val=0, seg_pad_val=255
+preprocessor = dict(
+    type="SegDataPreProcessor",
+    mean="<encoder>",
+    std="<encoder>",
+    bgr_to_rgb=True,
+    size="<data>",
+    pad_val=0,
+    seg_pad_val=255,
 )

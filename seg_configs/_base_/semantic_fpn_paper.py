@@ -6,7 +6,7 @@ model = dict(neck=dict(out_channels=256), decode_head=dict(in_channels=[256] * 4
 train_cfg = dict(max_iters=40_000)
 # The norms' weights and the biases take no decay here, as everywhere in the suite; PoolFormer's config decays them too.
 optim_wrapper = dict(optimizer=dict(lr=2e-4, weight_decay=1e-4), paramwise_cfg=dict(layer_decay=1.0))
-param_scheduler = [dict(type="PolyLR", power=0.9, eta_min=0.0, by_epoch=False, begin=0, end=None)]
+param_scheduler = [dict(type="PolyLR", power=0.9, eta_min=0.0, by_epoch=False, begin=0, end="<last>")]
 test_dataloader = dict(
     dataset=dict(
         pipeline=[

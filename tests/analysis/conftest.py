@@ -8,7 +8,7 @@ import pytest
 
 from backbones import save_checkpoint
 from tests.analysis.test_attention import SMALL, randomised
-from tests.recognition.conftest import META, clip, mae  # noqa: F401  fixtures
+from tests.checkpoints import META
 
 
 @pytest.fixture(scope="session")

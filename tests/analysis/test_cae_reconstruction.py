@@ -15,8 +15,8 @@ from engine.errors import UserError
 from engine.files import sha256, write_json
 from engine.resume import SCHEMA, VERSION
 from pretrain.parts.patches import normalise_patches, patchify
+from tests.checkpoints import META
 from tests.pretrain.cae_samples import SCALED, SMALL, make_cae, shaken
-from tests.recognition.conftest import META
 
 
 def test_patches_there_and_back():

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.command import parser
 from analysis.pictures import coverage, load_pictures
 from engine.errors import UserError
+from tools.analyse import parse_arguments
 
 
 def test_masks_follow_the_picture(tmp_path):
@@ -62,5 +62,5 @@ def test_coverage_by_hand():
 @pytest.mark.parametrize("count", ["0", "-3", "many", "1.5"])
 def test_numbers_that_are_none(count, capsys):
     with pytest.raises(SystemExit):
-        parser("").parse_args(["tsne", "--checkpoint", "x", "--count", count])
+        parse_arguments(["tsne", "--checkpoint", "x", "--count", count])
     assert "whole number from 1 on" in capsys.readouterr().err

@@ -122,40 +122,47 @@ def test_mobileclip_in_open_clip(mobile):
     assert torch.equal(trained.text_state["image_projection.bias"], torch.arange(16.0))
 
 
+# Apple's own names for parts of open_clip's, replaced in this order
+APPLE_IMAGE = (("stem", "patch_embed"), ("conv_kxk", "rbr_conv"), ("conv_scale", "rbr_scale"),
+               ("identity", "rbr_skip"), ("final_conv", "conv_exp"), ("large_conv", "lkb_origin"),
+               (".mlp.", ".convffn."), ("se.fc1", "se.reduce"), ("se.fc2", "se.expand"),
+               ("layer_scale.gamma", "layer_scale"), (".gamma", ""), ("head.fc.weight", "head.proj"))  # fmt: skip
+APPLE_TEXT = (("token_embedding", "embedding_layer"), ("ln_final", "final_layer_norm"),
+              ("text_projection", "projection_layer"), ("resblocks.", ""), ("ln_1", "pre_norm_mha.0"),
+              ("attn.in_proj_", "pre_norm_mha.1.qkv_proj."), ("attn.out", "pre_norm_mha.1.out"),
+              ("ln_2", "pre_norm_ffn.0"), ("mlp.c_fc", "pre_norm_ffn.1"), ("mlp.c_proj", "pre_norm_ffn.4"),
+              ("positional_embedding", "positional_embedding.pos_embed.pos_embed"))  # fmt: skip
+
+
+def replaced(key, pairs):
+    for old, new in pairs:
+        key = key.replace(old, new)
+    return key
+
+
+def apple_places(trunk):
+    """(beginning of open_clip's keys, of Apple's) for each part of the stages: Apple counts the parts through."""
+    inner = {"downsample": "proj.", "pos_emb": "pos_enc.", "blocks": ""}
+    letters = {"downsample": ".proj", "pos_emb": ".pe", "blocks": ""}
+    parts = [(i, part) for i, stage in enumerate(trunk.stages) for part in inner
+             if not isinstance(getattr(stage, part), torch.nn.Identity)]  # fmt: skip
+    return [(f"stages.{i}.{part}.{inner[part]}", f"network.{position}{letters[part]}.")
+            for position, (i, part) in enumerate(parts)]  # fmt: skip
+
+
 def apple_names(model):
     """The state dict of open_clip's MobileCLIP-S under Apple's own names."""
-    position, places = 0, {}
-    for i, stage in enumerate(model.visual.trunk.stages):
-        for part, letters in (("downsample", ".proj"), ("pos_emb", ".pe"), ("blocks", "")):
-            if not isinstance(getattr(stage, part), torch.nn.Identity):
-                places[f"stages.{i}.{part}."] = (f"network.{position}{letters}.", part)
-                position += 1
     state = {"logit_scale": model.logit_scale.detach()}
-    for key, value in model.visual.trunk.state_dict().items():
-        for old, (new, part) in places.items():
-            if key.startswith(old):
-                inner = {"downsample": "proj.", "pos_emb": "pos_enc."}.get(part, "")
-                key = new + key.removeprefix(old + inner)
-        for old, new in (("stem", "patch_embed"), ("conv_kxk", "rbr_conv"), ("conv_scale", "rbr_scale"),
-                         ("identity", "rbr_skip"), ("final_conv", "conv_exp"), ("large_conv", "lkb_origin"),
-                         (".mlp.", ".convffn."), ("se.fc1", "se.reduce"), ("se.fc2", "se.expand"),
-                         ("layer_scale.gamma", "layer_scale"), (".gamma", "")):  # fmt: skip
-            key = key.replace(old, new)
-        if key == "head.fc.weight":
-            key, value = "head.proj", value.T
-        if key != "head.fc.bias":
-            state[f"image_encoder.model.{key}"] = value
-    for key, value in model.text.state_dict().items():
-        for old, new in (("token_embedding", "embedding_layer"), ("ln_final", "final_layer_norm"),
-                         ("text_projection", "projection_layer"), ("resblocks.", ""), ("ln_1", "pre_norm_mha.0"),
-                         ("attn.in_proj_", "pre_norm_mha.1.qkv_proj."), ("attn.out", "pre_norm_mha.1.out"),
-                         ("ln_2", "pre_norm_ffn.0"), ("mlp.c_fc", "pre_norm_ffn.1"),
-                         ("mlp.c_proj", "pre_norm_ffn.4")):  # fmt: skip
-            key = key.replace(old, new)
-        if key == "positional_embedding":
-            key, value = "positional_embedding.pos_embed.pos_embed", value[None, None]
-        state[f"text_encoder.{key}"] = value
-    return state
+    places = apple_places(model.visual.trunk)
+    image = model.visual.trunk.state_dict()
+    del image["head.fc.bias"]  # Apple has none
+    image["head.fc.weight"] = image["head.fc.weight"].T
+    for key, value in image.items():
+        new = next((new + key.removeprefix(old) for old, new in places if key.startswith(old)), key)
+        state[f"image_encoder.model.{replaced(new, APPLE_IMAGE)}"] = value
+    text = model.text.state_dict()
+    text["positional_embedding"] = text["positional_embedding"][None, None]
+    return state | {f"text_encoder.{replaced(key, APPLE_TEXT)}": value for key, value in text.items()}
 
 
 def test_mobileclip_in_apples_names(mobile):

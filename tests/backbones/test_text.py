@@ -55,7 +55,7 @@ def test_tower_can_be_built_again_from_its_meta(text):
 
 
 def test_unresolved_vocabulary_is_a_sentence():
-    with pytest.raises(UserError, match="pretrain.complete"):
+    with pytest.raises(UserError, match="pretrain.fill"):
         TextTower(**TEXT, vocabulary="data")
 
 
@@ -67,7 +67,7 @@ def test_edited_captions_bring_the_synonyms_into_the_vocabulary(configure):
     sizes = {}
     for method in ("clip", "declip"):
         cfg = configure(f"pretrain/configs/{method}.py", 1)
-        pretrain.complete(cfg)
+        pretrain.fill(cfg)
         sizes[method] = cfg.model.text.vocabulary
     assert {*sizes["clip"]} < {*sizes["declip"]}
     known = {tokenizer().encoder[token] for token in sizes["declip"]}

@@ -49,15 +49,15 @@ def test_the_same_folder_gives_the_same_bytes(folder, tmp_path):
 
 def test_refusals_leave_nothing(folder, tmp_path):
     out = tmp_path / "out"
-    with pytest.raises(UserError, match="class folder .*dog cannot be read"):
+    with pytest.raises(UserError, match="folder .*dog cannot be read"):
         write_class_shards(folder, {**CAPTIONS, "dog": ["a dog"]}, out)
     (folder / "dog").mkdir()
-    with pytest.raises(UserError, match="class folder .*dog holds no image"):
+    with pytest.raises(UserError, match="folder .*dog holds no image"):
         write_class_shards(folder, {**CAPTIONS, "dog": ["a dog"]}, out)
     assert not out.exists()
-    (tmp_path / ".out.partial").mkdir()  # of a start that was interrupted
-    (tmp_path / ".out.partial" / "train-00009.tar").write_text("half")
+    (tmp_path / ".out.new").mkdir()  # of a start that was interrupted
+    (tmp_path / ".out.new" / "train-00009.tar").write_text("half")
     write_class_shards(folder, CAPTIONS, out)
-    assert [path.name for path in out.iterdir()] == ["train-00000.tar"] and not (tmp_path / ".out.partial").exists()
+    assert [path.name for path in out.iterdir()] == ["train-00000.tar"] and not (tmp_path / ".out.new").exists()
     with pytest.raises(UserError, match="is already there"):
         write_class_shards(folder, CAPTIONS, out)

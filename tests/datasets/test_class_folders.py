@@ -73,5 +73,5 @@ def test_samples_that_cannot_be_used_are_named(tmp_path):
     with pytest.raises(UserError, match="000001 cannot be used"):
         list(CaptionedImages(tmp_path, "*.tar", "aligned").images())
     write_tar(tmp_path / "test-0.tar", {0: {**make_sample(0), "json": b"{"}})
-    with pytest.raises(UserError, match="JSON is damaged"):
+    with pytest.raises(UserError, match="damaged JSON"):
         CaptionedImages(tmp_path, "*.tar", "aligned")

@@ -5,6 +5,7 @@ import pytest
 from mmengine.registry import DATASETS, DefaultScope
 from PIL import Image
 
+import datasets.depth  # noqa: F401
 from engine.errors import UserError
 
 PIPELINE = [{"type": "LoadImageStrict"}, {"type": "LoadDepth"}]
@@ -66,13 +67,13 @@ def test_missing_folder(folder, part):
 def test_counts_that_differ(folder):
     (folder / "depth/train/a.png").unlink()
     message = refusal(lambda: build(folder))
-    assert "images/train/a.png: no label" in message and "2 images, 1 labels" in message
+    assert "images/train/a.png: no label" in message and "(1 such files beside 1 pairs)" in message
 
 
 def test_unreadable_depth(folder):
     path = folder / "depth/train/a.png"
     path.write_bytes(path.read_bytes()[:60])
-    assert f"{path}: cannot be read" in refusal(lambda: build(folder)[0])
+    assert f"{path} cannot be read" in refusal(lambda: build(folder)[0])
 
 
 def test_eight_bit_depth(folder):

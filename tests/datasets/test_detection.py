@@ -11,8 +11,8 @@ from mmengine.registry import DefaultScope
 from PIL import Image
 
 import datasets.detection  # noqa: F401
-from engine.config import load_config
 from engine.errors import UserError
+from study.configure import load_config
 
 CLASSES = ("cat", "dog")
 
@@ -77,7 +77,7 @@ def test_boxes_masks_and_labels_as_in_the_file(folder):
 
 
 def test_the_embedded_scenes_pass(configure, scenes_root):
-    dataset = configure("det_configs/mask_rcnn_random.py", 1).train_dataloader.dataset.dataset
+    dataset = configure("det_configs/mask_rcnn_random.py", 1).train_dataloader.dataset
     dataset.pipeline = []
     with DefaultScope.overwrite_default_scope("mmdet"):
         found = DATASETS.build(dataset)
@@ -148,7 +148,7 @@ def changed(**changes):
 def test_category_id_that_nobody_declared(folder):
     write(folder, changed(category_id=99))
     said = refusal(lambda: build(folder))
-    assert "annotation 11 has category id 99, known are [3, 7]" in said and "correct it" in said
+    assert "annotation 11 has category id 99, known are 3, 7" in said and "correct it" in said
 
 
 def test_annotation_of_an_unknown_image(folder):
@@ -161,7 +161,7 @@ def test_annotation_given_twice(folder):
     assert "annotation 10 occurs twice" in refusal(lambda: build(folder))
 
 
-@pytest.mark.parametrize("key", ["bbox", "segmentation", "area", "category_id", "image_id", "id"])
+@pytest.mark.parametrize("key", ["bbox", "segmentation", "category_id", "image_id", "id"])
 def test_annotation_that_is_not_whole(folder, key):
     content = changed()
     del content["annotations"][1][key]
@@ -182,7 +182,7 @@ def test_classes_of_the_file_where_the_section_names_none(folder):
             "size": (20, 30), "splits": {"train": "train", "val": "train", "test": "train"}}  # fmt: skip
     overlay.write_text(f"data = {data!r}\n")
     cfg = load_config("det_configs/mask_rcnn_mae.py", data=str(overlay))
-    assert cfg.train_dataloader.dataset.dataset.metainfo.classes == ["cat", "dog"]
+    assert cfg.train_dataloader.dataset.metainfo.classes == ["cat", "dog"]
     assert cfg.model.roi_head.bbox_head.num_classes == 2
     write(folder, "{")
     said = refusal(lambda: load_config("det_configs/mask_rcnn_mae.py", data=str(overlay)))

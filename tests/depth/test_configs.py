@@ -13,7 +13,7 @@ from mmseg.registry import MODELS
 from PIL import Image
 
 from backbones import bind_encoder, build_encoder, save_checkpoint
-from engine.config import load_config
+from study.configure import load_config
 
 CONFIGS = Path(__file__).parents[2] / "depth/configs"
 METHODS = sorted(path.stem for path in Path("pretrain/configs").glob("*.py"))

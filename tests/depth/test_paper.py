@@ -17,8 +17,8 @@ from backbones import bind_encoder, build_encoder, save_checkpoint
 from depth.augment import ColourChanges, VerticalCutDepth
 from depth.metric import depth_errors
 from depth.schedule import OneCycleHook
-from engine.config import load_config
 from engine.errors import UserError
+from study.configure import load_config
 from tests.backbones.conftest import meta_of
 
 METHODS = sorted(path.stem for path in Path("pretrain/configs").glob("*.py"))

@@ -10,7 +10,7 @@ from mmengine.registry import DATASETS, OPTIM_WRAPPER_CONSTRUCTORS, PARAM_SCHEDU
 from PIL import Image
 
 from backbones import bind_encoder, build_encoder, save_checkpoint
-from engine.config import load_config
+from study.configure import load_config
 from tests.backbones.conftest import meta_of
 
 SMALL = {"name": "vit_base_patch16_224", "kwargs": {"embed_dim": 24, "num_heads": 2}}  # all of ViT-B's twelve blocks
@@ -56,7 +56,7 @@ def built(config, scale, encoder, folder, root):
     save_checkpoint(folder, build_encoder(**encoder), meta_of(encoder))
     cfg = load_config(config, scale=scale, checkpoint=str(folder), options={"data.root": str(root)})
     bind_encoder(cfg, folder, cfg.drop_path_rate)
-    for loader in (cfg.train_dataloader.dataset.dataset, cfg.test_dataloader.dataset):
+    for loader in (cfg.train_dataloader.dataset, cfg.test_dataloader.dataset):
         shrink(loader.pipeline, 8)
     settings = cfg.model.train_cfg
     for stage in settings.rcnn if isinstance(settings.rcnn, list) else [settings.rcnn]:

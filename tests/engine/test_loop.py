@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from engine.loop import AddressedLoop
+from engine.optim import SteadyOptimWrapper
 from engine.order import Addressed, AddressedSampler
 
 SEED, SIZE, BATCH = 11, 10, 4
@@ -117,3 +118,48 @@ def test_a_finished_run_trains_no_more():
 
 def test_a_hook_can_stop_the_loop():
     assert list(iterate(stop_at=2)[0]) == [0, 1, 2]
+
+
+class Regression(nn.Module):
+    """A line through (index, draw of the image), one of mmengine's training steps."""
+
+    def __init__(self):
+        super().__init__()
+        self.line = nn.Linear(1, 1)
+
+    def train_step(self, batch, optim_wrapper):
+        x, y = (values.float()[:, None] for values in batch)
+        with optim_wrapper.optim_context(self):
+            loss = (self.line(x / SIZE) - y).square().mean()
+        optim_wrapper.update_params(loss)
+        return {"loss": loss}
+
+
+@pytest.mark.parametrize("passes", [1, 2, 4])
+def test_the_passes_of_an_update_are_one_batch(passes):
+    """Weights and losses are those of plain gradient descent on whole batches, however the passes divide them."""
+    torch.manual_seed(0)
+    model, losses = Regression(), []
+    plain = [p.detach().clone().requires_grad_() for p in model.line.parameters()]
+    data = Addressed(Numbers(), SEED)
+    loader = DataLoader(data, BATCH // passes, sampler=AddressedSampler(data, SEED))
+    wrapper = SteadyOptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1), accumulative_counts=passes)
+
+    def call_hook(name, **arguments):
+        if name == "after_train_iter":
+            losses.append(float(arguments["outputs"]["loss"]))
+
+    runner = SimpleNamespace(seed=SEED, model=model, optim_wrapper=wrapper, call_hook=call_hook)
+    loop = AddressedLoop(runner, loader, max_iters=5, accumulation=passes)
+    wrapper.initialize_count_status(model, 0, loop.max_iters)
+    loop.run()
+    assert loop.samples_done() == 5 * BATCH
+    batches = iter(DataLoader(data, BATCH, sampler=AddressedSampler(data, SEED)))
+    for found in losses:
+        x, y = (values.float()[:, None] for values in next(batches))
+        loss = (x / SIZE @ plain[0].T + plain[1] - y).square().mean()
+        assert found == pytest.approx(float(loss), rel=1e-5)
+        gradients = torch.autograd.grad(loss, plain)
+        plain = [(p - 0.1 * g).detach().requires_grad_() for p, g in zip(plain, gradients, strict=True)]
+    for ours, theirs in zip(model.line.parameters(), plain, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)

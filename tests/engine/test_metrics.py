@@ -11,7 +11,7 @@ from pycocotools import mask as run_length
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from engine.config import load_config
+from study.configure import load_config
 
 CLASSES = ("cube", "ball")
 SIDE = 64

@@ -6,11 +6,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmcv.transforms import Compose
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks, PolygonMasks
 from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
 
+from datasets.segmentation import LoadImageStrict
 from engine.errors import UserError
 from engine.panels import PanelHook, paint_classes, paint_depth, paint_instances, panel_files, write_png
 
@@ -67,7 +69,9 @@ def images(tmp_path):
         picture = np.random.default_rng(k).integers(0, 256, (8, 10, 3), dtype=np.uint8)
         paths.append(str(tmp_path / f"in{k}.png"))
         cv2.imwrite(paths[-1], picture)
-    return paths, SimpleNamespace(work_dir=str(tmp_path / "run"), test_dataloader=SimpleNamespace(batch_size=2))
+    dataset = SimpleNamespace(pipeline=Compose([LoadImageStrict()]))
+    loader = SimpleNamespace(batch_size=2, dataset=dataset)
+    return paths, SimpleNamespace(work_dir=str(tmp_path / "run"), test_dataloader=loader)
 
 
 def segmentation(path, k):
@@ -137,5 +141,5 @@ def test_only_the_main_process_writes(images, monkeypatch):
 
 def test_an_image_that_vanished(images):
     _, runner = images
-    with pytest.raises(UserError, match="cannot read gone.png"):
+    with pytest.raises(UserError, match="image gone.png cannot be read"):
         PanelHook("seg", palette=PALETTE).after_test_iter(runner, 0, outputs=[segmentation("gone.png", 0)])

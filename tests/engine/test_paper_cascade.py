@@ -9,9 +9,9 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, DefaultScope
 
 from backbones import bind_encoder, build_encoder, save_checkpoint
-from engine.config import load_config
 from engine.errors import UserError
 from study.cells import Study
+from study.configure import load_config
 from tests.backbones.conftest import TINY, meta_of
 from tests.engine.detection_recipes import SMALL, built, groups_of, rates_at, step_and_test, write_coco
 from tools.study import ON_DEMAND, TASKS
@@ -59,8 +59,8 @@ def test_three_stages_at_every_scale():
         assert head.reg_decoded_bbox and head.loss_bbox == dict(type="GIoULoss", loss_weight=10.0)
     assert cfg.model.rpn_head.loss_bbox == dict(type="SmoothL1Loss", beta=1 / 9)
     assert cfg.model.train_cfg.rpn_proposal.max_per_img == 2000
-    cae = load_config("det_configs/mask_rcnn_mae.py", scale="paper-cae").train_dataloader.dataset.dataset.pipeline
-    assert cfg.train_dataloader.dataset.dataset.pipeline == cae, "both train at many sizes"
+    cae = load_config("det_configs/mask_rcnn_mae.py", scale="paper-cae").train_dataloader.dataset.pipeline
+    assert cfg.train_dataloader.dataset.pipeline == cae, "both train at many sizes"
 
 
 def test_the_rate_warms_up_and_steps_after_epochs_27_and_33():

@@ -6,8 +6,8 @@ import pytest
 from mmengine.registry import DATASETS, DefaultScope
 
 from backbones import bind_encoder, build_encoder, save_checkpoint
-from engine.config import load_config
 from engine.errors import UserError
+from study.configure import load_config
 from tests.backbones.conftest import meta_of
 from tests.engine.detection_recipes import LIGHT, SMALL, built, groups_of, rates_at, step_and_test, write_coco
 
@@ -33,7 +33,7 @@ def test_every_config_loads(method):
     heads = cfg.model.roi_head
     assert heads.bbox_head.num_classes == heads.mask_head.num_classes == len(set(cfg.data.classes)) == 80
     assert cfg.test_evaluator.ann_file == "data/coco/annotations/instances_val2017.json"
-    assert cfg.train_dataloader.dataset.dataset.data_prefix.img == "train2017"
+    assert cfg.train_dataloader.dataset.data_prefix.img == "train2017"
 
 
 @pytest.mark.parametrize("scale", FORMS)
@@ -55,14 +55,14 @@ def test_the_numbers_of_each_form(scale):
     if scale == "paper-cae":
         assert head.type == "Shared4Conv1FCBBoxHead" and head.conv_out_channels == 256 and head.norm_cfg.type == "BN"
         assert head.reg_decoded_bbox and head.loss_bbox == dict(type="GIoULoss", loss_weight=10.0)
-        choice = next(t for t in cfg.train_dataloader.dataset.dataset.pipeline if t.type == "RandomChoice")
+        choice = next(t for t in cfg.train_dataloader.dataset.pipeline if t.type == "RandomChoice")
         (plain,), (first, crop, second) = choice.transforms
         sizes = [(s, 1333) for s in (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)]
         assert plain.scales == second.scales == sizes and first.scales == [(400, 1333), (500, 1333), (600, 1333)]
         assert crop.crop_type == "absolute_range" and crop.crop_size == (384, 600)
     else:
         assert head.type == "Shared2FCBBoxHead" and head.loss_bbox.type == "L1Loss"
-        train = next(t for t in cfg.train_dataloader.dataset.dataset.pipeline if t.type == "Resize")
+        train = next(t for t in cfg.train_dataloader.dataset.pipeline if t.type == "Resize")
         assert train.scale == (1333, 800)
 
 

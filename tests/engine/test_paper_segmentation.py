@@ -11,8 +11,8 @@ from mmengine.registry import DATASETS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, PARA
 from PIL import Image
 
 from backbones import bind_encoder, build_encoder, save_checkpoint
-from engine.config import load_config
 from engine.errors import UserError
+from study.configure import load_config
 from tests.backbones.conftest import meta_of
 
 METHODS = sorted(path.stem for path in Path("pretrain/configs").glob("*.py"))
@@ -55,7 +55,7 @@ def test_every_config_loads(head, method):
     assert cfg.checkpoint == f"runs/paper/pretrain/{method}/seed0/checkpoint"
     assert cfg.work_dir == f"runs/paper/{head}/{method}/seed0"
     assert len(cfg.data.classes) == len(set(cfg.data.classes)) == cfg.model.decode_head.num_classes == 150
-    train, test = cfg.train_dataloader.dataset.dataset, cfg.test_dataloader.dataset
+    train, test = cfg.train_dataloader.dataset, cfg.test_dataloader.dataset
     assert (train.images, train.labels) == ("images/training", "annotations/training")
     assert (test.images, test.labels) == ("images/validation", "annotations/validation")
     assert train.reduce_zero_label and test.reduce_zero_label
@@ -145,7 +145,7 @@ def build(cfg):
 def test_a_step_and_a_test_image(head, encoder, ade20k, tmp_path):
     """The whole pipeline and the whole recipe; images of 64 instead of 512 pixels, heads of a few channels."""
     cfg = whole(head, "mae", encoder, tmp_path / "encoder", **{"data.root": str(ade20k), "data.size": (64, 64)})
-    for pipeline in (cfg.train_dataloader.dataset.dataset.pipeline, cfg.test_dataloader.dataset.pipeline):
+    for pipeline in (cfg.train_dataloader.dataset.pipeline, cfg.test_dataloader.dataset.pipeline):
         next(t for t in pipeline if "scale" in t).scale = (256, 64)
     if head == "upernet":
         cfg.model.decode_head.channels = cfg.model.auxiliary_head.channels = 8

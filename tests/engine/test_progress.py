@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from engine.config import load_config
 from engine.errors import UserError
 from engine.progress import ProgressHook, duration
+from study.configure import load_config
 
 
 @pytest.mark.parametrize(
@@ -85,14 +85,23 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, bad):
         drive(ProgressHook(4), runner_at(tmp_path), [1.0] * 5 + [{"loss": torch.tensor(1.0)}, bad, 1.0])
     said = str(error.value)
     assert "\n" not in said
-    assert said.startswith(f"loss stopped being finite between iterations 5 and 8 of {tmp_path}: lower the learning")
+    assert said.startswith(f"loss stopped being finite at iteration 7 of {tmp_path}: lower the learning")
     assert "optim_wrapper.optimizer.lr" in said and "the last saved state is intact" in said
     assert [r["iteration"] for r in rows(tmp_path)] == [4], "no row holds what is not a number"
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path):
-    with pytest.raises(UserError, match="grad_norm stopped being finite between iterations 1 and 2"):
-        drive(ProgressHook(2), runner_at(tmp_path, norm=torch.tensor(float("nan"))), [1.0, 1.0])
+    runner = runner_at(tmp_path, norm=torch.tensor(3.0))
+    hook = ProgressHook(4)
+    drive(hook, runner, [1.0])
+    runner.optim_wrapper.grad_norm = torch.tensor(float("nan"))
+    hook.after_train_iter(runner, 1, outputs={"loss": torch.tensor(1.0)})
+    runner.optim_wrapper.grad_norm = torch.tensor(3.0)  # a later norm that is finite again does not heal the weights
+    hook.after_train_iter(runner, 2, outputs={"loss": torch.tensor(1.0)})
+    with pytest.raises(UserError, match="the gradient norm stopped being finite at iteration 2 of"):
+        hook.state(runner, 3)
+    with pytest.raises(UserError, match="the gradient norm stopped being finite at iteration 2 of"):
+        hook.after_train_iter(runner, 3, outputs={"loss": torch.tensor(1.0)})
 
 
 def test_losses_are_checked_before_any_state_is_written():
@@ -139,3 +148,46 @@ def test_sums_keep_no_graph(tmp_path):
     hook.before_train_epoch(runner)
     hook.after_train_iter(runner, 0, outputs={"loss": torch.ones((), requires_grad=True) * 2})
     assert not hook.sums["loss"].requires_grad
+
+
+@pytest.mark.parametrize(
+    "damage, kept, said",
+    [
+        (lambda text: text, 3, False),
+        (lambda text: text[:-9], 2, True),  # cut in the last row
+        (lambda text: text.replace(b": 4", b": \xff", 1), 1, True),  # no UTF-8 in the second
+        (lambda text: text.replace(b'"iteration": 4', b'"iteration": 9'), 1, True),
+        (lambda text: text.replace(b"1.0", b"7.0", 1), 3, True),  # a number that looks right
+        (lambda text: b"[]\n" + text, 0, True),
+        (lambda text: text + b'{"iteration": 8, "lo', 3, False),  # what a killed writer leaves after the state
+        (lambda text: None, 0, True),
+    ],
+)  # fmt: skip
+def test_a_damaged_curve_is_kept_to_its_last_whole_row(tmp_path, capsys, damage, kept, said):
+    hook, runner = ProgressHook(2), runner_at(tmp_path)
+    drive(hook, runner, [1.0] * 6)
+    state = hook.state(runner, 6)
+    curve = tmp_path / "curve.jsonl"
+    before = curve.read_bytes()
+    if (after := damage(before)) is None:
+        curve.unlink()
+    else:
+        curve.write_bytes(after)
+    capsys.readouterr()
+    again = ProgressHook(2)
+    again.resume(state)
+    again.before_train_epoch(runner_at(tmp_path, iteration=6))
+    assert len(curve.read_bytes().splitlines()) == kept
+    assert ("is not as it was when the state of iteration 6 was written" in capsys.readouterr().out) == said
+
+
+def test_sums_go_on_where_a_state_left_them(tmp_path):
+    losses = [0.1, 0.7, 0.3, 1.9, 2.3]
+    drive(ProgressHook(5), runner_at(tmp_path), losses)
+    straight = rows(tmp_path)
+    hook, runner = ProgressHook(5), runner_at(tmp_path)
+    drive(hook, runner, losses[:3])
+    again = ProgressHook(5)
+    again.resume(hook.state(runner, 3))
+    drive(again, runner_at(tmp_path, iteration=3), losses[3:], start=3)
+    assert rows(tmp_path) == straight

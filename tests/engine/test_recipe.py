@@ -8,9 +8,9 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import PARAM_SCHEDULERS
 
-from engine.config import load_config
 from engine.errors import UserError
 from engine.recipe import expand
+from study.configure import load_config
 
 IMAGES, BATCH = 1_281_167, 2048
 RATE, DECAY = 2e-3, 0.05

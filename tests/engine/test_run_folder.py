@@ -1,12 +1,17 @@
 """The folder of a run: finished runs are immutable, others resume only as they were begun."""
 
 import json
+import os
+import signal
+import time
 
 import pytest
 
-from engine.config import hashed_content, load_config
+from engine.config import hashed_content
 from engine.errors import UserError
-from engine.run_folder import check_unfinished, flatten, open_run, read_run
+from engine.run_folder import check_unfinished, flatten, occupied, open_run, read_run
+from study.configure import load_config
+from tests.engine.processes import forked
 
 
 def test_finished_runs_are_immutable(tmp_path):
@@ -36,7 +41,7 @@ def test_a_run_states_how_it_was_begun(tmp_path):
     document = read_run(tmp_path)
     assert document["config_hash"] == cfg.config_hash and document["method"] == "mae" and document["seed"] == 0
     assert document["config"]["train_cfg.max_iters"] == cfg.train_cfg.max_iters
-    assert document["config"]["train_dataloader.dataset.dataset.pipeline.0.type"] == "LoadImageStrict"
+    assert document["config"]["train_dataloader.dataset.pipeline.0.type"] == "LoadImageStrict"
 
 
 def test_resuming_with_other_settings_names_them(tmp_path):
@@ -60,3 +65,38 @@ def test_a_folder_of_another_format_is_refused(tmp_path, damage):
     path.write_text(path.read_text()[:-20])
     with pytest.raises(UserError, match="cannot be read"):
         begin(tmp_path)
+
+
+def test_a_second_start_is_refused_until_the_first_has_ended(tmp_path, in_child):
+    folder = tmp_path / "run"
+
+    def second():
+        with pytest.raises(UserError) as error, occupied(folder):
+            pass
+        assert str(error.value).startswith(f"{folder} is in use by process {os.getppid()} on ")
+        assert "another --work-dir" in str(error.value) and "\n" not in str(error.value)
+
+    with occupied(folder):
+        assert in_child(second) == 0
+    with occupied(folder):
+        pass
+
+
+def test_a_killed_run_frees_its_folder_though_a_worker_of_its_lives_on(tmp_path):
+    def begin_with_a_worker():
+        with occupied(tmp_path):
+            (tmp_path / "worker").write_text(str(forked(lambda: time.sleep(60))))
+            time.sleep(60)
+
+    run = forked(begin_with_a_worker)
+    while not (tmp_path / "worker").exists() or not (tmp_path / "worker").read_text():
+        time.sleep(0.01)
+    worker = int((tmp_path / "worker").read_text())
+    try:
+        os.kill(run, signal.SIGKILL)
+        os.waitpid(run, 0)
+        os.kill(worker, 0)
+        with occupied(tmp_path):
+            pass
+    finally:
+        os.kill(worker, signal.SIGKILL)

@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from mmengine.registry import MODELS
 
-from engine.config import load_config
 from engine.errors import UserError
 from pretrain.data.augment import RandomCrop
 from pretrain.methods import beit as module
 from pretrain.methods.beit import BEiT
 from pretrain.parts.block_masking import block_mask
 from pretrain.tokenizer.dvae import Encoder
+from study.configure import load_config
 from tests.pretrain.samples import ENCODER
 
 RELATIVE = dict(
@@ -196,7 +196,7 @@ def test_wrong_input_is_refused(tokenizer, model, inputs):
 @pytest.mark.parametrize("scale", ["tiny", "study", "paper"])
 def test_configs_build(scale, tokenizer):
     cfg = load_config("pretrain/configs/beit.py", scale=scale)
-    views = cfg.train_dataloader.dataset.dataset.views
+    views = cfg.train_dataloader.dataset.views
     if scale == "paper":
         assert cfg.model.tokenizer == {"type": "dalle", "file": "data/dalle/encoder.pkl"}
         assert (cfg.model.mask_count, cfg.train_cfg.max_iters, cfg.train_dataloader.batch_size) == (75, 500_000, 2048)
@@ -205,7 +205,7 @@ def test_configs_build(scale, tokenizer):
         assert views.image == {"scale": (0.08, 1.0), "flip": 0.5, "interpolation": "bicubic"}
         # --imagenet_default_mean_and_std of the command for ImageNet-1K, and ColorJitter(0.4, 0.4, 0.4) of all commands
         assert "mean" not in cfg.model.data_preprocessor and "std" not in cfg.model.data_preprocessor
-        colour = cfg.train_dataloader.dataset.dataset.colour
+        colour = cfg.train_dataloader.dataset.colour
         assert colour == {"jitter": (0.4, 0.4, 0.4, 0.0), "jitter_p": 1.0, "grey_p": 0.0, "blur_p": 0.0}
         cfg.model.encoder.kwargs.update(depth=1, embed_dim=24, num_heads=3)
         assert cfg.model.encoder.kwargs.drop_path_rate == 0.1
@@ -217,7 +217,7 @@ def test_configs_build(scale, tokenizer):
     assert model.data_preprocessor.std == pytest.approx((0.229, 0.224, 0.225))
     side = views.pixels["size"]
     assert side == model.grid[0] * 8 == (112 if scale == "paper" else 64) and views.pixels.of == "image"
-    size = cfg.train_dataloader.dataset.dataset.size
+    size = cfg.train_dataloader.dataset.size
     inputs = {"image": torch.randn(2, 3, size, size), "pixels": torch.zeros(2, 3, side, side, dtype=torch.uint8)}
     assert torch.isfinite(model(inputs=inputs)["loss_token"])
     assert model.encoder.rel_pos_bias is not None and model.encoder.pos_embed is None

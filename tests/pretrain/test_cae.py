@@ -9,12 +9,12 @@ import torch
 from mmengine.registry import MODELS
 from torch import nn
 
-from engine.config import load_config
 from engine.errors import UserError
 from pretrain.methods import cae as module
 from pretrain.methods.cae import CAE
 from pretrain.parts.block_masking import block_mask
 from pretrain.parts.masking import take
+from study.configure import load_config
 from tests.pretrain.cae_samples import CPU, SCALED, SMALL, a_batch, make_cae, shaken, write_tokenizer
 from tests.pretrain.samples import ENCODER
 
@@ -161,7 +161,7 @@ def test_paper_config_builds(tokenizer):
     assert model.encoder.blocks[0].ls1.gamma.shape == (768,) and isinstance(model.adaptor, nn.Identity)
     blocks = [*model.regressor, *model.decoder[:-1]]
     assert len(blocks) == 8 and all(block.mlp.fc1.weight.shape == (3072, 768) for block in blocks)
-    views = cfg.train_dataloader.dataset.dataset.views
+    views = cfg.train_dataloader.dataset.views
     assert views.pixels == {"of": "image", "size": 14 * model.tokenizer.reduction, "interpolation": "lanczos"}
 
 

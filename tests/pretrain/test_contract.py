@@ -10,8 +10,8 @@ import backbones  # noqa: F401  registers the adapters
 from backbones import describe_encoder, load_encoder, save_checkpoint
 from backbones.pyramid import kind_of
 from benchmarks.methods import build
-from engine.config import load_config
 from engine.errors import UserError
+from study.configure import load_config
 
 VIT = dict(img_size=64, patch_size=8, embed_dim=24, depth=4, num_heads=3)
 RELATIVE = dict(use_rel_pos_bias=False, use_shared_rel_pos_bias=True, init_values=0.1, global_pool="token")

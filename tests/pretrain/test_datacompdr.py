@@ -10,11 +10,11 @@ from mmengine.registry import DATASETS, MODELS
 
 import pretrain
 from backbones.text import END, START, token_ids
-from engine.config import load_config
 from engine.errors import UserError
 from pretrain.data.dataset import ImageTextShards, pretrain_collate
 from pretrain.methods.datacompdr import DataCompDR
 from pretrain.parts.losses import contrastive_losses
+from study.configure import load_config
 from tests.pretrain.processes import after_backward, on_two_processes
 from tests.pretrain.samples import ENCODER
 
@@ -205,8 +205,8 @@ ROWS = {"clip_rewritten": "CLIP", "clip_enriched": "CLIP", "clip_mixed": "CLIP",
 def test_caption_rows_build_at_every_scale(name, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "128")
     for scale, share in (("tiny", 64), ("study", 64), ("paper", 512 if name == "datacompdr" else 64)):
-        cfg = load_config(f"pretrain/configs/{name}.py", scale=scale)
-        data = cfg.train_dataloader.dataset.dataset
+        cfg = load_config(f"pretrain/configs/{name}.py", scale=scale, launcher="pytorch")
+        data = cfg.train_dataloader.dataset
         assert data.context == cfg.model.text.context and cfg.train_dataloader.batch_size == share
         if scale == "paper":
             cfg.model.encoder.kwargs.depth = cfg.model.text.layers = 1  # the widths are the published ones
@@ -217,12 +217,12 @@ def test_caption_rows_build_at_every_scale(name, monkeypatch):
 
 def test_an_enriched_caption_fills_its_context_and_a_longer_row_is_refused(configure):
     cfg = configure("pretrain/configs/clip_enriched.py", 2)
-    pretrain.complete(cfg)
-    data = DATASETS.build(cfg.train_dataloader.dataset.dataset)
+    pretrain.fill(cfg)
+    data = DATASETS.build(cfg.train_dataloader.dataset)
     assert data.context == 128 and max(len(token_ids(data_text(data, i))) for i in range(20)) > 100
     cfg.model.text.context = 48
     with pytest.raises(UserError, match="dataset.context 128 is more than model.text.context 48: set both alike"):
-        pretrain.complete(cfg)
+        pretrain.fill(cfg)
 
 
 def data_text(data, index):

@@ -6,10 +6,10 @@ import torch
 from mmengine.registry import MODELS
 
 from backbones.text import word_tokens
-from engine.config import load_config
 from engine.errors import UserError
 from pretrain.data.dataset import ImageTextShards, pretrain_collate
 from pretrain.methods.declip import DeCLIP, TextBank, pick_loss
+from study.configure import load_config
 from tests.pretrain.processes import after_backward, on_two_processes
 from tests.pretrain.samples import ENCODER
 
@@ -291,7 +291,7 @@ def test_wrong_bank_is_refused(text):
 @pytest.mark.parametrize("scale", ["tiny", "study", "paper"])
 def test_config(scale, text):
     cfg = load_config("pretrain/configs/declip.py", scale=scale)
-    dataset = cfg.train_dataloader.dataset.dataset
+    dataset = cfg.train_dataloader.dataset
     assert set(dataset.views) == {"image_1", "image_2"} and dataset.texts.to_dict() == {
         "tokens": {}, "tokens_edited": {"eda": True},
     }  # fmt: skip

@@ -10,11 +10,11 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from mmengine.registry import PARAM_SCHEDULERS
 
-from engine.config import load_config
 from engine.errors import UserError
 from engine.optim import SteadyOptimWrapper  # noqa: F401  registers it
 from pretrain.methods.dino import DINO, code_loss
 from pretrain.optim import DecayGroups
+from study.configure import load_config
 from tests.pretrain.samples import ENCODER
 
 HEAD = {"hidden": 16, "bottleneck": 8, "codes": 12}
@@ -238,7 +238,7 @@ def test_paper_recipe():
     assert model.encoder.blocks[-1].drop_path1.drop_prob == pytest.approx(0.1)
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(3e-3) and cfg.train_cfg.max_iters == 500455
     assert cfg.param_scheduler[2].end == 500455 and cfg.train_dataloader.batch_size == 1024
-    assert cfg.train_dataloader.dataset.dataset.views.image_local.count == 10
+    assert cfg.train_dataloader.dataset.views.image_local.count == 10
 
 
 def results(model, inputs):

@@ -4,9 +4,9 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
-from engine.config import load_config
 from engine.errors import UserError
 from pretrain.methods.lightclip import LightCLIP, encode_stages, middle_stages
+from study.configure import load_config
 from tests.pretrain.samples import ENCODER
 
 VIT = {"name": ENCODER["name"], "kwargs": {**ENCODER["kwargs"], "depth": 4}}
@@ -157,7 +157,7 @@ def test_wrong_input_is_refused(text, text4, batch):
 @pytest.mark.parametrize("scale", ["tiny", "paper"])
 def test_configs_fit_their_images(name, scale, batch):
     cfg = load_config(f"pretrain/configs/{name}.py", scale=scale)
-    size = cfg.train_dataloader.dataset.dataset.size
+    size = cfg.train_dataloader.dataset.size
     assert size == cfg.model.image_size == {"tiny": 64, "paper": 224}[scale]
     assert cfg.model.text.layers == {"tiny": 4, "paper": 8}[scale]
     cfg.model.text.update(vocabulary=["a</w>"], width=24, heads=3)  # the published tower takes a second to build

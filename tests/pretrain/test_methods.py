@@ -7,8 +7,8 @@ import torch
 
 import pretrain
 from backbones import load_encoder, read_checkpoint
-from engine.config import load_config
 from engine.errors import UserError
+from study.configure import load_config
 from tests.pretrain.samples import ENCODER
 
 METHODS = sorted(path.stem for path in Path("pretrain/configs").glob("*.py"))
@@ -64,28 +64,28 @@ def test_unknown_method_lists_the_known_ones(configure):
     cfg = configure("pretrain/configs/mae.py", 2)
     cfg.model.type = "MAEE"
     with pytest.raises(UserError, match="unknown pretraining method.*CLIP, DINO.*MAE, MaskCLIP"):
-        pretrain.complete(cfg)
+        pretrain.fill(cfg)
 
 
 def test_method_refuses_data_without_its_labels(configure):
     cfg = configure("pretrain/configs/clip.py", 2)
     cfg.data.kind = "image_folder"
     with pytest.raises(UserError, match="clip learns from tokens.*image_text"):
-        pretrain.complete(cfg)
+        pretrain.fill(cfg)
 
 
 def test_a_missing_view_is_named(configure):
     cfg = configure("pretrain/configs/moco_v3.py", 2)
-    del cfg.train_dataloader.dataset.dataset.views["image_2"]
+    del cfg.train_dataloader.dataset.views["image_2"]
     with pytest.raises(UserError, match="moco_v3 learns from image_2, but the data set shows image_1"):
-        pretrain.complete(cfg)
+        pretrain.fill(cfg)
 
 
 def test_image_methods_take_an_image_folder_too(configure, scenes_root):
     cfg = configure("pretrain/configs/mae.py", 2)
     cfg.data.update(kind="image_folder", root=str(scenes_root / "imagefolder" / "pretrain"))
-    cfg.train_dataloader.dataset.dataset.root = cfg.data.root
-    pretrain.complete(cfg)
+    cfg.train_dataloader.dataset.root = cfg.data.root
+    pretrain.fill(cfg)
     from mmengine.registry import DATASETS
 
     assert len(DATASETS.build(cfg.train_dataloader.dataset)) == 48

@@ -8,11 +8,11 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from engine.config import load_config
 from engine.errors import UserError
 from engine.optim import SteadyOptimWrapper  # noqa: F401  registers it
 from pretrain.methods.moco_v3 import MoCoV3
 from pretrain.optim import DecayGroups
+from study.configure import load_config
 from tests.pretrain.samples import ENCODER
 
 TAU = 0.2

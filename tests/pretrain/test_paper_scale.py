@@ -7,8 +7,8 @@ from torch import nn
 
 from backbones import build_encoder, describe_encoder
 from backbones.text import TextTower
-from engine.config import load_config
 from engine.errors import UserError
+from study.configure import load_config
 from tests.pretrain.parents import write_parent
 
 IMAGENET, YFCC = 1_281_167, 15_255_632
@@ -37,7 +37,7 @@ def test_recipe(method):
     assert cosine.type == "CosineAnnealingLR" and cosine.eta_min == pytest.approx(last)
     assert cosine.end == cfg.train_cfg.max_iters and cosine.T_max == cosine.end - cosine.begin
     assert cfg.data.name == ("imagenet" if images == IMAGENET else "yfcc15m") and "scenes_root" not in cfg.data
-    assert cfg.train_dataloader.dataset.dataset.size == 224
+    assert cfg.train_dataloader.dataset.size == 224
     assert cfg.work_dir == f"runs/paper/pretrain/{method}/seed0", "where fine-tuning and second stages look"
 
 
@@ -95,7 +95,7 @@ def test_every_norm_of_the_visual_decoder_has_the_published_epsilon(method):
 def test_deit_augments_and_mixes():
     cfg = load_config("pretrain/configs/supervised.py", scale="paper")
     assert (cfg.model.mixup, cfg.model.cutmix, cfg.model.erasing, cfg.model.smoothing) == (0.8, 1.0, 0.25, 0.1)
-    assert cfg.train_dataloader.dataset.dataset.transform.auto_augment.startswith("rand-m9-mstd0.5")
+    assert cfg.train_dataloader.dataset.transform.auto_augment.startswith("rand-m9-mstd0.5")
 
 
 def test_maskclip_is_the_published_one():

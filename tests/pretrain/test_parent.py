@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 
 import pretrain
 from backbones import read_checkpoint, read_ledger
-from engine.config import load_config
 from engine.errors import UserError
 from pretrain.parent import FrozenTeacher, bind_parent, check_start
+from study.configure import load_config
 from tests.engine.test_resume import KILLED_AT, assert_identical, train
 from tests.pretrain.parents import TINY, write_parent
 
@@ -63,7 +63,7 @@ def test_any_method_can_start_from_a_checkpoint_and_its_teacher_too(configure, t
     folder = write_parent(tmp_path / "parent")
     cfg = configure("pretrain/configs/maskclip.py", 2, checkpoint=str(folder))
     bind_parent(cfg)
-    pretrain.complete(cfg)
+    pretrain.fill(cfg)
     from mmengine.registry import MODELS
 
     model = MODELS.build(cfg.model)

@@ -7,10 +7,10 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
-from engine.config import load_config
 from pretrain.data.dataset import ImageTextShards, pretrain_collate
 from pretrain.methods.clip import CLIP
 from pretrain.methods.slip import SLIP, nt_xent
+from study.configure import load_config
 from tests.pretrain.processes import after_backward, on_two_processes
 from tests.pretrain.samples import ENCODER
 
@@ -121,7 +121,7 @@ def test_views_belong_to_the_same_image(shards):
 @pytest.mark.parametrize("scale", ["tiny", "study", "paper"])
 def test_config(scale, text):
     cfg = load_config("pretrain/configs/slip.py", scale=scale)
-    views = cfg.train_dataloader.dataset.dataset.views
+    views = cfg.train_dataloader.dataset.views
     assert set(views) == {"image", "image_1", "image_2"} and tuple(views.image_2.scale) == (0.08, 1.0)
     model = cfg.model.to_dict()
     if scale == "paper":

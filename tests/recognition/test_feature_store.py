@@ -70,14 +70,24 @@ def test_a_change_is_seen(features, files, change):
         torch.testing.assert_close(after, before.flip(0))
 
 
-def test_damage_is_named(features, files):
-    pooled_features(features, files)
+@pytest.mark.parametrize("damage", ["cut", "flipped", "no checksum"])
+def test_damage_is_mended_with_a_word(features, files, capsys, damage):
+    expected = pooled_features(features, files).clone()  # the stored ones are mapped from the file
     (stored,) = features.store.glob("*.safetensors")
-    stored.write_bytes(stored.read_bytes()[:50])
-    with pytest.raises(UserError, match="is damaged .* delete it"):
-        pooled_features(features, files)
-    stored.unlink()
-    assert torch.equal(pooled_features(features, files), compute(features, files))
+    data = bytearray(stored.read_bytes())
+    if damage == "cut":
+        stored.write_bytes(data[:50])
+    elif damage == "flipped":
+        data[-3] ^= 1
+        stored.write_bytes(data)
+    else:
+        stored.with_name(f"{stored.name}.sha256").unlink()
+    capsys.readouterr()
+    assert torch.equal(pooled_features(features, files), expected)
+    assert f"{stored} does not fit its checksum; it is made again" in capsys.readouterr().out
+    passes = features.passes
+    pooled_features(features, files)
+    assert features.passes == passes
 
 
 def test_what_fails_leaves_nothing(features, files):

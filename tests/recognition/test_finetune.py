@@ -10,14 +10,11 @@ from mmengine.evaluator import Evaluator
 from mmengine.registry import DATASETS, FUNCTIONS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, PARAM_SCHEDULERS
 from PIL import Image
 
-import recognition.parts  # noqa: F401  registers what the configs name
 from backbones import bind_encoder, build_encoder, save_checkpoint
-from engine.config import load_config
 from engine.errors import UserError
-from recognition.classifier import complete
-from recognition.evaluation import Answer, accuracies
-from recognition.folders import Accuracy, LabelledFolder
-from recognition.intervals import resamples
+from recognition.finetune import Accuracy, LabelledFolder, fill
+from recognition.measures import Answer, accuracies
+from study.configure import load_config
 from tests.backbones.conftest import meta_of
 
 CONFIG = "recognition/configs/{}.py"
@@ -86,7 +83,7 @@ def test_the_published_rows(method, tmp_path):
     assert cfg.model.backbone.get("relative_bias") == ((224, 224) if method == "cae" else None)
     model = cfg.model
     assert (model.mixup, model.cutmix, model.smoothing, model.erasing, model.head) == (0.8, 1.0, 0.1, 0.25, "fresh")
-    transform = cfg.train_dataloader.dataset.dataset.transform
+    transform = cfg.train_dataloader.dataset.transform
     assert transform.auto_augment == "rand-m9-mstd0.5-inc1" and transform.interpolation == "bicubic"
     assert cfg.test_dataloader.dataset.short == 256 and tuple(cfg.data.size) == (224, 224)
     rise = int(warm_up * 1_281_167 / batch)
@@ -114,7 +111,7 @@ def test_the_probes_at_scale_paper(kind, batch, rate, optimizer, tmp_path):
     assert cfg.train_cfg.max_iters * batch == pytest.approx(90 * 1_281_167, abs=batch)
     assert cfg.optim_wrapper.optimizer.to_dict() == dict(type=optimizer, lr=rate)
     assert cfg.model.backbone.frozen and cfg.model.head == kind
-    transform = cfg.train_dataloader.dataset.dataset.transform.to_dict()
+    transform = cfg.train_dataloader.dataset.transform.to_dict()
     assert transform == dict(scale=(0.08, 1.0), hflip=0.5, color_jitter=None, interpolation="bicubic")
     assert "smoothing" not in cfg.model and "mixup" not in cfg.model
     last, rise = cfg.train_cfg.max_iters, int(10 * 1_281_167 / batch)
@@ -131,7 +128,7 @@ def test_a_step_and_a_test_on_imagenets_layout(task, tmp_path):
     folder = checkpoint(tmp_path / "c")
     cfg = load_config(CONFIG.format(task), scale="paper", checkpoint=folder, options={**data, **small})
     meta = bind_encoder(cfg, folder, cfg.get("drop_path_rate"))
-    complete(cfg, meta)
+    fill(cfg, meta)
     assert cfg.model.num_classes == 3
     model = MODELS.build(cfg.model)
     model.init_weights()
@@ -175,7 +172,7 @@ def test_accuracy_is_that_of_the_tests():
     metric.dataset_meta = {"classes": list("abcdefg")}
     metric.process({}, [{"nearest": n, "label": t} for n, t in zip(nearest, truth, strict=True)])
     found = metric.evaluate(40)
-    for measure in accuracies("", [Answer(nearest, truth, 7)], resamples(40)):
+    for measure in accuracies([Answer(nearest, truth, 7)]):
         assert found[measure.name] == pytest.approx(measure.value / 100)
         assert found[f"{measure.name}_low"] == pytest.approx(measure.low / 100)
         assert found[f"{measure.name}_high"] == pytest.approx(measure.high / 100)
@@ -225,23 +222,26 @@ def test_a_whole_run_and_its_record(tmp_path):
 
 def test_bad_input_is_one_sentence(tmp_path):
     folder = checkpoint(tmp_path / "c", TINY)
-    with pytest.raises(UserError, match=r"finetune.py serves the encoders of all methods: name one with --checkpoint"):
+    with pytest.raises(UserError, match=r"finetune.py serves the encoders of all methods: name one with --encoder"):
         load_config(CONFIG.format("finetune"))
-    with pytest.raises(UserError, match=r"is no checkpoint folder \(FileNotFoundError\)"):
+    with pytest.raises(UserError, match=r"nowhere does not exist"):
         load_config(CONFIG.format("finetune"), checkpoint=str(tmp_path / "nowhere"))
-    with pytest.raises(UserError, match=r"is a test at scale 'tiny': start it by python tools/test.py"):
-        load_config(CONFIG.format("linear_probe"), checkpoint=folder)
     write_classes(tmp_path, ("train",), ("a", "b"), 1, (8, 8))
     write_classes(tmp_path, ("test",), ("a", "c"), 1, (8, 8))
     options = {"data.train": f"{tmp_path}/train", "data.val": f"{tmp_path}/test", "data.test": f"{tmp_path}/test"}
     cfg = load_config(CONFIG.format("finetune"), checkpoint=folder, options=options)
     with pytest.raises(UserError, match="have other class folders: make them the same"):
-        complete(cfg, {"image": {"size": 32}})
+        fill(cfg, {"image": {"size": 32}})
     same = dict.fromkeys(options, f"{tmp_path}/train")
-    for size in (48, (32, 48), "abc"):
-        cfg = load_config(CONFIG.format("finetune"), checkpoint=folder, options={**same, "data.size": size})
-        with pytest.raises(UserError, match=r"images of classifiers are square, size=\(224, 224\), not "):
-            complete(cfg, {"image": {"size": 32}})
+    for size, given in ((32, None), (48, (48, 48))):
+        options = {**same, **({"data.size": given} if given else {})}
+        cfg = load_config(CONFIG.format("finetune"), checkpoint=folder, options=options)
+        fill(cfg, {"image": {"size": 32}})
+        loaders = (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader)
+        assert {loader.dataset.size for loader in loaders} == {size} and cfg.data.get("size") == given
+    cfg = load_config(CONFIG.format("finetune"), checkpoint=folder, options={**same, "data.size": (32, 48)})
+    with pytest.raises(UserError, match=r"images of classifiers are square, size=\(224, 224\), not \(32, 48\)"):
+        fill(cfg, {"image": {"size": 32}})
     (tmp_path / "data.py").write_text("data = 3")
     for arguments, message in (
         (dict(seed=-1), "seed -1 is not within"), (dict(data=str(tmp_path / "data.py")), "has no `data = dict"),

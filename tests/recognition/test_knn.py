@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from torch.nn.functional import normalize
 
 from backbones import load_encoder
 from backbones.towers import Features
 from engine.errors import UserError
 from recognition import knn
-from recognition.evaluation import nearest_neighbours
 
 
 @pytest.mark.parametrize("memory", [1, 2**28], ids=["one row", "all"])
@@ -53,12 +53,12 @@ def test_features_of_a_checkpoint_without_text(mae):
 def test_on_image_folders(scenes_root, mae, tmp_path):
     test = scenes_root / "imagefolder" / "pretrain"
     data = {"kind": "image_folder", "train": test, "test": test}
-    top1, mean = nearest_neighbours(data, 1, Features(mae))
+    cfg, features = Config(dict(data=data, neighbours=1)), Features(mae)
+    top1, mean = knn.run(cfg, features).measures
     assert (top1.name, top1.value, mean.name, mean.value) == ("top1", 100, "mean_per_class", 100)
     for name in ("cube", "pyramid"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "1.png").write_bytes(next(test.glob("*/*.png")).read_bytes())
-    with pytest.raises(UserError, match="have other class folders"):
-        nearest_neighbours({**data, "train": tmp_path}, 1, Features(mae))
-    with pytest.raises(UserError, match="'image_folder', not 'coco'"):
-        nearest_neighbours({"kind": "coco"}, 1, Features(mae))
+    for changes, message in (({"train": tmp_path}, "have other class folders"), ({"kind": "coco"}, "not 'coco'")):
+        with pytest.raises(UserError, match=message):
+            knn.run(Config(dict(data={**data, **changes}, neighbours=1)), features)

@@ -1,12 +1,15 @@
-"""Ranks against a sorted list per query, with ties, several captions and any block size."""
+"""Ranks against a sorted list per query, with ties, several captions and any block size; whole tests on the scenes."""
 
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from torch.nn.functional import normalize
 
+from backbones.towers import Towers
+from datasets.captioned import CaptionedImages
 from engine.errors import UserError
-from recognition.retrieval import both_directions, captions_of, ranks
+from recognition.retrieval import both_directions, captions_of, ranks, run
 
 
 def brute(queries, gallery, relevant):
@@ -68,3 +71,37 @@ def test_bad_embeddings_are_refused():
         both_directions(torch.ones(2, 2), torch.ones(1, 2), [0])
     with pytest.raises(UserError, match="gallery are not finite"):
         both_directions(torch.ones(1, 2), torch.full((1, 2), torch.nan), [0])
+
+
+def test_retrieval_on_the_scenes(scenes_root, clip):
+    data = {"kind": "image_text", "root": scenes_root / "shards", "pattern": "test-*.tar"}
+    found = run(Config(dict(data=data, captions="aligned", prefix="")), Towers(clip[0])).measures
+    assert [m.name for m in found[:3]] == ["image_to_text_R1", "image_to_text_R5", "image_to_text_R10"]
+    assert found[2].value == found[5].value == 100  # 8 images
+    assert found[0].chance == found[3].chance == pytest.approx(12.5)
+
+    listed = CaptionedImages(data["root"], data["pattern"], "aligned")
+    towers = Towers(clip[0])
+    scores = towers.embed_images(listed.images()) @ towers.embed_texts(listed.texts).T
+    assert found[0].value == pytest.approx(100 * float((scores.argmax(1) == torch.arange(8)).float().mean()))
+    assert found[3].value == pytest.approx(100 * float((scores.argmax(0) == torch.arange(8)).float().mean()))
+
+
+def test_a_prefix_stands_before_each_caption(scenes_root):
+    heard = []
+
+    class Listening:
+        def embed_images(self, images):
+            return torch.eye(8)[: len([*images])]
+
+        def embed_texts(self, texts):
+            heard.extend(texts)
+            return torch.eye(8)
+
+        def read(self, texts):
+            return [*texts]
+
+    data = {"kind": "image_text", "root": scenes_root / "shards", "pattern": "test-*.tar"}
+    for prefix in ("", "a photo of"):
+        run(Config(dict(data=data, captions="aligned", prefix=prefix)), Listening())
+    assert heard[8:] == [f"a photo of {text}" for text in heard[:8]] and not heard[0].startswith("a photo of")

@@ -14,9 +14,9 @@ from backbones.towers import Towers
 from datasets.captioned import CaptionedImages
 from datasets.class_folders import folder_images, listed_images
 from engine.errors import UserError
-from recognition.config import load_test
-from recognition.evaluation import retrieval, zero_shot
+from recognition import retrieval, zero_shot
 from recognition.naming import class_words
+from study.configure import load_config
 from tests.pretrain.samples import make_sample, write_tar
 
 SETS = Path("recognition/sets")
@@ -49,6 +49,12 @@ def asked_of(name):
     return asked.to_dict()
 
 
+def ask(data, clip, **stated):
+    """The measures of one question."""
+    cfg = Config(dict(data=data, questions={"q": {"templates": ("a {}",), **stated}}))
+    return zero_shot.run(cfg, Towers(clip[0])).measures
+
+
 def test_all_sets_are_here():
     assert {path.stem for path in SETS.glob("*.py")} >= {*KNOWN}
 
@@ -56,7 +62,7 @@ def test_all_sets_are_here():
 @pytest.mark.parametrize("name", KNOWN)
 def test_counts_and_measures(name, clip):
     classes, templates, primary = KNOWN[name]
-    cfg = load_test("recognition/configs/zero_shot.py", str(clip[0]), data=str(SETS / f"{name}.py"))
+    cfg = load_config("recognition/configs/zero_shot.py", checkpoint=str(clip[0]), data=str(SETS / f"{name}.py"))
     (asked,) = cfg.questions.values()
     assert cfg.data.name == name and cfg.primary == primary
     names = asked.get("classes")
@@ -96,8 +102,10 @@ def test_imagenet_by_wordnet_ids():
 
 
 def test_a_set_serves_the_other_tests_under_their_own_protocols(clip):
-    found = {task: load_test(f"recognition/configs/{task}.py", str(clip[0]), data=str(SETS / "imagenet.py")).protocol
-             for task in ("zero_shot", "knn", "linear_probe")}  # fmt: skip
+    found = {}
+    for task in ("zero_shot", "knn", "linear_probe"):
+        config = f"recognition/configs/{task}.py"
+        found[task] = load_config(config, checkpoint=str(clip[0]), data=str(SETS / "imagenet.py")).protocol
     assert found == {
         "zero_shot": "imagenet-zero-shot-imagenet80-tiny-v1", "knn": "imagenet-knn-tiny-v1",
         "linear_probe": "imagenet-linear-probe-tiny-v1",
@@ -106,7 +114,7 @@ def test_a_set_serves_the_other_tests_under_their_own_protocols(clip):
 
 def test_an_unknown_set_is_refused(clip):
     with pytest.raises(UserError, match="there is no config .*cifar11.py; did you mean cifar10.py"):
-        load_test("recognition/configs/zero_shot.py", str(clip[0]), data=str(SETS / "cifar11.py"))
+        load_config("recognition/configs/zero_shot.py", checkpoint=str(clip[0]), data=str(SETS / "cifar11.py"))
 
 
 def test_names_of_folders_are_names_where_none_are_given():
@@ -144,8 +152,8 @@ def test_an_empty_class_folder_of_a_known_set_is_named(tmp_path, clip):
     Image.new("RGB", (40, 40)).save(tmp_path / "a" / "1.png")
     for known in ({"classes": ("a", "b")}, {"count": 2}):
         with pytest.raises(UserError, match="class folder 'b' holds no image: complete the test set"):
-            zero_shot(data, {"q": {"templates": ("a {}",), **known}}, Towers(clip[0]))
-    (found, *_) = zero_shot(data, {"q": {"templates": ("a {}",)}}, Towers(clip[0]))
+            ask(data, clip, **known)
+    (found, *_) = ask(data, clip)
     assert found.chance == 50, "of a folder of one's own, an empty class is one that may be guessed"
 
 
@@ -176,29 +184,27 @@ def test_lists_as_published(name, tmp_path):
 def test_a_list_and_the_same_images_in_folders_are_one_test(tmp_path, clip):
     generator, lines = np.random.default_rng(0), []
     for number in range(6):
-        name = f"class_{number % 2}"
+        name = ("red_cube", "blue_cone")[number % 2]
         (tmp_path / "images" / name).mkdir(parents=True, exist_ok=True)
         pixels = generator.integers(0, 256, (40, 48, 3), np.uint8)
         Image.fromarray(pixels).save(tmp_path / "images" / name / f"{number}.png")
         lines.append(f"{name}/{number}.png")
     (tmp_path / "list.txt").write_text("\n".join(sorted(lines)))
-    question = {"q": {"templates": ("a {}",), "count": 2}}
     by_list = {"kind": "image_list", "root": tmp_path, "list": "list.txt", "images": "images/{}"}
     by_folder = {"kind": "image_folder", "root": tmp_path / "images"}
-    towers = Towers(clip[0])
-    assert zero_shot(by_list, question, towers) == zero_shot(by_folder, question, towers)
+    assert ask(by_list, clip, count=2) == ask(by_folder, clip, count=2)
 
 
 @pytest.mark.parametrize("name", ["flickr30k", "coco_captions"])
 def test_karpathy_splits_with_and_without_a_prefix(name, clip, tmp_path, monkeypatch):
     """Shards as tools/prepare.py writes them: five captions an image, each direction's right answers by hand."""
     config, file = "recognition/configs/retrieval.py", SETS / f"{name}.py"
-    cfg = load_test(config, str(clip[0]), data=str(file))
+    cfg = load_config(config, checkpoint=str(clip[0]), data=str(file))
     assert cfg.data.root.startswith("data/") and (cfg.protocol, cfg.prefix) == (
         f"{cfg.data.name}-retrieval-tiny-v1",
         "",
     )
-    prefixed = load_test(config, str(clip[0]), data=str(file), options={"prefix": "a photo of"})
+    prefixed = load_config(config, checkpoint=str(clip[0]), data=str(file), options={"prefix": "a photo of"})
     assert prefixed.protocol == f"{cfg.data.name}-retrieval-a-photo-of-tiny-v1"
     assert prefixed.work_dir != cfg.work_dir
     monkeypatch.chdir(tmp_path)
@@ -210,7 +216,7 @@ def test_karpathy_splits_with_and_without_a_prefix(name, clip, tmp_path, monkeyp
     write_tar(Path(cfg.data.root, "test-00000.tar"), samples)
     listed = CaptionedImages(cfg.data.root, cfg.data.pattern, cfg.captions)
     assert len(listed) == 4 and listed.owner == [k for k in range(4) for _ in range(5)]
-    found = {m.name: m for m in retrieval(cfg.data, cfg.captions, Towers(clip[0]), cfg.prefix)}
+    found = {m.name: m for m in retrieval.run(cfg, Towers(clip[0])).measures}
     assert found["image_to_text_R1"].chance == pytest.approx(25) and found["text_to_image_R1"].chance == 25
     assert found["text_to_image_R5"].value == 100
 

@@ -6,8 +6,9 @@ import os
 import pytest
 from synthetic import failed, metric, record, tree
 
-from reports.__main__ import main
+from engine.errors import UserError
 from reports.records import scan, write_record
+from tools.report import main
 
 
 def entry(**changes):
@@ -106,8 +107,8 @@ def test_good_records_among_bad_ones(tmp_path, capsys):
     for name, (content, _) in BAD.items():
         put(root, name, content)
     strange = strange_files(root)
-    assert main([str(root), "--out", str(tmp_path / "none")]) == 2
-    assert f"no final result record below this folder ({len(BAD) + len(strange)} not usable" in capsys.readouterr().err
+    with pytest.raises(UserError, match=rf"no final result record .* \({len(BAD) + len(strange)} not usable"):
+        main([str(root), "--out", str(tmp_path / "none")])
     tree(root, methods=("random", "mae"), seeds=(0, 1), tasks=("upernet",), with_pictures=False)
     for number, name in enumerate(("$\\frac{a$ <b>_%&#{}", "two\nlines\x00", "\N{SNOWMAN}")):
         write_record(root / f"odd{number}", record(method_name=name) | {"method": f"odd{number}"})
@@ -116,7 +117,7 @@ def test_good_records_among_bad_ones(tmp_path, capsys):
     write_record(root / "odd-encoder", record(checkpoint={"sha256": "0" * 64, "encoder": odd}))
     write_record(root / "twice", record("upernet", "random", 0))
     write_record(root / "at odds", record("upernet", "random", 1, metrics=miou(1.0)))
-    assert main([str(root), "--out", str(tmp_path / "report")]) == 0
+    main([str(root), "--out", str(tmp_path / "report")])
     said = capsys.readouterr()
     assert said.err == "" and f"Not used: {len(BAD) + len(strange) + 3}" in said.out
     text = (tmp_path / "report" / "report.md").read_text()

@@ -69,9 +69,9 @@ def test_several_seeds_show_the_interval_over_seeds():
 def test_mean_per_class_is_a_column_only_where_it_is_primary():
     both = record("zero_shot", "clip")
     both["metrics"]["mean_per_class"] = metric(10.0, "%")
-    assert [c.metric for c in section_of(both).columns] == ["top1"]
+    assert [c.name for c in section_of(both).columns] == ["top1"]
     called_for = record("zero_shot", "clip", metrics={"mean_per_class": metric(10.0, "%", primary=True)})
-    assert [c.metric for c in section_of(called_for).columns] == ["mean_per_class"]
+    assert [c.name for c in section_of(called_for).columns] == ["mean_per_class"]
 
 
 def test_settings_of_what_nothing_trains_are_a_note():

@@ -16,10 +16,10 @@ from PIL import Image
 from synthetic import failed, pictures, record, tree
 
 from reports import html as html_report
-from reports.__main__ import main
 from reports.page import build
 from reports.published import SOURCE, published_tables
 from reports.records import write_record
+from tools.report import main
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ("index.html", "report.md", "main.csv")
@@ -44,7 +44,7 @@ def study(tmp_path_factory):
 @pytest.fixture(scope="module")
 def out(study, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    assert main([str(study), "--out", str(folder)]) == 0
+    main([str(study), "--out", str(folder)])
     return folder
 
 
@@ -80,7 +80,7 @@ def test_same_records_same_bytes_without_torch(study, out, tmp_path):
     # Another process, another hash seed and another place of the runs; and it imports nothing that trains.
     shutil.copytree(study, tmp_path / "elsewhere")
     code = (
-        "import sys; from reports.__main__ import main; main(sys.argv[1:]);"
+        "import sys; sys.path.insert(0, 'tools'); from report import main; main(sys.argv[1:]);"
         "assert not {'torch', 'timm', 'mmengine', 'mmcv', 'cv2'} & set(sys.modules)"
     )
     subprocess.run(
@@ -183,17 +183,15 @@ def test_csv_holds_every_cell(out):
 
 
 def test_command_prints_table_and_path(study, tmp_path, capsys):
-    assert main([str(study), "--out", str(tmp_path)]) == 0
+    main([str(study), "--out", str(tmp_path)])
     printed = capsys.readouterr().out
     assert "| MAE " in printed and str(tmp_path / "index.html") in printed and "Not used: 1 " in printed
 
 
-def test_command_refuses_in_one_line(tmp_path, capsys):
-    assert main([str(tmp_path / "nowhere")]) == 2
+def test_command_refuses_in_one_line(tmp_path, command):
+    assert "no such folder" in command("report", tmp_path / "nowhere").refusal()
     (tmp_path / "empty").mkdir()
-    assert main([str(tmp_path / "empty"), "--out", str(tmp_path / "report")]) == 2
-    errors = capsys.readouterr().err.splitlines()
-    assert len(errors) == 2 and "no such folder" in errors[0] and "make demo" in errors[1]
+    assert "make demo" in command("report", tmp_path / "empty", "--out", tmp_path / "report").refusal()
     assert not (tmp_path / "report").exists()
 
 

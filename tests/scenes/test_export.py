@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -18,9 +19,9 @@ from pycocotools.coco import COCO
 
 from engine.errors import UserError
 from scenes import export
-from scenes.__main__ import main
 from scenes.render import view
 from scenes.world import CLASSES, SHAPES
+from tools.scenes import main
 
 COUNTS = {"pretrain": 70, "train": 5, "val": 4, "test": 6}
 SPLITS = tuple(COUNTS)
@@ -228,9 +229,22 @@ def test_bad_arguments_and_foreign_folders_are_refused(tmp_path):
 def test_command_line(made, tmp_path, capsys):
     root, _ = made
     counts = ",".join(f"{s}={n}" for s, n in COUNTS.items())
-    assert main(["--out", str(root), "--counts", counts, "--size", "32", "--seed", "3"]) == 0
+    main(["--out", str(root), "--counts", counts, "--size", "32", "--seed", "3"])
     assert "pretrain 70" in capsys.readouterr().out
-    assert main(["--out", str(root), "--counts", counts, "--size", "48"]) == 2
-    assert capsys.readouterr().err.startswith("error: ")
+    with pytest.raises(UserError, match="48"):
+        main(["--out", str(root), "--counts", counts, "--size", "48"])
     with pytest.raises(SystemExit):
         main(["--counts", "train:5"])
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_disk_without_room_is_a_sentence(in_child, tmp_path, processes):
+    def write():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+        with pytest.raises(UserError, match="cannot be written .*File too large"):
+            export.ensure(
+                tmp_path / "scenes", counts={"pretrain": 2, "train": 2, "val": 2, "test": 2}, processes=processes
+            )
+
+    assert in_child(write) == 0
+    assert not (tmp_path / "scenes" / "manifest.json").exists()

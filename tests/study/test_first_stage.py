@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import load_config
 from engine.errors import UserError
 from study import first_stage
+from study.configure import load_config
 
 WORDS = ["pretrain/configs/clip.py", "--scale", "tiny", "--seed", "0"]
 FAKE = """

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from engine.config import load_config
 from engine.errors import UserError
 from engine.resume import ResumeHook
 from reports.records import read_record, write_record
-from study.record import NAMES, failed_record, pick_metrics, result_record
+from study.configure import load_config
+from study.record import failed_record, pick_metrics, result_record
 
 DECLARED = {
     "box_AP": dict(source="coco/bbox_mAP", unit="%", direction="up", primary=True, factor=100),
@@ -115,11 +115,15 @@ def test_selection_is_kept_plain(tmp_path):
     assert read_record(write_record(tmp_path, record))["selection"] == selection
 
 
-@pytest.mark.parametrize("method, kind", [("random", "floor"), ("oracle", "ceiling"), ("clip", None), ("mae", None)])
-def test_floor_and_ceiling_are_references(method, kind, tmp_path):
+@pytest.mark.parametrize(
+    "method, name, kind",
+    [("random", "random initialisation", "floor"), ("oracle", "oracle (dense labels)", "ceiling"),
+     ("clip_aligned", "CLIP", None), ("mae", "MAE", None)],
+)  # fmt: skip
+def test_floor_and_ceiling_are_references(method, name, kind, tmp_path):
     _, record = record_of("depth", method)
     assert (record["reference"], record["reference_kind"]) == (kind is not None, kind)
-    assert record["method_name"] == NAMES[method]
+    assert record["method_name"] == name
     write_record(tmp_path, record)
 
 
@@ -154,3 +158,10 @@ def test_a_second_stage_names_the_stages_before_it(tmp_path):
                                                   {"method": "clip", "samples": 100, "wall_s": None}]  # fmt: skip
     write_record(tmp_path, record)
     assert "earlier_stages" not in result_record(cfg, meta_of("wsp"), runner_of(), measured, None, "x")["budget"]
+
+
+def test_a_method_without_a_row_of_the_catalogue_goes_by_its_id(tmp_path):
+    cfg, measured = load_config("depth/configs/mae.py", work_dir=str(tmp_path)), CONFIGS["depth"][1]
+    record = result_record(cfg, meta_of("mymethod"), runner_of(), measured, None, "x")
+    assert (record["method"], record["method_name"], record["reference_kind"]) == ("mymethod", "mymethod", None)
+    write_record(tmp_path, record)

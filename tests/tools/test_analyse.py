@@ -6,7 +6,7 @@ import pytest
 
 from engine.errors import UserError
 from reports.analyses import read_analysis
-from tests.analysis.conftest import clip, mae, pictures  # noqa: F401  fixtures
+from tests.analysis.conftest import pictures  # noqa: F401  a fixture
 from tools.analyse import main
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,9 +9,8 @@ from PIL import Image
 
 from backbones import read_checkpoint
 from datasets.shards import ShardReader, load_index, read_captions
-from engine.config import load_config
 from engine.errors import UserError
-from recognition.config import load_test
+from study.configure import load_config
 from study.run import run, run_test
 from tools import caption_classes
 
@@ -58,7 +57,9 @@ def test_cifar10_from_folders_to_zero_shot(cifar, monkeypatch, capsys, method):
     meta = read_checkpoint(f"{place}/checkpoint")
     assert (meta["image"]["size"], meta["data"]) == (32, {"name": "cifar10", "samples": 20})
     assert meta["captions"] == "class" and len(meta["text"]["vocabulary"]) < 60
-    cfg = load_test("recognition/configs/zero_shot.py", f"{place}/checkpoint", data="recognition/sets/cifar10.py")
+    cfg = load_config(
+        "recognition/configs/zero_shot.py", checkpoint=f"{place}/checkpoint", data="recognition/sets/cifar10.py"
+    )
     assert cfg.work_dir == f"runs/tiny-cifar10/zero_shot/{method}/seed0"
     record = run_test(cfg, "x")
     assert record["protocol"] == "cifar10-zero-shot-tiny-v1" and record["metrics"]["top1"]["chance"] == 10

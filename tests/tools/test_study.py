@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from mmengine.config import DictAction
 
-from engine.config import load_config
 from engine.errors import UserError
-from recognition.config import load_test
 from study.cells import IMAGE_TASKS, TRIAL_SEED, TRIAL_SHARE, Cell, Study, choose, has_text, points
+from study.configure import load_config
 from study.scheduler import Scheduler
 from tools.study import PLANS, TASKS
 
@@ -122,10 +121,10 @@ def test_a_test_of_images_and_its_command_agree(here, checkpoint):
     assert (cfg.task, cfg.work_dir, cfg.protocol) == ("knn", "runs/tiny/knn/mae/seed3", "scenes-knn-colour-tiny-v1")
     assert cell.command == (
         "python tools/test.py recognition/configs/knn.py --scale tiny --seed 3 "
-        "--checkpoint runs/tiny/pretrain/mae/seed3/checkpoint"
+        "--encoder runs/tiny/pretrain/mae/seed3/checkpoint"
     )
     _, _, path, _, scale, _, seed, _, folder = cell.command.split()
-    typed = load_test(path, folder, scale, int(seed))
+    typed = load_config(path, checkpoint=folder, scale=scale, seed=int(seed))
     assert typed.to_dict() == cfg.to_dict(), "typed by hand, it is the same cell"
 
 
@@ -197,9 +196,9 @@ def test_a_cells_configuration_and_its_command_agree(here, finish):
         assert cfg.train_cfg.max_iters == (round(full * TRIAL_SHARE) if cell.point else full)
         assert cfg.role == ("trial" if cell.point else "final") and cfg.resume and cfg.work_dir == str(cell.folder)
         words = shlex.split(cell.command)
-        assert words[:3] == ["python", "tools/train.py", "depth/configs/mae.py"]
+        assert words[:3] == ["python", "tools/train.py", "depth/configs/depth.py"]
         parser = argparse.ArgumentParser()
-        for flag, kind in (("--scale", str), ("--seed", int), ("--checkpoint", str)):
+        for flag, kind in (("--scale", str), ("--seed", int), ("--encoder", str)):
             parser.add_argument(flag, type=kind)
         parser.add_argument("--cfg-options", nargs="+", action=DictAction)
         named = vars(parser.parse_args(words[3:]))

@@ -12,11 +12,10 @@ from mmengine.registry import MODELS
 
 import pretrain  # noqa: F401  registers methods
 from backbones import save_checkpoint
-from engine.config import load_config
 from engine.errors import UserError
-from recognition.config import load_test
 from reports.records import read_record
 from scenes.attributes import ensure_attributes
+from study.configure import load_config
 from study.run import ensure_data
 from tests.pretrain.samples import ENCODER, TEXT
 from tools import test as entry
@@ -86,9 +85,9 @@ def test_no_text_tower_is_one_line(tmp_path):
     assert not run.exists()
 
 
-def test_configs_of_other_rooms_are_refused(tmp_path, start):
-    with pytest.raises(UserError, match="use python tools/train.py for it"):
-        start("depth/configs/mae.py", "--checkpoint", tmp_path)
+def test_configs_that_train_are_refused(start):
+    with pytest.raises(UserError, match="trains at scale 'tiny': start it by python tools/train.py"):
+        start("depth/configs/mae.py")
 
 
 def test_the_scenes_get_the_class_folders_that_a_config_names(tmp_path, monkeypatch):
@@ -96,9 +95,9 @@ def test_the_scenes_get_the_class_folders_that_a_config_names(tmp_path, monkeypa
     monkeypatch.setattr("scenes.export.ensure", lambda root, counts: made.append((root, counts)))
     monkeypatch.setattr("scenes.attributes.ensure_classes", lambda root, attribute: made.append((root, attribute)))
     folder = checkpoint(tmp_path / "mae", "MAE")
-    ensure_data(load_test("recognition/configs/knn.py", folder, "study"))
+    ensure_data(load_config("recognition/configs/knn.py", checkpoint=folder, scale="study"))
     ensure_data(load_config("recognition/configs/finetune.py", checkpoint=folder))
-    ensure_data(load_test("recognition/configs/zero_shot.py", folder))
+    ensure_data(load_config("recognition/configs/zero_shot.py", checkpoint=folder))
     assert made == [
         ("data/scenes-study", {"pretrain": 16384}), ("data/scenes-study", "colour"),
         ("data/scenes", None), ("data/scenes", "colour"), ("data/scenes", None),

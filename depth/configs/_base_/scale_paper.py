@@ -21,7 +21,7 @@ train_dataloader = dict(
             dict(type="LoadDepth"),
             dict(type="VerticalCutDepth", prob=0.25, share=0.75),
             dict(type="RandomFlip", prob=0.5),
-            dict(type="RandomCrop", crop_size=None),
+            dict(type="RandomCrop", crop_size="<data>"),
             dict(type="ColourChanges", prob=0.5),
             dict(type="PackSegInputs"),
         ]

@@ -11,5 +11,5 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-2, by_epoch=False, begin=0, end=40),
-    dict(type="PolyLR", power=1.0, eta_min=0.0, by_epoch=False, begin=40, end=None),
+    dict(type="PolyLR", power=1.0, eta_min=0.0, by_epoch=False, begin=40, end="<last>"),
 ]

@@ -2,7 +2,7 @@
 caption; at scale "paper" it is CLIP's and its kin's (facebookresearch/SLIP)."""
 
 _base_ = ["./yfcc15m.py"]
-model = dict(text=dict(embed_dim=96, vocabulary="data", context=48, width=96, layers=4, heads=3))
+model = dict(text=dict(embed_dim=96, vocabulary="<data>", context=48, width=96, layers=4, heads=3))
 train_dataloader = dict(dataset=dict(context=48))
 at_scale = dict(
     paper=dict(

@@ -8,5 +8,5 @@ train_cfg = dict(max_iters=int(90 * updates))
 optim_wrapper = dict(_delete_=True, constructor="ProbeConstructor", optimizer=dict(type="sgd", lr=0.4))
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-6, by_epoch=False, begin=0, end=int(10 * updates) + 1),
-    dict(type="CosineAnnealingLR", eta_min=0.0, by_epoch=False, begin=int(10 * updates), end=None, T_max=None),
+    dict(type="CosineAnnealingLR", eta_min=0.0, by_epoch=False, begin=int(10 * updates), end="<last>", T_max="<last>"),
 ]

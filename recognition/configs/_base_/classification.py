@@ -1,30 +1,26 @@
-"""Image classification by mmengine's runner: what fine-tuning and the probes of scale "paper" share.
-
-What is None is filled when the run is set up: the encoder and its normalisation from the checkpoint, folders, classes
-and image size from the data.
-"""
+"""Image classification by mmengine's runner: what fine-tuning and the probes of scale "paper" share."""
 
 _base_ = ["../../../engine/configs/_base_/finetuning.py"]
-custom_imports = dict(imports=["engine.parts", "backbones", "recognition.parts"], allow_failed_imports=False)
+custom_imports = dict(imports=["engine.parts", "backbones", "recognition.finetune"], allow_failed_imports=False)
 
 model = dict(
     type="ImageClassifier",
-    data_preprocessor=dict(type="ImgDataPreprocessor", mean=None, std=None),
+    data_preprocessor=dict(type="ImgDataPreprocessor", mean="<encoder>", std="<encoder>"),
     backbone=dict(type="PooledEncoder", pool="own"),
-    num_classes=None,
+    num_classes="<data>",
 )
 train_dataloader = dict(
     batch_size=64,
     num_workers=0,
     collate_fn=dict(type="default_collate"),
-    dataset=dict(type="LabelledFolder", root=None, size=None),
+    dataset=dict(type="LabelledFolder", root="<data>", size="<data>"),
 )
 val_dataloader = dict(
     batch_size=64,
     num_workers=0,
     sampler=dict(type="DefaultSampler", shuffle=False),
     collate_fn=dict(type="default_collate"),
-    dataset=dict(type="LabelledFolder", root=None, size=None),
+    dataset=dict(type="LabelledFolder", root="<data>", size="<data>"),
 )
 test_dataloader = val_dataloader
 val_evaluator = dict(type="Accuracy")

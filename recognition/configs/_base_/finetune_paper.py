@@ -10,14 +10,16 @@ none published in this form                     all others own    2e-3   1024   
 
 CAE's blocks also get a relative position bias from zero (backbones/added_bias.py).
 
-CLIP kin: CLIP, SLIP, MaskCLIP, LightCLIP, DeCLIP and DataCompDR; only SLIP's and CLIP's own numbers are published with
-that recipe. "own" is the encoder's own pooling: the class token of a ViT. Others of the sources, by --cfg-options:
-dBOT-B as mae with rate 1.2e-3; FT-CLIP (OpenAI's CLIP tuned for itself, 85.7 where FD's recipe gives 82.9) rate 6e-4,
-batch 2048, decay 0.6, drop-path 0, 50 epochs with 10 of warm-up, no mixup and no cutmix (and an average of weights,
-which is not built here).
+CLIP kin: CLIP, SLIP, MaskCLIP, LightCLIP, DeCLIP and DataCompDR (`clip_kin` in engine/catalogue.py); only SLIP's and
+CLIP's own numbers are published with that recipe. "own" is the encoder's own pooling: the class token of a ViT. Others
+of the sources, by --cfg-options: dBOT-B as mae with rate 1.2e-3; FT-CLIP (OpenAI's CLIP tuned for itself, 85.7 where
+FD's recipe gives 82.9) rate 6e-4, batch 2048, decay 0.6, drop-path 0, 50 epochs with 10 of warm-up, no mixup and no
+cutmix (and an average of weights, which is not built here).
 """
 
 _base_ = ["./imagenet.py"]
+
+from engine.catalogue import CLIP_KIN  # noqa: E402  below `_base_`, by which mmengine knows the kind of config
 
 
 def recipe(rate: float, batch: int, decay: float, drop_path: float, warm_up: int, **backbone: object) -> dict:
@@ -36,7 +38,14 @@ def recipe(rate: float, batch: int, decay: float, drop_path: float, warm_up: int
         ),
         param_scheduler=[
             dict(type="LinearLR", start_factor=1e-6, by_epoch=False, begin=0, end=rise + 1),
-            dict(type="CosineAnnealingLR", eta_min_ratio=1e-6 / rate, by_epoch=False, begin=rise, end=None, T_max=None),
+            dict(
+                type="CosineAnnealingLR",
+                eta_min_ratio=1e-6 / rate,
+                by_epoch=False,
+                begin=rise,
+                end="<last>",
+                T_max="<last>",
+            ),
         ],
     )
 
@@ -53,7 +62,5 @@ by_method = dict(
     beit=recipe(4e-3, 1024, 0.65, 0.1, 20, pool="mean"),
     cae=recipe(8e-3, 4096, 0.65, 0.1, 5, pool="mean", relative_bias=(224, 224)),
     fd=recipe(5e-3, 2048, 0.6, 0.3, 20, pool="mean"),
-    clip=clip, clip_rewritten=clip, clip_enriched=clip, clip_mixed=clip, clip_aligned=clip, datacompdr=clip, slip=clip,
-    declip=clip, lightclip=clip, maskclip=clip,
+    **dict.fromkeys(CLIP_KIN, clip),
 )  # fmt: skip
-del others, clip

@@ -13,5 +13,5 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-6, by_epoch=False, begin=0, end=int(10 * updates) + 1),
-    dict(type="CosineAnnealingLR", eta_min=0.0, by_epoch=False, begin=int(10 * updates), end=None, T_max=None),
+    dict(type="CosineAnnealingLR", eta_min=0.0, by_epoch=False, begin=int(10 * updates), end="<last>", T_max="<last>"),
 ]

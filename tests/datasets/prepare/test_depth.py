@@ -10,7 +10,7 @@ from scipy.io import savemat
 
 from datasets.depth import DepthFolder
 from datasets.prepare import nyuv2
-from engine.config import load_config
+from study.configure import load_config
 from tests.datasets.prepare.samples import absolute, cut, manifest, photograph, save
 
 SPLITS = {"train": 3, "val": 2}
@@ -38,7 +38,7 @@ def test_own_folders_become_an_overlay_that_trains(prepare, mine, tmp_path):
     out = tmp_path / "data/mine"
     assert (out / "images/train").resolve() == mine / "rgb/train"
     cfg = load_config("depth/configs/random.py", data=str(absolute(out)))
-    dataset = cfg.train_dataloader.dataset.dataset.to_dict()
+    dataset = cfg.train_dataloader.dataset.to_dict()
     found = DepthFolder(**{key: value for key, value in dataset.items() if key not in ("type", "pipeline")})
     assert len(found) == 3 and found.depth_scale == 1000.0
     assert "no file has changed" in prepare("depth-folder", mine)
@@ -101,7 +101,7 @@ def test_glpdepth_folders(prepare, tmp_path):
     assert found == [f"images/train/{name}.jpg" for name in expected]
     link = out / "depth/train/kitchen_0028b/00002.png"
     assert link.is_symlink() and link.resolve() == source / "sync/kitchen_0028b/sync_depth_00002.png"
-    cfg = load_config("depth/configs/mae.py", scale="paper").train_dataloader.dataset.dataset
+    cfg = load_config("depth/configs/mae.py", scale="paper").train_dataloader.dataset
     assert len(DepthFolder(str(out), cfg.images, cfg.depths, cfg.depth_scale, cfg.max_depth)) == 4
     assert "no file has changed" in prepare("nyuv2", source, "--allow-subset")
 

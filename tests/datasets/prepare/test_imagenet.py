@@ -113,7 +113,9 @@ def test_damaged_and_missing_images(prepare, source, monkeypatch):
         path.unlink()
     (source / "train/n09999999").mkdir()
     screen, sentence = prepare.refused("imagenet", source, "--allow-subset")
-    assert "PROBLEM     corrupt image: 1" in screen and f"{CLASSES[0]}_1.JPEG: image cut short" in screen
+    assert (
+        "PROBLEM     corrupt image: 1" in screen and f"{CLASSES[0]}_1.JPEG cannot be read (image cut short)" in screen
+    )
     assert "PROBLEM     class folder without an image: 2" in screen
     assert "PROBLEM     class folder without its counterpart: 1" in screen and "n09999999 is missing in" in screen
     assert "4 problems" in sentence

@@ -11,8 +11,8 @@ from PIL import Image
 
 from datasets.captioned import CaptionedImages
 from datasets.images import decode_image
-from engine.config import load_config
 from pretrain.data.dataset import ImageTextShards
+from study.configure import load_config
 from tests.datasets.prepare.samples import absolute, cut, manifest, photograph
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from mmengine.registry import DATASETS, DefaultScope
 
-from engine.config import load_config
 from engine.files import sha256
+from study.configure import load_config
 from tests.datasets.prepare.samples import absolute, cut, manifest, photograph, save
 
 SPLITS = {"train": 4, "val": 2, "test": 2}
@@ -33,7 +33,7 @@ def mine(tmp_path) -> Path:
 
 def train_set(overlay: Path):
     """The training set that tools/train.py would read through an overlay."""
-    dataset = load_config("seg_configs/upernet_random.py", data=str(overlay)).train_dataloader.dataset.dataset
+    dataset = load_config("seg_configs/upernet_random.py", data=str(overlay)).train_dataloader.dataset
     with DefaultScope.overwrite_default_scope("mmseg"):
         return DATASETS.build({**dataset.to_dict(), "pipeline": [{"type": "LoadImageStrict"}, {"type": "LoadLabels"}]})
 
@@ -130,7 +130,7 @@ def test_mended_data_are_prepared_where_they_were_refused(prepare, mine, tmp_pat
 def test_a_label_without_its_image(prepare, mine):
     (mine / "images/val/1.jpg").unlink()
     screen, _ = prepare.refused("mmseg-folder", mine)
-    assert "folder without complete pairs: 1" in screen
+    assert "file without its partner: 1" in screen
     assert "annotations/val/1.png: no image of the same name" in screen
 
 

@@ -112,7 +112,7 @@ def test_missing_data_is_one_sentence(tmp_path):
         ImageTextShards(str(tmp_path / "nowhere"), 32)
     with pytest.raises(UserError, match=r"no shard \*.tar"):
         ImageTextShards(str(tmp_path), 32)
-    with pytest.raises(UserError, match="no image folder"):
+    with pytest.raises(UserError, match="there is no folder of classes"):
         ImageFolder(str(tmp_path / "nowhere"), 32)
     folder = write_shards(tmp_path / "shards", 4)
     shard = folder / "pretrain-00000.tar"

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import pretrain
+from datasets.images import CorruptSample
 from datasets.shards import listed_tags
 from engine.errors import UserError
 from pretrain.data.dataset import ImageTextShards, pretrain_collate
@@ -56,7 +57,7 @@ def test_listed_tags():
     ]
     assert listed_tags(b'{"tags": []}') == []
     assert listed_tags(b'{"tags": "red"}') is None and listed_tags(b"{}") is None and listed_tags(None) is None
-    with pytest.raises(ValueError):
+    with pytest.raises(CorruptSample):
         listed_tags(b'{"tags": [')
 
 
@@ -124,8 +125,8 @@ def test_a_caption_that_is_not_there_is_named(shards):
 
 def test_the_number_of_classes_comes_from_the_data(configure):
     cfg = configure("pretrain/configs/wsp.py", 2)
-    pretrain.complete(cfg)
-    dataset = cfg.train_dataloader.dataset.dataset
+    pretrain.fill(cfg)
+    dataset = cfg.train_dataloader.dataset
     found = tag_vocabulary(dataset.root, dataset.pattern, "noisy", 5)
     assert cfg.model.num_classes == len(found) > 1
 
@@ -134,4 +135,4 @@ def test_tags_are_refused_of_a_folder(configure):
     cfg = configure("pretrain/configs/wsp.py", 2)
     cfg.data.kind = "image_folder"
     with pytest.raises(UserError, match="wsp learns from tags, .* give it data of kind image_text"):
-        pretrain.complete(cfg)
+        pretrain.fill(cfg)

@@ -1,9 +1,0 @@
-"""Depth on the encoder of LightCLIP.
-
-COMMAND   python tools/train.py depth/configs/lightclip.py
-COST      docs/study.md, "Cost"; of the paper scales docs/protocols.md, "COST"
-EXPECTED  docs/study.md, "Main table"; of the paper scales docs/protocols.md, "Depth"
-"""
-
-_base_ = ["./_base_/depth.py"]
-method = "lightclip"

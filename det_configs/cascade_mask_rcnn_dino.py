@@ -1,9 +1,0 @@
-"""Cascade Mask R-CNN on the encoder of DINO.
-
-COMMAND   python tools/train.py det_configs/cascade_mask_rcnn_dino.py
-COST      docs/protocols.md, "COST"
-EXPECTED  docs/protocols.md, "Cascade Mask R-CNN 3x"
-"""
-
-_base_ = ["./_base_/cascade_mask_rcnn.py"]
-method = "dino"

@@ -1,0 +1,51 @@
+"""Where runs lie: runs/<place>/<task>/<method>/seed<seed>, the one owner of that layout.
+
+A place is a scale, or <scale>-<data> where a data overlay brought data of its own.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class RunPath:
+    """The default folder of one run.
+
+    Attributes:
+        suffix: of a run that departs from the study's own settings: "-" and a hash, else empty.
+    """
+
+    place: str
+    task: str
+    method: str
+    seed: int
+    suffix: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return RUNS / self.place / self.task / self.method / f"seed{self.seed}{self.suffix}"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint folder that a pretraining leaves there."""
+        return self.folder / "checkpoint"
+
+
+def pretraining(place: str, method: str, seed: int) -> RunPath:
+    """The run that pretrains `method`."""
+    return RunPath(place, "pretrain", method, seed)
+
+
+def trial_folder(place: str, task: str, method: str, point: dict[str, float]) -> Path:
+    """The folder of a trial of settings."""
+    return RUNS / place / "trials" / task / method / "-".join(f"{key}{value:g}" for key, value in point.items())
+
+
+def parse_checkpoint(folder: str | Path) -> RunPath | None:
+    """The pretraining run whose checkpoint `folder` is, by its name; None for a folder elsewhere."""
+    found = re.search(r"([^/]+)/pretrain/([^/]+)/seed(\d+)/checkpoint$", Path(folder).absolute().as_posix())
+    return pretraining(found[1], found[2], int(found[3])) if found else None

@@ -1,0 +1,70 @@
+"""Signals that ask a training to stop: the iteration ends, its state is written, the process leaves with a status.
+
+A batch system sends SIGTERM, or SIGUSR1 some time before its limit; a person presses Ctrl-C (SIGINT).
+"""
+
+import os
+import signal
+import threading
+import time
+from types import FrameType
+from typing import NoReturn
+
+AGAIN = 75  # EX_TEMPFAIL of <sysexits.h>: unfinished, go on later with --resume
+INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended: 128 + 2
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+# Ctrl-C reaches a launcher and its processes at once, and the launcher then sends SIGTERM: both are one wish.
+ONE_WISH = 2.0  # seconds
+
+
+class StopSignals:
+    """While entered, the first signal is remembered in `wanted`, and the next, later than `ONE_WISH`, ends the process.
+
+    Attributes:
+        wanted: the number of the first signal, 0 before it.
+    """
+
+    def __init__(self) -> None:
+        self.wanted = 0
+        self.since = 0.0
+        self.owner = 0
+        self.before: dict[int, object] = {}
+
+    def __enter__(self) -> "StopSignals":
+        self.owner = os.getpid()
+        if threading.current_thread() is threading.main_thread():  # elsewhere Python refuses handlers
+            self.before = {number: signal.signal(number, self.handle) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+        self.before = {}
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Note the signal; Python calls this between two instructions of the main thread."""
+        if os.getpid() != self.owner:
+            # A worker of the data loader: the iteration that is being finished may still need it.
+            if number == signal.SIGTERM:
+                end_by(number)
+        elif not self.wanted:
+            self.wanted, self.since = number, time.monotonic()
+            say(f"{signal.Signals(number).name}: ending at the next iteration; a second signal ends at once")
+        elif time.monotonic() - self.since > ONE_WISH:
+            end_by(number)
+
+
+def say(line: str) -> None:
+    """Write to standard error as a signal handler may: past Python's buffers, which may be in use."""
+    os.write(2, f"{line}\n".encode())
+
+
+def end_by(number: int) -> None:
+    """End this process as the signal does where nobody handles it."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+def leave(number: int) -> NoReturn:
+    """End with the exit status that says why, without a traceback."""
+    raise SystemExit(INTERRUPTED if number == signal.SIGINT else AGAIN)

@@ -1,9 +1,0 @@
-"""SemanticFPN on the encoder of the oracle.
-
-COMMAND   python tools/train.py seg_configs/semantic_fpn_oracle.py
-COST      docs/study.md, "Cost"; of the paper scales docs/protocols.md, "COST"
-EXPECTED  docs/study.md, "Main table"; of the paper scales docs/protocols.md, "SemanticFPN"
-"""
-
-_base_ = ["./_base_/semantic_fpn.py"]
-method = "oracle"

@@ -1,9 +1,0 @@
-"""UperNet on the encoder of CLIP on rewritten captions.
-
-COMMAND   python tools/train.py seg_configs/upernet_clip_rewritten.py
-COST      docs/study.md, "Cost"; of the paper scales docs/protocols.md, "COST"
-EXPECTED  docs/study.md, "Main table"; of the paper scales docs/protocols.md, "UperNet"
-"""
-
-_base_ = ["./_base_/upernet.py"]
-method = "clip_rewritten"
