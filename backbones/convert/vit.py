@@ -95,16 +95,13 @@ def describe_vit(
         name = f"deit_{size}_distilled_patch{patch}_224"
     if not timm.is_model(name):
         name, kwargs = f"vit_{size}_patch16_224", {"patch_size": patch}
-    if width not in SIZES:
-        kwargs["embed_dim"] = width
-    if side * patch != 224:
-        kwargs["img_size"] = side * patch
-    if depth != usual_depth:
-        kwargs["depth"] = depth
-    if heads != usual_heads:
-        kwargs["num_heads"] = heads
-    if fc1.shape[0] != 4 * width:
-        kwargs["mlp_ratio"] = fc1.shape[0] / width
-    if "fc_norm.weight" in state:  # fine-tuned on the mean of the tokens
-        kwargs["global_pool"] = "avg"
+    stated = {  # argument -> what the tensors say, what timm's model of that name has
+        "embed_dim": (width, width if width in SIZES else None),
+        "img_size": (side * patch, 224),
+        "depth": (depth, usual_depth),
+        "num_heads": (heads, usual_heads),
+        "mlp_ratio": (fc1.shape[0] / width, 4),
+        "global_pool": ("avg" if "fc_norm.weight" in state else "token", "token"),  # fine-tuned on the mean of tokens
+    }
+    kwargs |= {argument: found for argument, (found, usual) in stated.items() if found != usual}
     return {"name": name, "kwargs": kwargs}, side * patch
