@@ -59,7 +59,11 @@ def random_state(kind):
         if bias:
             put(f"{name}.bias", rows)
 
-    def siglip_ends():
+    patches = "embeddings.patch_embedding" + ("" if kind.startswith("siglip") else "s")
+    patches += "" if kind.startswith(("dinov3", "siglip")) else ".projection"
+    put(f"{patches}.weight", *((WIDTH, 3 * PATCH * PATCH) if kind == "siglip2" else (WIDTH, 3, PATCH, PATCH)))
+    put(f"{patches}.bias", WIDTH)
+    if kind.startswith("siglip"):
         put("embeddings.position_embedding.weight", GRID * GRID, WIDTH)
         put("head.probe", 1, 1, WIDTH)
         put("head.attention.in_proj_weight", 3 * WIDTH, WIDTH)
@@ -69,8 +73,13 @@ def random_state(kind):
         linear("head.mlp.fc2", WIDTH, 4 * WIDTH)
         put("head.layernorm.weight", WIDTH)
         put("head.layernorm.bias", WIDTH)
-
-    def block(i):
+    else:
+        put("embeddings.cls_token", 1, 1, WIDTH)
+    if kind.startswith(("vit", "dinov2")):
+        put("embeddings.position_embeddings", 1, 1 + GRID * GRID, WIDTH)
+    if "registers" in kind or kind.startswith("dinov3"):
+        put("embeddings.register_tokens", 1, 4, WIDTH)
+    for i in range(DEPTH):
         for part in ("n1", "n2"):
             put(f"{layer}.{i}.{names[part]}.weight", WIDTH)
             put(f"{layer}.{i}.{names[part]}.bias", WIDTH)
@@ -82,21 +91,6 @@ def random_state(kind):
         for part in ("s1", "s2"):
             if part in names:
                 put(f"{layer}.{i}.{names[part]}", WIDTH)
-
-    patches = "embeddings.patch_embedding" + ("" if kind.startswith("siglip") else "s")
-    patches += "" if kind.startswith(("dinov3", "siglip")) else ".projection"
-    put(f"{patches}.weight", *((WIDTH, 3 * PATCH * PATCH) if kind == "siglip2" else (WIDTH, 3, PATCH, PATCH)))
-    put(f"{patches}.bias", WIDTH)
-    if kind.startswith("siglip"):
-        siglip_ends()
-    else:
-        put("embeddings.cls_token", 1, 1, WIDTH)
-    if kind.startswith(("vit", "dinov2")):
-        put("embeddings.position_embeddings", 1, 1 + GRID * GRID, WIDTH)
-    if "registers" in kind or kind.startswith("dinov3"):
-        put("embeddings.register_tokens", 1, 4, WIDTH)
-    for i in range(DEPTH):
-        block(i)
     put(f"{norm}.weight", WIDTH)
     put(f"{norm}.bias", WIDTH)
     return state

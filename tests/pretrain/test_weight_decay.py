@@ -4,10 +4,6 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
-<<<<<<< HEAD
-from study.configure import load_config
-=======
->>>>>>> refs/heads/methods
 from engine.errors import UserError
 from pretrain.optim import DecayGroups
 from pretrain.tokenizer.dvae import Encoder
