@@ -66,7 +66,7 @@ def bind_encoder(
         raise UserError(missing_checkpoint_message(checkpoint, method, scale, seed))
     meta = read_checkpoint(checkpoint)
     facts = encoder_facts(**meta["encoder"])
-    if cfg.model.get("backbone", {}).get("type") != POOLED:
+    if (cfg.model.get("backbone") or {}).get("type") != POOLED:
         check_pyramid(meta["encoder"]["name"], facts)
     kind = "plain" if facts.plain else "hierarchical"
     if kind in cfg.get("refused_encoders", {}):

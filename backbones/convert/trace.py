@@ -5,12 +5,11 @@ out, and says nothing of what it did. It is run here on tensors that remember wh
 ledger can account for its work. It may also resample what does not fit; that would be a silent change, and is refused.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
 from torch.nn import functional
-from torch.utils._pytree import tree_iter, tree_map_only
 
 from engine.errors import UserError
 
@@ -27,20 +26,25 @@ class Traced(Tensor):
         cls, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run `func`; what it gives comes from all that it was given."""
-        given = [item for item in tree_iter((args, kwargs)) if isinstance(item, Traced)]
-        sources = frozenset[str]().union(*(item.sources for item in given))
+        sources = frozenset[str]().union(*(item.sources for item in _tensors((args, kwargs))))
         if func in RESAMPLING:
             raise UserError(
                 f"{', '.join(sorted(sources))} has another grid than the model and would be resampled; name the model "
                 "that has this grid, or state its arguments"
             )
         result = super().__torch_function__(func, types, args, kwargs or {})
-
-        def mark(tensor: Traced) -> Traced:
+        for tensor in _tensors(result):
             tensor.sources = sources
-            return tensor
+        return result
 
-        return tree_map_only(Traced, mark, result)
+
+def _tensors(value: Any) -> Iterator[Traced]:
+    """The traced tensors in arguments or results of a function, however they are packed."""
+    if isinstance(value, Traced):
+        yield value
+    elif isinstance(value, tuple | list | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(item)
 
 
 def traced(

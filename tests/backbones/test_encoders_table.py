@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.encoders import ENCODERS, facts
 
-DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "encoders.md").read_text()
+DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "encoders.md").read_text().partition("## Every family")[0]
 
 
 def test_every_encoder_has_its_row():
