@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from backbones import load_encoder, save_checkpoint
 from backbones.convert import convert_source
 from backbones.convert.to_open_clip import to_open_clip
+from backbones.text import TextTower
 from engine.errors import UserError
-from pretrain.text import TextTower
 from tests.backbones.clip_models import TEXT, VISION, features, model_of, same, sentences
 
 
