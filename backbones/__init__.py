@@ -4,11 +4,10 @@ Importing this package registers `ViTPyramid`, `HierarchicalPyramid`, `PooledEnc
 (OPTIM_WRAPPER_CONSTRUCTORS) in mmengine's root registries, where mmdet's and mmseg's registries find them by name.
 """
 
-from backbones.bind import bind_encoder
 from backbones.checkpoint import (
     checkpoint_exists,
-    fill_encoder,
     load_encoder,
+    load_into,
     load_text_state,
     missing_checkpoint_message,
     read_checkpoint,
@@ -16,9 +15,10 @@ from backbones.checkpoint import (
 )
 from backbones.encoder import build_encoder, encoder_facts, encoder_flops, flops_per_image, parameter_count
 from backbones.facts import EncoderFacts, describe_encoder
+from backbones.fill import fill_encoder_parts
 from backbones.hierarchical import HierarchicalPyramid
 from backbones.layer_decay import LayerDecayConstructor, layer_decay_groups
-from backbones.ledger import Ledger, Rules, fill, read_ledger
+from backbones.ledger import Ledger, Rules, load_exactly, read_ledger
 from backbones.pooled import PooledEncoder, all_tokens
 from backbones.positions import resize_positions
 from backbones.preprocess import IMAGENET_MEAN, IMAGENET_STD, ImagePreprocessor
@@ -36,14 +36,14 @@ __all__ = [
     "Rules",
     "ViTPyramid",
     "all_tokens",
-    "bind_encoder",
+    "fill_encoder_parts",
     "build_encoder",
     "checkpoint_exists",
     "describe_encoder",
     "encoder_facts",
     "encoder_flops",
-    "fill",
-    "fill_encoder",
+    "load_exactly",
+    "load_into",
     "flops_per_image",
     "layer_decay_groups",
     "load_encoder",

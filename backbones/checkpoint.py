@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from backbones.encoder import build_encoder
-from backbones.ledger import Ledger, Rules, fill
+from backbones.ledger import Ledger, Rules, load_exactly
 from backbones.positions import POSITION_KEY, position_layout, resize_positions
 from backbones.relative_positions import table_rules
 from engine import files
@@ -61,7 +61,7 @@ def save_checkpoint(
     if broken := faults({**state, **(text_state or {})}):
         raise UserError(f"checkpoint {folder}: {listed(broken)} is not finite; nothing was written")
     # A folder that cannot be loaded again must never be written: try it on a fresh encoder first.
-    fill(build_encoder(**meta["encoder"]), state, what=f"checkpoint {folder}")
+    load_exactly(build_encoder(**meta["encoder"]), state, what=f"checkpoint {folder}")
     new, old = _beside(folder, "new"), _beside(folder, "old")
     _recover(folder)
     shutil.rmtree(new, ignore_errors=True)
@@ -156,7 +156,7 @@ def load_encoder(folder: str | Path, **overrides: Any) -> tuple[nn.Module, dict[
     return encoder, meta, _fill_from(encoder, folder, meta)
 
 
-def fill_encoder(encoder: nn.Module, folder: str | Path) -> Ledger:
+def load_into(encoder: nn.Module, folder: str | Path) -> Ledger:
     """Fill an encoder of the caller's own with a checkpoint's weights; positions are resized where the grids differ.
 
     Raises:
@@ -173,7 +173,7 @@ def _fill_from(encoder: nn.Module, folder: str | Path, meta: Mapping[str, Any]) 
     if stored and wanted:
         resize[POSITION_KEY] = lambda table, _: resize_positions(table, wanted[0], *stored)
     state = load_file(Path(folder) / ENCODER)
-    return fill(encoder, state, Rules(resize=resize), what=f"checkpoint {folder} ({meta['encoder']['name']})")
+    return load_exactly(encoder, state, Rules(resize=resize), what=f"checkpoint {folder} ({meta['encoder']['name']})")
 
 
 def load_text_state(folder: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

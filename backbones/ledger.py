@@ -105,7 +105,7 @@ def read_ledger(path: str | Path) -> Ledger:
     return ledger
 
 
-def fill(
+def load_exactly(
     module: nn.Module, source: Mapping[str, Tensor], rules: Rules | None = None, what: str = "the weights"
 ) -> Ledger:
     """Load `source` into `module` in place and account for every key; nothing is changed unless all keys fit.

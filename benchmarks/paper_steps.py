@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 import depth  # noqa: F401
 import engine.parts  # noqa: F401
-from backbones import bind_encoder, build_encoder, parameter_count, save_checkpoint
+from backbones import build_encoder, fill_encoder_parts, parameter_count, save_checkpoint
 from engine.catalogue import TASK
 from study.configure import load_config
 
@@ -60,7 +60,7 @@ def suite(task: str, folder: Path) -> Config:
     }  # fmt: skip
     save_checkpoint(folder / "checkpoint", build_encoder(**VIT_B), meta)
     cfg = load_config(TASK[task].config, scale="paper", checkpoint=str(folder / "checkpoint"))
-    bind_encoder(cfg, folder / "checkpoint", cfg.get("drop_path_rate"))
+    fill_encoder_parts(cfg, folder / "checkpoint", cfg.get("drop_path_rate"))
     return cfg
 
 

@@ -9,7 +9,7 @@ import torch
 from mmengine.model import BaseModel
 from torch import nn
 
-from backbones import build_encoder, fill_encoder
+from backbones import build_encoder, load_into
 from backbones.text import TextTower
 from pretrain.parts.losses import clamp_logit_scale, new_logit_scale
 
@@ -34,7 +34,7 @@ class PretrainMethod(BaseModel):
         super().__init__(data_preprocessor or {"type": "ImagePreprocessor"})
         self.encoder_cfg = {"name": encoder["name"], "kwargs": dict(encoder.get("kwargs", {}))}
         self.encoder = build_encoder(self.encoder_cfg["name"], self.encoder_cfg["kwargs"])
-        self.start_ledger = fill_encoder(self.encoder, encoder["start"]) if encoder.get("start") else None
+        self.start_ledger = load_into(self.encoder, encoder["start"]) if encoder.get("start") else None
         self.progress = 0.0
 
     def init_weights(self) -> None:

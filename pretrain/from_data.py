@@ -14,8 +14,8 @@ from pretrain.data.dataset import ImageFolder
 from pretrain.data.eda import synonyms
 from pretrain.data.reinforcement import teacher_widths
 from pretrain.data.tags import tag_vocabulary
-from pretrain.tokenizer.cache import bind_token_cache
-from pretrain.tokenizer.training import bind_tokenizer
+from pretrain.tokenizer.cache import fill_token_cache
+from pretrain.tokenizer.training import fill_tokenizer
 
 DATASETS_OF_KIND = {"image_text": "ImageTextShards", "image_folder": "ImageFolder", "dense": "DenseFolder"}
 # By the first part of a name: "image_local" is a view of the image, "tokens_edited" a text.
@@ -80,8 +80,8 @@ def fill(cfg: Config) -> None:
         cfg.model.teacher_widths = teacher_widths(dataset.reinforcement)
     if "num_classes" in cfg.model and cfg.model.num_classes == DATA:
         cfg.model.num_classes = count_classes(dataset)
-    bind_tokenizer(cfg.model, dataset)
-    bind_token_cache(cfg.model, dataset)
+    fill_tokenizer(cfg.model, dataset)
+    fill_token_cache(cfg.model, dataset)
 
 
 def count_classes(dataset: Config) -> int:

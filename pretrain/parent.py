@@ -18,7 +18,7 @@ from pretrain.from_data import method_class
 RECORDED = ("method", "captions", "seed", "scale", "samples_seen", "config_hash", "parent")
 
 
-def bind_parent(cfg: Config) -> None:
+def fill_parent(cfg: Config) -> None:
     """Put the parent's checkpoint into the model's configuration and what it is into `cfg.parent_meta`.
 
     The method decides by its `parent_role`: a "start" fills the encoder before anything is copied from it, and its
@@ -54,11 +54,11 @@ def bind_parent(cfg: Config) -> None:
         cfg.model.teacher = folder
     else:
         cfg.model.encoder.start = folder
-        bind_image_constants(cfg, folder, meta)
+        fill_image_constants(cfg, folder, meta)
     cfg.config_hash = config_hash(cfg)
 
 
-def bind_image_constants(cfg: Config, folder: str, meta: dict[str, Any]) -> None:
+def fill_image_constants(cfg: Config, folder: str, meta: dict[str, Any]) -> None:
     """Give the preprocessor the mean and std that the start was trained with; refuse others."""
     preprocessor = cfg.model.data_preprocessor
     for key in ("mean", "std"):

@@ -5,7 +5,7 @@
 3. `engine.recipe.expand`, `engine.config.fill_schedule`: schedules       marks "<last>"
 4. which run it is: encoder, folder, protocol, hash
    ... and once data and checkpoints are there (`settle`, called by `study/run.py`):
-5. `backbones.bind_encoder`: adapter, channels, strides, mean, std       marks "<encoder>"
+5. `backbones.fill_encoder_parts`: adapter, channels, strides, mean, std       marks "<encoder>"
 6. what only the data can tell: vocabulary, classes, tokenizer           marks "<data>"
 7. `engine.config.settled`: no mark is left
 """
@@ -106,7 +106,7 @@ def settle(cfg: Config, make_data: Callable[[Config], None]) -> dict | None:
         The encoder's `checkpoint.json`; None in pretraining.
 
     Raises:
-        UserError: as `backbones.bind_encoder` and `pretrain.fill`, a checkpoint of another method at the method's own
+        UserError: as `backbones.fill_encoder_parts` and `pretrain.fill`, a checkpoint of another method at its own
             place, or a mark that is left.
     """
     meta = take_encoder(cfg) if cfg.task != "pretrain" else None
@@ -127,7 +127,7 @@ def settle(cfg: Config, make_data: Callable[[Config], None]) -> dict | None:
 def take_encoder(cfg: Config) -> dict:
     """Put the checkpoint's encoder into the configuration; returns its `checkpoint.json`."""
     method = dict(method=cfg.method, scale=cfg.get("pretrain_scale", cfg.scale), seed=cfg.seed)
-    meta = backbones.bind_encoder(cfg, cfg.checkpoint, drop_path_rate=cfg.get("drop_path_rate"), **method)
+    meta = backbones.fill_encoder_parts(cfg, cfg.checkpoint, drop_path_rate=cfg.get("drop_path_rate"), **method)
     if cfg.checkpoint_of_method and meta["method"] != cfg.method:
         raise UserError(
             f"{cfg.checkpoint} holds a {meta['method']} encoder, but this config is for {cfg.method}: name another "

@@ -23,16 +23,16 @@ def take_parent(cfg: Config) -> None:
     """Bind the parent of a pretraining run; on the embedded data, train it first where it is missing.
 
     Raises:
-        UserError: as `pretrain.parent.bind_parent`, or a first stage that did not end well.
+        UserError: as `pretrain.parent.fill_parent`, or a first stage that did not end well.
     """
-    from pretrain.parent import bind_parent
+    from pretrain.parent import fill_parent
 
     if cfg.get("checkpoint") and cfg.checkpoint_of_method and cfg.data.name == "scenes":
         if is_main_process():
             words = [PRETRAIN.config.format(method=cfg.parent), "--scale", cfg.scale, "--seed", str(cfg.seed)]
             train_once(Path(cfg.checkpoint), words, f"{cfg.run_name} needs {cfg.checkpoint}")
         barrier()
-    bind_parent(cfg)
+    fill_parent(cfg)
 
 
 def train_once(checkpoint: Path, words: list[str], why: str) -> None:

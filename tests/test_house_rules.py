@@ -281,3 +281,8 @@ def test_scenes_and_reports_need_no_library_that_trains():
 def test_no_room_without_a_place_in_the_order():
     rooms = {path.relative_to(ROOT).parts[0] for path in PYTHON if len(path.relative_to(ROOT).parts) > 1}
     assert rooms - {"tests", "docs", "seg_configs", "det_configs"} <= set(BELOW)
+
+
+def test_the_readme_is_read_in_one_sitting():
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert len(lines) < 220 and [k for k, line in enumerate(lines, 1) if len(line) >= 140] == []

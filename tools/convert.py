@@ -52,7 +52,7 @@ def bring_in(source: str, out: str, format: str, options: dict[str, Any], name: 
     from backbones.convert.families import family_of
     from backbones.convert.hub import HUB, TIMM, locate
     from backbones.encoder import build_encoder
-    from backbones.ledger import fill
+    from backbones.ledger import load_exactly
     from engine import files
     from engine.provenance import code_version
 
@@ -63,7 +63,7 @@ def bring_in(source: str, out: str, format: str, options: dict[str, Any], name: 
     hub = source.startswith((TIMM, HUB))
     tag = source if hub else str(options.get("model", ""))
     encoder = build_encoder(**converted.encoder)
-    fill(encoder, converted.state, what=source)
+    load_exactly(encoder, converted.state, what=source)
     ledger = converted.ledger()
     parts = path.iterdir() if path.is_dir() else [path]
     weights = max(parts, key=lambda part: part.stat().st_size)  # of a folder, the largest file

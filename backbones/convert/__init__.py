@@ -18,7 +18,7 @@ from torch import Tensor
 
 from backbones.encoder import build_encoder, encoder_facts
 from backbones.facts import check_pyramid
-from backbones.ledger import Ledger, fill
+from backbones.ledger import Ledger, load_exactly
 from engine.errors import UserError, some
 
 PLUS = " + "  # between the source keys of `Converted.renamed` where several make one target
@@ -156,7 +156,7 @@ def check(converted: Converted, source: Mapping[str, Tensor], what: str) -> None
             raise UserError(
                 f"{what}: {key} holds numbers that are not finite; the file is damaged or its training failed"
             )
-    fill(encoder, {key: value.to("meta") for key, value in converted.state.items()}, what=what)
+    load_exactly(encoder, {key: value.to("meta") for key, value in converted.state.items()}, what=what)
 
 
 def _recognise(

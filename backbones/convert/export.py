@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from backbones.checkpoint import load_encoder, load_text_state
-from backbones.ledger import fill
+from backbones.ledger import load_exactly
 from engine import files
 from engine.errors import UserError
 
@@ -33,7 +33,7 @@ def to_timm(folder: str | Path, out: str | Path) -> str:
     encoder, meta, _ = load_encoder(folder)
     name, kwargs = meta["encoder"]["name"], meta["encoder"]["kwargs"]
     state = {key: value.contiguous() for key, value in encoder.state_dict().items()}
-    fill(timm.create_model(name, num_classes=0, **kwargs), state, what=f"{folder} for timm")
+    load_exactly(timm.create_model(name, num_classes=0, **kwargs), state, what=f"{folder} for timm")
     side = meta["image"]["size"]
     data = {"mean": tuple(meta["image"]["mean"]), "std": tuple(meta["image"]["std"]), "input_size": (3, side, side)}
     with files.atomic_path(out) as temporary:

@@ -28,7 +28,7 @@ VERSION = 1
 BATCH = 64
 
 
-def bind_token_cache(model: Mapping[str, Any], dataset: dict[str, Any]) -> None:
+def fill_token_cache(model: Mapping[str, Any], dataset: dict[str, Any]) -> None:
     """Replace `dataset.token_cache = True` by a file, made first where there is none.
 
     Args:

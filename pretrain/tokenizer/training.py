@@ -1,6 +1,6 @@
 """Train the suite's own dVAE on the images that a run will see, once, and keep its encoder beside the data.
 
-`bind_tokenizer` is called by `pretrain.fill`. The encoder is stored as safetensors in DALL-E's layout; the JSON
+`fill_tokenizer` is called by `pretrain.fill`. The encoder is stored as safetensors in DALL-E's layout; the JSON
 beside it, written last, says how it was made and holds the checksum. A lock lets runs that start at the same time train
 it once: the others wait.
 """
@@ -79,7 +79,7 @@ class Recipe:
         return recipe
 
 
-def bind_tokenizer(model: dict[str, Any], dataset: dict[str, Any]) -> None:
+def fill_tokenizer(model: dict[str, Any], dataset: dict[str, Any]) -> None:
     """Fill in `model.tokenizer.file` where the suite's own dVAE is asked for without one, training it if need be.
 
     Args:

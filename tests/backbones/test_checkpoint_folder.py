@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from backbones import fill_encoder, load_encoder, load_text_state, read_checkpoint, save_checkpoint
+from backbones import load_encoder, load_into, load_text_state, read_checkpoint, save_checkpoint
 from engine import files
 from engine.errors import UserError
 
@@ -79,10 +79,10 @@ def test_parents_of_parents(tmp_path, make_meta, randomised, tiny):
 def test_weights_for_an_encoder_of_the_callers_own(write, tiny, randomised):
     folder, stored = write()
     encoder = randomised(tiny["name"], tiny["kwargs"] | {"drop_path_rate": 0.1}, seed=1)
-    ledger = fill_encoder(encoder, folder)
+    ledger = load_into(encoder, folder)
     assert set(ledger.loaded) == set(stored.state_dict()) and not (ledger.resized or ledger.new or ledger.dropped)
     assert all(torch.equal(value, stored.state_dict()[key]) for key, value in encoder.state_dict().items())
-    refused(lambda: fill_encoder(randomised(tiny["name"], tiny["kwargs"] | {"depth": 3}), folder), "have no place")
+    refused(lambda: load_into(randomised(tiny["name"], tiny["kwargs"] | {"depth": 3}), folder), "have no place")
 
 
 def test_tied_and_transposed_tensors_can_be_saved(tmp_path, make_meta, randomised, tiny):

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from backbones import build_encoder, fill
+from backbones import build_encoder, load_exactly
 from backbones.convert import convert_source, formats
 from engine.errors import UserError
 
@@ -168,7 +168,7 @@ def write(folder, kind, state, beside=None):
 @torch.no_grad()
 def tokens(converted, images):
     encoder = build_encoder(**converted.encoder).eval()
-    fill(encoder, converted.state)
+    load_exactly(encoder, converted.state)
     return encoder.forward_features(images)
 
 

@@ -15,7 +15,7 @@ import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from backbones import build_encoder, fill
+from backbones import build_encoder, load_exactly
 from backbones.convert import convert_source, formats
 from backbones.convert.hub import locate
 from engine.errors import UserError
@@ -38,7 +38,7 @@ def random_model(name, seed=0, **kwargs):
 @torch.no_grad()
 def same(converted, model, size=(56, 84)):
     encoder = build_encoder(**converted.encoder).eval()
-    fill(encoder, converted.state)
+    load_exactly(encoder, converted.state)
     if hasattr(model, "set_input_size"):
         model.set_input_size(img_size=size)
     x = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(1))
@@ -251,7 +251,7 @@ def test_torchvision(tmp_path, build, name, size):
     converted = convert_source(saved(tmp_path / "w.pth", model.state_dict()), "timm", model=name, **CONSTANTS)
     assert {reason for key, reason in converted.dropped.items() if "index" not in key} == {"dropped: classifier"}
     encoder = build_encoder(**converted.encoder).eval()
-    fill(encoder, converted.state)
+    load_exactly(encoder, converted.state)
     x = torch.randn(1, 3, *size)
     with torch.no_grad():
         if build == "resnet18":

@@ -8,7 +8,7 @@ import timm
 import torch
 from torch import nn
 
-from backbones import build_encoder, fill
+from backbones import build_encoder, load_exactly
 from backbones.convert import convert_source
 from backbones.convert.vit import describe_vit
 from engine.errors import UserError
@@ -49,7 +49,7 @@ def images(*shape):
 def same_features(converted, model, tolerance=1e-5):
     """Tokens at the native size, and at another against timm's own policy for positions."""
     encoder = build_encoder(**converted.encoder).eval()
-    fill(encoder, converted.state)
+    load_exactly(encoder, converted.state)
     with torch.no_grad():
         x = images(SIZE, SIZE)
         torch.testing.assert_close(encoder.forward_features(x), model.forward_features(x), atol=tolerance, rtol=0)
@@ -195,7 +195,7 @@ def test_slip_brings_both_towers(save, projector, method):
 
     tower = TextTower(converted.text["embed_dim"], converted.text["vocabulary"], **converted.text["kwargs"]).eval()
     ours = {key.removeprefix("text."): v for key, v in converted.text_state.items() if key.startswith("text.")}
-    fill(tower, ours)
+    load_exactly(tower, ours)
     tokens = torch.tensor([[START, 320, 1125, END, 0, 0, 0, 0], [START, 5, 6, 7, 8, 9, 10, END]])
     with torch.no_grad():
         torch.testing.assert_close(tower(tokens), text(tokens), atol=1e-5, rtol=0)
@@ -227,7 +227,7 @@ def test_timm_by_name_takes_normalisation_from_the_tag(save):
     converted = convert_source(save(model.state_dict()), "timm", model="resnet18.a1_in1k")
     assert set(converted.dropped) == {"fc.weight", "fc.bias"}
     encoder = build_encoder(**converted.encoder).eval()
-    fill(encoder, converted.state)
+    load_exactly(encoder, converted.state)
     x = images(64, 64)
     with torch.no_grad():
         torch.testing.assert_close(encoder.forward_features(x), model.forward_features(x))

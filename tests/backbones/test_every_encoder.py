@@ -12,9 +12,9 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 
 from backbones import (
-    bind_encoder,
     build_encoder,
     describe_encoder,
+    fill_encoder_parts,
     flops_per_image,
     load_encoder,
     parameter_count,
@@ -90,7 +90,7 @@ def case(request, tmp_path_factory, make_meta, randomised):
         "roi_head": {"bbox_roi_extractor": {"featmap_strides": None}},
     }
     cfg = Config({"model": model})
-    bind_encoder(cfg, folder)
+    fill_encoder_parts(cfg, folder)
     return folder, encoder, cfg.model, MODELS.build(cfg.model.backbone).eval(), channels
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from backbones import Ledger, Rules, fill, read_ledger
+from backbones import Ledger, Rules, load_exactly, read_ledger
 from engine.errors import UserError
 
 
@@ -21,7 +21,7 @@ def source():
 
 def test_equal_keys_are_loaded_bit_for_bit():
     module, state = network(), source()
-    ledger = fill(module, state)
+    ledger = load_exactly(module, state)
     assert set(ledger.loaded) == set(state)
     assert not (ledger.renamed or ledger.resized or ledger.dropped or ledger.new)
     assert all(torch.equal(value, state[key]) for key, value in module.state_dict().items())
@@ -62,7 +62,7 @@ def test_each_mutation_is_one_clear_line_and_changes_nothing(mutate, words):
     before = {key: value.clone() for key, value in module.state_dict().items()}
     mutate(state)
     with pytest.raises(UserError) as error:
-        fill(module, state, what="checkpoint X")
+        load_exactly(module, state, what="checkpoint X")
     message = str(error.value)
     assert "\n" not in message
     assert message.startswith("checkpoint X")
@@ -72,7 +72,7 @@ def test_each_mutation_is_one_clear_line_and_changes_nothing(mutate, words):
 
 def test_many_keys_are_counted_not_listed():
     with pytest.raises(UserError) as error:
-        fill(network(), source() | {f"junk{i}": torch.zeros(1) for i in range(50)})
+        load_exactly(network(), source() | {f"junk{i}": torch.zeros(1) for i in range(50)})
     assert "50 keys have no place" in str(error.value)
     assert "and 45 more" in str(error.value)
 
@@ -90,7 +90,7 @@ def test_rules_are_followed_and_written_down():
         new={r"2\.bias": "not in the file"},
         resize={r"2\.weight": lambda value, target: value[:, : target.shape[1]]},
     )
-    ledger = fill(module, state, rules)
+    ledger = load_exactly(module, state, rules)
     assert ledger.renamed == {"old.weight": "0.weight"}
     assert ledger.resized == {"2.weight": ((2, 8), (2, 4))}
     assert ledger.dropped == {"head.weight": "the classifier is not used"}
@@ -108,20 +108,20 @@ def test_rules_are_followed_and_written_down():
 
 def test_a_pattern_must_match_the_whole_key():
     with pytest.raises(UserError, match=r"head\.weight"):
-        fill(network(), source() | {"head.weight": torch.ones(1)}, Rules(drop={"head": "too short"}))
+        load_exactly(network(), source() | {"head.weight": torch.ones(1)}, Rules(drop={"head": "too short"}))
 
 
 def test_two_keys_for_one_place_are_refused():
     with pytest.raises(UserError, match="both go to"):
-        fill(network(), source() | {"copy": torch.ones(4)}, Rules(rename={"copy": "0.bias"}))
+        load_exactly(network(), source() | {"copy": torch.ones(4)}, Rules(rename={"copy": "0.bias"}))
 
 
 def test_hash_depends_on_what_happened_only():
-    plain = fill(network(), source())
-    reordered = fill(network(), dict(reversed(source().items())))
+    plain = load_exactly(network(), source())
+    reordered = load_exactly(network(), dict(reversed(source().items())))
     state = source()
     state["x"] = state.pop("0.bias")
-    renamed = fill(network(), state, Rules(rename={"x": "0.bias"}))
+    renamed = load_exactly(network(), state, Rules(rename={"x": "0.bias"}))
     assert plain.hash == reordered.hash != renamed.hash
     assert len(plain.hash) == 64
 

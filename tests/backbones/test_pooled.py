@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from backbones import PooledEncoder, all_tokens, bind_encoder, describe_encoder, layer_decay_groups, load_encoder
+from backbones import PooledEncoder, all_tokens, describe_encoder, fill_encoder_parts, layer_decay_groups, load_encoder
 from engine.errors import UserError
 
 VIT = {"name": "vit_tiny_patch16_224",
@@ -131,7 +131,7 @@ def test_it_is_bound_to_a_configuration(write, encoder):
     folder, _ = write(encoder)
     model = dict(backbone=dict(type="PooledEncoder", pool="mean"), data_preprocessor=dict(mean=None, std=None))
     cfg = Config(dict(model=model))
-    bind_encoder(cfg, folder, 0.1)
+    fill_encoder_parts(cfg, folder, 0.1)
     assert cfg.model.backbone.to_dict() == dict(
         type="PooledEncoder", pool="mean", checkpoint=str(folder), drop_path_rate=0.1
     )

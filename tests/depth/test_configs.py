@@ -12,7 +12,7 @@ from mmengine.registry import DATASETS, DefaultScope
 from mmseg.registry import MODELS
 from PIL import Image
 
-from backbones import bind_encoder, build_encoder, save_checkpoint
+from backbones import build_encoder, fill_encoder_parts, save_checkpoint
 from study.configure import load_config
 
 CONFIGS = Path(__file__).parents[2] / "depth/configs"
@@ -54,7 +54,7 @@ def checkpoint(folder, kind):
 def setup(data, kind, **options):
     options = {"data.root": str(data), "data.name": "mine", "data.size": (32, 48), **options}
     cfg = load_config(CONFIGS / "random.py", checkpoint=str(checkpoint(data / "ckpt", kind)), options=options)
-    bind_encoder(cfg, cfg.checkpoint)
+    fill_encoder_parts(cfg, cfg.checkpoint)
     with DefaultScope.overwrite_default_scope("mmseg"):
         torch.manual_seed(0)
         model = MODELS.build(cfg.model)

@@ -13,7 +13,7 @@ from mmengine.registry import DATASETS, DefaultScope
 from mmseg.registry import MODELS
 from PIL import Image
 
-from backbones import bind_encoder, build_encoder, save_checkpoint
+from backbones import build_encoder, fill_encoder_parts, save_checkpoint
 from depth.augment import ColourChanges, VerticalCutDepth
 from depth.metric import depth_errors
 from depth.schedule import OneCycleHook
@@ -113,7 +113,7 @@ def bound(encoder, folder, scale="paper", **options):
     save_checkpoint(folder, build_encoder(**encoder), meta_of(encoder))
     options = {"model.decode_head.embed_dim": 4, **options}
     cfg = load_config("depth/configs/mae.py", scale=scale, checkpoint=str(folder), options=options)
-    bind_encoder(cfg, folder, cfg.drop_path_rate)
+    fill_encoder_parts(cfg, folder, cfg.drop_path_rate)
     with DefaultScope.overwrite_default_scope("mmseg"):
         torch.manual_seed(0)
         model = MODELS.build(cfg.model)

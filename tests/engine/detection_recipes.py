@@ -9,7 +9,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, OPTIM_WRAPPER_CONSTRUCTORS, PARAM_SCHEDULERS, DefaultScope
 from PIL import Image
 
-from backbones import bind_encoder, build_encoder, save_checkpoint
+from backbones import build_encoder, fill_encoder_parts, save_checkpoint
 from study.configure import load_config
 from tests.backbones.conftest import meta_of
 
@@ -55,7 +55,7 @@ def built(config, scale, encoder, folder, root):
     torch.manual_seed(0)
     save_checkpoint(folder, build_encoder(**encoder), meta_of(encoder))
     cfg = load_config(config, scale=scale, checkpoint=str(folder), options={"data.root": str(root)})
-    bind_encoder(cfg, folder, cfg.drop_path_rate)
+    fill_encoder_parts(cfg, folder, cfg.drop_path_rate)
     for loader in (cfg.train_dataloader.dataset, cfg.test_dataloader.dataset):
         shrink(loader.pipeline, 8)
     settings = cfg.model.train_cfg

@@ -8,7 +8,7 @@ from mmdet.registry import MODELS
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, DefaultScope
 
-from backbones import bind_encoder, build_encoder, save_checkpoint
+from backbones import build_encoder, fill_encoder_parts, save_checkpoint
 from engine.errors import UserError
 from study.cells import Study
 from study.configure import load_config
@@ -93,7 +93,7 @@ def test_a_step_at_scale_tiny_on_data_of_ones_own(tmp_path):
     cfg = whole("maskclip", "tiny", data=str(overlay), checkpoint=str(tmp_path / "encoder"))
     assert cfg.protocol == "mine-cascade-mask-rcnn-tiny-v1"
     save_checkpoint(tmp_path / "encoder", build_encoder(**TINY), meta_of(TINY))
-    bind_encoder(cfg, tmp_path / "encoder")
+    fill_encoder_parts(cfg, tmp_path / "encoder")
     cfg.model.test_cfg.rcnn.score_thr = 0.0
     with DefaultScope.overwrite_default_scope("mmdet"):
         torch.manual_seed(0)

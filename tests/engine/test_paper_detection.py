@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mmengine.registry import DATASETS, DefaultScope
 
-from backbones import bind_encoder, build_encoder, save_checkpoint
+from backbones import build_encoder, fill_encoder_parts, save_checkpoint
 from engine.errors import UserError
 from study.configure import load_config
 from tests.backbones.conftest import meta_of
@@ -111,7 +111,7 @@ def test_a_step_and_a_test_image(scale, encoder, tmp_path):
 def test_the_other_kind_of_encoder_is_sent_to_its_own_recipe(scale, encoder, hint, tmp_path):
     save_checkpoint(tmp_path / "encoder", build_encoder(**encoder), meta_of(encoder))
     with pytest.raises(UserError, match=f"encoder .{encoder['name']}., which this recipe is not for: use {hint}"):
-        bind_encoder(whole(scale), tmp_path / "encoder")
+        fill_encoder_parts(whole(scale), tmp_path / "encoder")
 
 
 def test_missing_data_is_one_sentence(tmp_path):

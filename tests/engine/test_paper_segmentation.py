@@ -10,7 +10,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.registry import DATASETS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, PARAM_SCHEDULERS, DefaultScope
 from PIL import Image
 
-from backbones import bind_encoder, build_encoder, save_checkpoint
+from backbones import build_encoder, fill_encoder_parts, save_checkpoint
 from engine.errors import UserError
 from study.configure import load_config
 from tests.backbones.conftest import meta_of
@@ -43,7 +43,7 @@ def whole(head, method="mae", encoder=SMALL, folder=None, **options):
     torch.manual_seed(0)
     save_checkpoint(folder, build_encoder(**encoder), meta_of(encoder))
     cfg = load_config(f"seg_configs/{head}_{method}.py", scale="paper", checkpoint=str(folder), options=options)
-    bind_encoder(cfg, folder, cfg.get("drop_path_rate"))
+    fill_encoder_parts(cfg, folder, cfg.get("drop_path_rate"))
     return cfg
 
 
@@ -78,12 +78,12 @@ def test_rates_of_the_families(method, rate, norm):
 @pytest.mark.parametrize("name, width", [("vit_base_patch16_224", 768), ("vit_large_patch16_224", 1024),
                                          ("resnet10t", 512)])  # fmt: skip
 def test_the_head_is_as_wide_as_a_plain_vit(name, width, tmp_path, monkeypatch):
-    import backbones.bind as bind
+    import backbones.fill as filler
 
-    monkeypatch.setattr(bind, "checkpoint_exists", lambda folder: True)
-    monkeypatch.setattr(bind, "read_checkpoint", lambda folder: meta_of({"name": name, "kwargs": {}}))
+    monkeypatch.setattr(filler, "checkpoint_exists", lambda folder: True)
+    monkeypatch.setattr(filler, "read_checkpoint", lambda folder: meta_of({"name": name, "kwargs": {}}))
     cfg = whole("upernet")
-    bind_encoder(cfg, tmp_path, cfg.drop_path_rate)
+    fill_encoder_parts(cfg, tmp_path, cfg.drop_path_rate)
     head, auxiliary = cfg.model.decode_head, cfg.model.auxiliary_head
     assert head.channels == width and (auxiliary.channels, auxiliary.in_index) == (256, 2)
     assert ("relative_bias" in cfg.model.backbone) == name.startswith("vit")

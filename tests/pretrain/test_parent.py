@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 import pretrain
 from backbones import read_checkpoint, read_ledger
 from engine.errors import UserError
-from pretrain.parent import FrozenTeacher, bind_parent, check_start
+from pretrain.parent import FrozenTeacher, check_start, fill_parent
 from study.configure import load_config
 from tests.engine.test_resume import KILLED_AT, assert_identical, train
 from tests.pretrain.parents import TINY, write_parent
@@ -62,7 +62,7 @@ def test_any_method_can_start_from_a_checkpoint_and_its_teacher_too(configure, t
     """What a method copies from its encoder (MaskCLIP's teacher), it copies after the encoder was filled."""
     folder = write_parent(tmp_path / "parent")
     cfg = configure("pretrain/configs/maskclip.py", 2, checkpoint=str(folder))
-    bind_parent(cfg)
+    fill_parent(cfg)
     pretrain.fill(cfg)
     from mmengine.registry import MODELS
 
@@ -87,7 +87,7 @@ def test_image_constants_are_those_of_the_start(configure, tmp_path):
     cfg = configure("pretrain/configs/wsp.py", 1, tmp_path / "other", checkpoint=str(folder),
                     options={"model.data_preprocessor.mean": [0.485, 0.456, 0.406]})  # fmt: skip
     with pytest.raises(UserError, match=r"mean is \[0.485, 0.456, 0.406\], but .* trained with \[0.5, 0.4, 0.3\]"):
-        bind_parent(cfg)
+        fill_parent(cfg)
 
 
 def test_a_teacher_keeps_its_own_image_constants(tmp_path):
@@ -126,15 +126,15 @@ def test_parents_own_place_and_what_is_wrong_there(tmp_path, monkeypatch):
     assert "checkpoint" not in load_config("pretrain/configs/clip.py")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"does not exist; make it with `.*configs/clip.py --scale study --seed 2`"):
-        bind_parent(cfg)
+        fill_parent(cfg)
     write_parent(tmp_path / cfg.checkpoint, "mae")
     with pytest.raises(UserError, match="holds a mae encoder, but the parent of fd is clip: .* --checkpoint"):
-        bind_parent(cfg)
+        fill_parent(cfg)
 
 
 def test_a_teacher_cannot_be_left_out():
     with pytest.raises(UserError, match="fd needs a teacher: name a method as `parent`, or a folder with --checkpoint"):
-        bind_parent(load_config("pretrain/configs/fd.py", options={"parent": None}))
+        fill_parent(load_config("pretrain/configs/fd.py", options={"parent": None}))
 
 
 @pytest.mark.parametrize("method", ROLES)

@@ -10,7 +10,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.registry import DATASETS, FUNCTIONS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, PARAM_SCHEDULERS
 from PIL import Image
 
-from backbones import bind_encoder, build_encoder, save_checkpoint
+from backbones import build_encoder, fill_encoder_parts, save_checkpoint
 from engine.errors import UserError
 from recognition.finetune import Accuracy, LabelledFolder, fill
 from recognition.measures import Answer, accuracies
@@ -127,7 +127,7 @@ def test_a_step_and_a_test_on_imagenets_layout(task, tmp_path):
     small = {"data.size": (64, 64), "test_dataloader.dataset.short": 73, "global_batch_size": 6}
     folder = checkpoint(tmp_path / "c")
     cfg = load_config(CONFIG.format(task), scale="paper", checkpoint=folder, options={**data, **small})
-    meta = bind_encoder(cfg, folder, cfg.get("drop_path_rate"))
+    meta = fill_encoder_parts(cfg, folder, cfg.get("drop_path_rate"))
     fill(cfg, meta)
     assert cfg.model.num_classes == 3
     model = MODELS.build(cfg.model)

@@ -79,7 +79,7 @@ def test_a_first_stage_that_fails_ends_the_second(fake, monkeypatch):
 def test_on_the_embedded_data_alone(fake, monkeypatch, own_data):
     cfg = load_config(Path(first_stage.__file__).parents[1] / "pretrain/configs/fd.py")
     cfg.data.name = "mine" if own_data else "scenes"
-    # the fake leaves an empty folder, so binding it is refused by another sentence than one that is missing
+    # the fake leaves an empty folder, so taking it is refused by another sentence than one that is missing
     with pytest.raises(UserError, match="does not exist; make it with" if own_data else "is not a checkpoint"):
         first_stage.take_parent(cfg)
     assert len(fake()) == (0 if own_data else 1)

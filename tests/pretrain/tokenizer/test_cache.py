@@ -9,7 +9,7 @@ from engine.errors import UserError
 from pretrain.data.augment import RandomCrop
 from pretrain.data.dataset import pretrain_collate
 from pretrain.methods.beit import BEiT
-from pretrain.tokenizer.cache import bind_token_cache
+from pretrain.tokenizer.cache import fill_token_cache
 from pretrain.tokenizer.dvae import Encoder
 from pretrain.tokenizer.load import build_tokenizer
 from tests.pretrain.samples import write_shards
@@ -36,7 +36,7 @@ def dataset(tmp_path):
 
 def test_ids_are_those_of_the_views(spec, dataset, tmp_path, monkeypatch):
     plain = DATASETS.build({**dataset, "token_cache": None})
-    bind_token_cache(dict(tokenizer=spec), dataset)
+    fill_token_cache(dict(tokenizer=spec), dataset)
     rows = np.load(dataset["token_cache"])
     assert rows.shape == (25, 16) and rows.dtype == np.uint16 and (rows[4] == 0).all()
     assert dataset["token_cache"].startswith(str(tmp_path / ".shards.index" / "ids-"))
@@ -55,15 +55,15 @@ def test_ids_are_those_of_the_views(spec, dataset, tmp_path, monkeypatch):
 
     again = {**dataset, "token_cache": True}
     monkeypatch.setattr("pretrain.tokenizer.cache.write_ids", lambda *_: pytest.fail("computed again"))
-    bind_token_cache(dict(tokenizer=spec), again)
+    fill_token_cache(dict(tokenizer=spec), again)
     assert again["token_cache"] == dataset["token_cache"]
 
 
 def test_other_weights_other_file(spec, dataset, tmp_path):
     first = dict(dataset)
-    bind_token_cache(dict(tokenizer=spec), first)
+    fill_token_cache(dict(tokenizer=spec), first)
     torch.save(Encoder(300, 4, 1).state_dict(), tmp_path / "tokens.pth")
-    bind_token_cache(dict(tokenizer=spec), dataset)
+    fill_token_cache(dict(tokenizer=spec), dataset)
     assert first["token_cache"] != dataset["token_cache"]
 
 
@@ -81,13 +81,13 @@ def test_random_views_are_refused(spec, dataset, image, pixels, blamed):
     with pytest.raises(
         UserError, match=rf"the view '{blamed}' is drawn anew each time: give it scale=\(1, 1\), flip=0"
     ):
-        bind_token_cache(dict(tokenizer=spec), dataset)
+        fill_token_cache(dict(tokenizer=spec), dataset)
 
 
 def test_only_where_asked_and_only_with_a_tokenizer(dataset):
     with pytest.raises(UserError, match="token_cache needs a model with a tokenizer"):
-        bind_token_cache({}, dataset)
-    bind_token_cache({}, off := {**dataset, "token_cache": False})
+        fill_token_cache({}, dataset)
+    fill_token_cache({}, off := {**dataset, "token_cache": False})
     assert "token_cache" not in off
 
 

@@ -11,7 +11,7 @@ import torch
 from engine.errors import UserError
 from pretrain.tokenizer.dvae import DVAE, map_pixels
 from pretrain.tokenizer.load import build_tokenizer
-from pretrain.tokenizer.training import Recipe, bind_tokenizer, ensure_dvae, is_whole, load_images, train
+from pretrain.tokenizer.training import Recipe, ensure_dvae, fill_tokenizer, is_whole, load_images, train
 from tests.pretrain.samples import make_sample
 
 SMALL = dict(type="dvae", vocabulary=16, width=4, steps=4, batch=4, crop=16, images=20)
@@ -82,7 +82,7 @@ def test_trained_once_then_found(shards, monkeypatch):
     np.random.seed(4)
     torch.manual_seed(4)
     states = np.random.get_state()[1].copy(), torch.get_rng_state()
-    bind_tokenizer(config, dataset(shards))
+    fill_tokenizer(config, dataset(shards))
     assert (np.random.get_state()[1] == states[0]).all() and torch.equal(torch.get_rng_state(), states[1])
     path = Path(config["tokenizer"]["file"])
     about = json.loads(path.with_suffix(".json").read_text())
@@ -93,7 +93,7 @@ def test_trained_once_then_found(shards, monkeypatch):
 
     monkeypatch.setattr("pretrain.tokenizer.training.train", lambda *_: pytest.fail("trained again"))
     assert ensure_dvae(Recipe.of(SMALL), dataset(shards)) == path
-    bind_tokenizer(found := dict(tokenizer=dict(SMALL, file="mine.pth")), dataset(shards))
+    fill_tokenizer(found := dict(tokenizer=dict(SMALL, file="mine.pth")), dataset(shards))
     assert found["tokenizer"]["file"] == "mine.pth"
     monkeypatch.undo()
 

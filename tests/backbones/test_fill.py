@@ -1,10 +1,10 @@
-"""bind_encoder fills what is None, keeps what is stated, refuses what contradicts the checkpoint."""
+"""fill_encoder_parts fills what is None, keeps what is stated, refuses what contradicts the checkpoint."""
 
 import pytest
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from backbones import bind_encoder
+from backbones import fill_encoder_parts
 from engine.errors import UserError
 
 
@@ -41,7 +41,7 @@ def mask_rcnn():
 def test_segmentation_with_a_plain_vit(write):
     folder, _ = write()
     cfg = upernet(taps=(0, 1, 2, 3), norm_cfg={"type": "GN", "num_groups": 8})
-    meta = bind_encoder(cfg, folder, drop_path_rate=0.1)
+    meta = fill_encoder_parts(cfg, folder, drop_path_rate=0.1)
     assert meta["method"] == "mae"
     assert cfg.model.backbone == {
         "type": "ViTPyramid",
@@ -60,7 +60,7 @@ def test_segmentation_with_a_plain_vit(write):
 def test_segmentation_with_a_hierarchical_encoder(write):
     folder, _ = write({"name": "mobilenetv2_100", "kwargs": {}})
     cfg = upernet()
-    bind_encoder(cfg, folder)
+    fill_encoder_parts(cfg, folder)
     assert cfg.model.backbone == {"type": "HierarchicalPyramid", "checkpoint": str(folder)}
     assert cfg.model.decode_head.in_channels == [24, 32, 96, 320]
     assert cfg.model.auxiliary_head.in_channels == 32
@@ -73,7 +73,7 @@ def test_segmentation_with_a_hierarchical_encoder(write):
 def test_detection(write, encoder, strides, channels):
     folder, _ = write({"name": encoder, "kwargs": {}}) if encoder else write()
     cfg = mask_rcnn()
-    bind_encoder(cfg, folder)
+    fill_encoder_parts(cfg, folder)
     model = cfg.model
     assert model.neck.in_channels == channels
     assert model.rpn_head.anchor_generator.strides == [*strides, 2 * strides[-1]]
@@ -84,7 +84,7 @@ def test_detection(write, encoder, strides, channels):
 def test_heads_behind_a_neck_see_its_outputs(write):
     cfg = upernet()
     cfg.model.neck = {"type": "FPN", "in_channels": None, "out_channels": 48, "num_outs": 4}
-    bind_encoder(cfg, write()[0])
+    fill_encoder_parts(cfg, write()[0])
     assert cfg.model.neck.in_channels == [96] * 4
     assert cfg.model.decode_head.in_channels == [48] * 4
     assert cfg.model.auxiliary_head.in_channels == 48
@@ -94,7 +94,7 @@ def test_stated_numbers_are_kept(write):
     cfg = mask_rcnn()
     cfg.model.neck.in_channels = [1, 2, 3, 4]
     cfg.model.rpn_head.anchor_generator.strides = [7]
-    bind_encoder(cfg, write()[0])
+    fill_encoder_parts(cfg, write()[0])
     assert cfg.model.neck.in_channels == [1, 2, 3, 4]
     assert cfg.model.rpn_head.anchor_generator.strides == [7]
 
@@ -103,30 +103,30 @@ def test_image_constants(write):
     folder, _ = write()
     agreeing = upernet()
     agreeing.model.data_preprocessor.mean = [127.5, 102.0, 76.5]
-    bind_encoder(agreeing, folder)
+    fill_encoder_parts(agreeing, folder)
     contradicting = upernet()
     contradicting.model.data_preprocessor.mean = [123.675, 116.28, 103.53]
     with pytest.raises(UserError, match=r"data_preprocessor\.mean.*123\.675.*127\.5"):
-        bind_encoder(contradicting, folder)
+        fill_encoder_parts(contradicting, folder)
     top = upernet()
     top.data_preprocessor = top.model.pop("data_preprocessor")
-    bind_encoder(top, folder)
+    fill_encoder_parts(top, folder)
     assert top.data_preprocessor.std == pytest.approx([51.0, 63.75, 76.5])
     none = upernet()
     none.model.pop("data_preprocessor")
     with pytest.raises(UserError, match="no model.data_preprocessor"):
-        bind_encoder(none, folder)
+        fill_encoder_parts(none, folder)
 
 
 def test_another_adapter_stated(write):
     with pytest.raises(UserError, match=r"HierarchicalPyramid.*needs ViTPyramid"):
-        bind_encoder(upernet(type="HierarchicalPyramid"), write()[0])
+        fill_encoder_parts(upernet(type="HierarchicalPyramid"), write()[0])
 
 
 def test_a_missing_checkpoint_names_its_command(tmp_path):
     place = tmp_path / "elsewhere"
     with pytest.raises(UserError) as error:
-        bind_encoder(upernet(), place, method="mae", scale="study", seed=2)
+        fill_encoder_parts(upernet(), place, method="mae", scale="study", seed=2)
     assert str(place) in str(error.value)
     assert "`python tools/train.py pretrain/configs/mae.py --scale study --seed 2`" in str(error.value)
 
@@ -138,7 +138,7 @@ def test_a_bound_mask_rcnn_runs_with_its_anchors_on_the_maps(write):
     from mmdet.registry import MODELS, TASK_UTILS
 
     cfg = mask_rcnn()
-    bind_encoder(cfg, write()[0])
+    fill_encoder_parts(cfg, write()[0])
     with DefaultScope.overwrite_default_scope("mmdet"):
         backbone, neck = MODELS.build(cfg.model.backbone), MODELS.build(cfg.model.neck)
         anchors = dict(cfg.model.rpn_head.anchor_generator, scales=[4], ratios=[1.0])

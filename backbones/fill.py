@@ -20,7 +20,7 @@ HEAD_CHANNELS = 512
 """Width of UperNet's head on hierarchical encoders (Swin's and mmseg's own configs)."""
 
 
-def bind_encoder(
+def fill_encoder_parts(
     cfg: Config,
     checkpoint: str | Path,
     drop_path_rate: float | None = None,
@@ -75,13 +75,13 @@ def bind_encoder(
             f"{cfg.refused_encoders[kind]}"
         )
     model = cfg.model
-    _bind_backbone(model, str(checkpoint), facts, drop_path_rate)
+    _fill_backbone(model, str(checkpoint), facts, drop_path_rate)
     channels, strides = _levels(facts, model.backbone.get("pyramid", True))
     _fill_channels(model, channels)
     head = model.get("decode_head") or {}
     fill(head, ENCODER, {"channels": channels[0] if facts.plain else HEAD_CHANNELS})
     _fill_strides(model, strides)
-    _bind_image_constants(cfg, meta)
+    _fill_image_constants(cfg, meta)
     return meta
 
 
@@ -94,7 +94,7 @@ def _levels(facts: EncoderFacts, pyramid: bool) -> tuple[list[int], list[int | f
     return [facts.channels[stage] for stage in facts.stages], [facts.strides[stage] for stage in facts.stages]
 
 
-def _bind_backbone(model: ConfigDict, checkpoint: str, facts: EncoderFacts, drop_path_rate: float | None) -> None:
+def _fill_backbone(model: ConfigDict, checkpoint: str, facts: EncoderFacts, drop_path_rate: float | None) -> None:
     stated = dict(model.get("backbone") or {})
     kind = POOLED if stated.get("type") == POOLED else kind_of(facts)
     if stated.get("type", kind) != kind:
@@ -133,7 +133,7 @@ def _fill_strides(model: ConfigDict, strides: list[int | float]) -> None:
     fill(model.get("roi_head"), ENCODER, {"featmap_strides": list(strides)})
 
 
-def _bind_image_constants(cfg: Config, meta: dict[str, Any]) -> None:
+def _fill_image_constants(cfg: Config, meta: dict[str, Any]) -> None:
     """Fill mean and std, and refuse others than the checkpoint's."""
     places = [place.get("data_preprocessor") for place in (cfg.model, cfg)]
     if not any(places):
