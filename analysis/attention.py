@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from backbones import describe_encoder
+from backbones.facts import has_token_blocks
 from engine.errors import UserError
 
 
@@ -86,7 +86,7 @@ def grid_of(encoder: nn.Module, size: int, what: str) -> tuple[int, int]:
     Raises:
         UserError: an encoder whose blocks do not attend to all patches; `what` opens the sentence.
     """
-    if not describe_encoder(encoder).plain:
+    if not has_token_blocks(encoder):
         raise UserError(
             f"{what}: {type(encoder).__name__} has no blocks that attend to all patches; choose a plain ViT or a BEiT"
         )

@@ -15,7 +15,7 @@ from analysis.attention import patch_grid
 from analysis.finding import Finding, Scalar, identity, name_of
 from analysis.localisation import ask, draw, prompts, scalars_of
 from analysis.pictures import load_pictures
-from backbones import describe_encoder
+from backbones.facts import has_token_blocks
 from backbones.towers import Towers
 
 BATCH = 32
@@ -71,7 +71,7 @@ def grad_cam(encoder: nn.Module, projection: nn.Module, images: Tensor, texts: T
 
 def activations(encoder: nn.Module, images: Tensor) -> tuple:
     """(U as it is in the graph, pooled features [B, D], the function that brings U to [B, C, h, w])."""
-    if not describe_encoder(encoder).plain:
+    if not has_token_blocks(encoder):
         seen = encoder.forward_features(images)
         last = getattr(encoder, "output_fmt", "NCHW") == "NHWC"
         return seen, encoder.forward_head(seen, pre_logits=True), lambda x: x.permute(0, 3, 1, 2) if last else x

@@ -54,6 +54,11 @@ class EncoderFacts:
         return tuple(ends[-4:])
 
 
+def has_token_blocks(encoder: nn.Module) -> bool:
+    """Whether an encoder is a stack of blocks over patch tokens, as a ViT is: some of one stride are convolutional."""
+    return describe_encoder(encoder).plain and hasattr(encoder, "blocks") and hasattr(encoder, "patch_embed")
+
+
 class _NoFit(Exception):
     """An encoder's maps do not divide the image evenly."""
 

@@ -1,5 +1,7 @@
 """A small contrastive checkpoint, and one without a text tower."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from mmengine.registry import MODELS
@@ -7,14 +9,21 @@ from mmengine.registry import MODELS
 import pretrain  # noqa: F401  registers methods
 from backbones import save_checkpoint
 from backbones.text import compact_vocabulary
+from engine.config import read
 from scenes.world import COLOURS, MATERIALS, SHAPES
-from tests.pretrain.samples import ENCODER, TEXT
+from tests.pretrain.samples import ENCODER, TEXT, write_shards
 
 META = {
     "method": "clip", "captions": "aligned", "seed": 0, "scale": "tiny", "data": {"name": "scenes", "samples": 8},
     "samples_seen": 8, "updates": 1, "config_hash": "abc", "code_version": "0", "parent": None, "ledger": None,
     "cost": {"wall_s": 1.0, "samples_per_s": 8.0, "peak_memory_mib": None, "hardware": {"device": "cpu"}},
 }  # fmt: skip
+
+
+def any_encoder(config: str | Path) -> str | None:
+    """A method for a config that serves the encoders of all; None for one that has its own."""
+    stated = read(Path(config))
+    return None if "method" in stated or stated.task == "pretrain" else "random"
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +50,15 @@ def mae(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mae") / "checkpoint"
     save_checkpoint(folder, model.encoder, meta)
     return folder
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory):
+    return write_shards(tmp_path_factory.mktemp("data") / "shards", 25)
+
+
+@pytest.fixture
+def text(shards):
+    from pretrain.data.captions import shard_vocabulary
+
+    return {**TEXT, "vocabulary": shard_vocabulary(shards)}

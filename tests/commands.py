@@ -22,6 +22,7 @@ from study import scheduler as schedule
 from study.cells import Cell
 from study.configure import load_config
 from study.scheduler import import_everything
+from tests.checkpoints import any_encoder
 
 ROOT = Path(__file__).resolve().parents[1]
 ENCODER = {
@@ -129,7 +130,7 @@ def overlay(scenes_root, tmp_path) -> Callable[..., Path]:
     """`overlay("seg_configs/upernet_mae.py")`: a data overlay that puts a config on the small export or `root`."""
 
     def make(config: str, root: Path | None = None, **changes: object) -> Path:
-        data = load_config(config).data.to_dict()
+        data = load_config(config, encoder=any_encoder(config)).data.to_dict()
         data["root"] = data["root"].replace("data/scenes", str(root or scenes_root))
         if "scenes_root" in data:
             data["scenes_root"] = str(root or scenes_root)

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from study.configure import load_config
+from tests.checkpoints import any_encoder
 from scenes.export import ensure
 
 pytest_plugins = ["tests.checkpoints", "tests.commands"]
@@ -38,6 +39,8 @@ def configure(scenes_root, tmp_path) -> Callable:
     """`configure("pretrain/configs/mae.py", iters=4, ...)`: a whole configuration on the small export."""
 
     def make(config: str, iters: int, work_dir: Path | None = None, batch_size: int = 8, options=None, **arguments):
+        if not {"encoder", "checkpoint"} & {*arguments}:
+            arguments["encoder"] = any_encoder(config)
         overlay = tmp_path / "small.py"
         stated = load_config(config)
         settings = stated.data.to_dict()

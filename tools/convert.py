@@ -14,7 +14,6 @@ docs/convert.md lists the formats. What became of each key is printed and kept i
 import argparse
 import importlib
 from collections.abc import Sequence
-from typing import Any
 
 import start  # isort: split
 
@@ -42,45 +41,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     return parser.parse_args(arguments)
 
 
-def bring_in(source: str, out: str, format: str, options: dict[str, Any], name: str | None = None) -> str:
-    """Convert a published file into a checkpoint folder and return the key ledger's summary.
-
-    The file's own history is unknown: samples and updates are 0, and `config_hash` is the SHA-256 of its weights.
-    """
-    from backbones.checkpoint import save_checkpoint
-    from backbones.convert import convert_source
-    from backbones.convert.families import family_of
-    from backbones.convert.hub import HUB, TIMM, locate
-    from backbones.encoder import build_encoder
-    from backbones.ledger import load_exactly
-    from engine import files
-    from engine.provenance import code_version
-
-    found = locate(source)
-    path = found.path
-    format = found.format if format == "auto" else format
-    converted = convert_source(path, format, **{**found.options, **options})
-    hub = source.startswith((TIMM, HUB))
-    tag = source if hub else str(options.get("model", ""))
-    encoder = build_encoder(**converted.encoder)
-    load_exactly(encoder, converted.state, what=source)
-    ledger = converted.ledger()
-    parts = path.iterdir() if path.is_dir() else [path]
-    weights = max(parts, key=lambda part: part.stat().st_size)  # of a folder, the largest file
-    meta = {
-        "name": name or (source if hub else path.resolve().name if path.is_dir() else path.stem),
-        "source": source if hub else path.name, "family": family_of(converted, tag),
-        "method": converted.method, "captions": None, "seed": 0, "scale": "published", "encoder": converted.encoder,
-        "image": converted.image, "data": {"name": "published", "samples": None, "file": path.name},
-        "samples_seen": 0, "updates": 0, "config_hash": files.sha256(weights), "code_version": code_version(),
-        "parent": None, "ledger": ledger.document(), "text": converted.text,
-        "cost": {"wall_s": None, "samples_per_s": None, "peak_memory_mib": None, "hardware": None},
-    }  # fmt: skip
-    save_checkpoint(out, encoder, meta, converted.text_state)
-    arguments = ", ".join(f"{key}={value}" for key, value in converted.encoder["kwargs"].items())
-    return f"{ledger.summary()}\n{out}: {converted.method}, {converted.encoder['name']}({arguments})"
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, convert, print."""
     args = parse_arguments(arguments)
@@ -91,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         module, function = TARGETS[args.to]
         print(getattr(importlib.import_module(module), function)(args.source, args.out))
     else:
+        from backbones.convert.bring import bring_in
+
         print(bring_in(args.source, args.out, args.format, args.options, args.name))
 
 

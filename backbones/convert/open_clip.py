@@ -74,10 +74,14 @@ def convert(
         if quick_gelu is None:
             raise UserError("the weights do not tell whether they use QuickGELU; state quick_gelu=true or false")
         converted = convert_vit(
-            keys, quick_gelu, heads, text_heads, causal is not False, prefix, eps, pre_norm, text_eps, text_reason
-        )
+            keys, quick_gelu, heads, text_heads, causal=causal is not False, text_prefix=prefix, eps=eps,
+            pre_norm=pre_norm, text_eps=text_eps, text_reason=text_reason,
+        )  # fmt: skip
     else:
-        converted = convert_timm(keys, quick_gelu, text_heads, trunk, size, causal, prefix, pool, text_eps, text_reason)
+        converted = convert_timm(
+            keys, quick_gelu, text_heads, trunk, size, causal=causal, prefix=prefix, pool=pool, text_eps=text_eps,
+            text_reason=text_reason,
+        )  # fmt: skip
     if sigmoid:
         converted.method = "siglip"
         converted.image |= {"mean": list(IMAGENET_INCEPTION_MEAN), "std": list(IMAGENET_INCEPTION_STD)}

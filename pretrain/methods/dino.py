@@ -30,7 +30,7 @@ from pretrain.parts.heads import Quantizer, TeacherCentre
 @torch.no_grad()
 def width_at_any_size(encoder: nn.Module, name: str) -> int:
     """The width of the encoder's pooled features; UserError if it does not take images of several sizes."""
-    stride = max(describe_encoder(encoder).strides)
+    stride = describe_encoder(encoder).multiple
     probe = copy.deepcopy(encoder).to("meta").eval()  # shapes only
     try:
         return [probe(torch.zeros(1, 3, n * stride, n * stride, device="meta")).shape[1] for n in (2, 3)][0]

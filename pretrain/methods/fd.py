@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from backbones import describe_encoder
+from backbones.facts import has_token_blocks
 from engine.errors import UserError
 from pretrain.base import PretrainMethod
 from pretrain.parent import FrozenTeacher
@@ -68,9 +68,9 @@ def require_same_tokens(student: nn.Module, name: str, teacher: FrozenTeacher, f
     """Raise UserError unless both are plain ViTs with patches of one size and as many prefix tokens."""
     theirs = teacher.meta["encoder"]["name"]
     for encoder, what in ((student, f"the student {name}"), (teacher.encoder, f"the teacher {theirs} in {folder}")):
-        if not describe_encoder(encoder).plain:
+        if not has_token_blocks(encoder):
             raise UserError(
-                f"FD compares token by token, but {what} is hierarchical: choose a plain ViT, such as "
+                f"FD compares token by token, but {what} has no blocks of tokens: choose a plain ViT, such as "
                 "vit_base_patch16_224 or beit_base_patch16_224"
             )
     layouts = [(e.patch_embed.patch_size, e.num_prefix_tokens) for e in (student, teacher.encoder)]

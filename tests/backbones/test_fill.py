@@ -1,4 +1,4 @@
-"""fill_encoder_parts fills what is None, keeps what is stated, refuses what contradicts the checkpoint."""
+"""fill_encoder_parts fills what is marked, keeps what is stated, refuses what contradicts the checkpoint."""
 
 import pytest
 from mmengine.config import Config
@@ -13,25 +13,30 @@ def upernet(**backbone):
         {
             "model": {
                 "type": "EncoderDecoder",
-                "data_preprocessor": {"type": "SegDataPreProcessor", "mean": None, "std": None, "bgr_to_rgb": True},
+                "data_preprocessor": {
+                    "type": "SegDataPreProcessor",
+                    "mean": "<encoder>",
+                    "std": "<encoder>",
+                    "bgr_to_rgb": True,
+                },
                 "backbone": backbone or None,
-                "decode_head": {"type": "UPerHead", "in_channels": None, "in_index": [0, 1, 2, 3]},
-                "auxiliary_head": {"type": "FCNHead", "in_channels": None, "in_index": 1},
+                "decode_head": {"type": "UPerHead", "in_channels": "<encoder>", "in_index": [0, 1, 2, 3]},
+                "auxiliary_head": {"type": "FCNHead", "in_channels": "<encoder>", "in_index": 1},
             }
         }
     )
 
 
 def mask_rcnn():
-    extractor = {"type": "SingleRoIExtractor", "out_channels": 64, "featmap_strides": None}
+    extractor = {"type": "SingleRoIExtractor", "out_channels": 64, "featmap_strides": "<encoder>"}
     return Config(
         {
             "model": {
                 "type": "MaskRCNN",
-                "data_preprocessor": {"type": "DetDataPreprocessor", "mean": None, "std": None},
+                "data_preprocessor": {"type": "DetDataPreprocessor", "mean": "<encoder>", "std": "<encoder>"},
                 "backbone": None,
-                "neck": {"type": "FPN", "in_channels": None, "out_channels": 64, "num_outs": 5},
-                "rpn_head": {"anchor_generator": {"type": "AnchorGenerator", "strides": None}},
+                "neck": {"type": "FPN", "in_channels": "<encoder>", "out_channels": 64, "num_outs": 5},
+                "rpn_head": {"anchor_generator": {"type": "AnchorGenerator", "strides": "<encoder>"}},
                 "roi_head": {"bbox_roi_extractor": dict(extractor), "mask_roi_extractor": dict(extractor)},
             }
         }
@@ -83,7 +88,7 @@ def test_detection(write, encoder, strides, channels):
 
 def test_heads_behind_a_neck_see_its_outputs(write):
     cfg = upernet()
-    cfg.model.neck = {"type": "FPN", "in_channels": None, "out_channels": 48, "num_outs": 4}
+    cfg.model.neck = {"type": "FPN", "in_channels": "<encoder>", "out_channels": 48, "num_outs": 4}
     fill_encoder_parts(cfg, write()[0])
     assert cfg.model.neck.in_channels == [96] * 4
     assert cfg.model.decode_head.in_channels == [48] * 4

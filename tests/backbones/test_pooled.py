@@ -129,7 +129,9 @@ def test_a_relative_bias_from_zero(write, images):
 @pytest.mark.parametrize("encoder", [VIT, RESNET], ids=lambda e: e["name"])
 def test_it_is_bound_to_a_configuration(write, encoder):
     folder, _ = write(encoder)
-    model = dict(backbone=dict(type="PooledEncoder", pool="mean"), data_preprocessor=dict(mean=None, std=None))
+    model = dict(
+        backbone=dict(type="PooledEncoder", pool="mean"), data_preprocessor=dict(mean="<encoder>", std="<encoder>")
+    )
     cfg = Config(dict(model=model))
     fill_encoder_parts(cfg, folder, 0.1)
     assert cfg.model.backbone.to_dict() == dict(

@@ -5,19 +5,6 @@ import pytest
 import torch
 
 import pretrain  # noqa: F401  registers methods and data sets
-from tests.pretrain.samples import TEXT, write_shards
-
-
-@pytest.fixture(scope="session")
-def shards(tmp_path_factory):
-    return write_shards(tmp_path_factory.mktemp("data") / "shards", 25)
-
-
-@pytest.fixture
-def text(shards):
-    from pretrain.data.captions import shard_vocabulary
-
-    return {**TEXT, "vocabulary": shard_vocabulary(shards)}
 
 
 @pytest.fixture
