@@ -31,6 +31,7 @@ import engine.parts  # noqa: F401
 import pretrain  # noqa: F401
 from backbones import build_encoder, parameter_count, save_checkpoint
 from backbones.text import CLIP_VOCABULARY, END, START, tokenizer
+from engine.config import DATA
 from pretrain.base import PretrainMethod
 from pretrain.tokenizer.dvae import Encoder as TokenEncoder
 from pretrain.tokenizer.training import Recipe
@@ -110,9 +111,9 @@ def build(name: str, scale: str, batch: int, words: int, folder: Path, encoder: 
     cfg = load_config(f"pretrain/configs/{name}.py", scale=scale)
     model = cfg.model
     model.encoder = Config(encoder) if encoder else model.encoder
-    if model.get("text", {}).get("vocabulary") == "data":
+    if model.get("text", {}).get("vocabulary") == DATA:
         model.text.vocabulary = [tokenizer().decoder[k] for k in (*range(320, 446), START, END)]
-    if "num_classes" in model and model.num_classes is None:
+    if "num_classes" in model and model.num_classes == DATA:
         model.num_classes = 100
     if model.get("tokenizer"):
         own = Recipe.of(model.tokenizer) if model.tokenizer.type == "dvae" else None

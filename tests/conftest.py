@@ -42,7 +42,7 @@ def configure(scenes_root, tmp_path) -> Callable:
         if not {"encoder", "checkpoint"} & {*arguments}:
             arguments["encoder"] = any_encoder(config)
         overlay = tmp_path / "small.py"
-        stated = load_config(config)
+        stated = load_config(config, encoder=any_encoder(config))
         settings = stated.data.to_dict()
         settings["root"] = settings["root"].replace("data/scenes", str(scenes_root))
         if "scenes_root" in settings:

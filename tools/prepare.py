@@ -15,8 +15,6 @@ from collections.abc import Sequence
 import start  # isort: split
 
 from datasets.prepare import options
-from datasets.prepare.findings import CannotTrain
-from engine.errors import tell
 
 # kind -> module, function in it, what SOURCE is, options
 KINDS = {
@@ -73,14 +71,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     prepare(kind, getattr(importlib.import_module(module), function), source, out, values)
 
 
-def refusing(arguments: Sequence[str] | None = None) -> int | None:
-    """`main`; 1 where training would refuse the data. 2 is for what was asked."""
-    try:
-        return main(arguments)
-    except CannotTrain as error:
-        tell(error)
-        return 1
-
-
 if __name__ == "__main__":
-    start.run(refusing, advice="repeat the command, which finds what is done")
+    start.run(main, advice="repeat the command, which finds what is done")

@@ -11,7 +11,9 @@ SUBSET = "count other than the published one"
 
 
 class CannotTrain(UserError):
-    """The data were read and training would refuse them: `tools/prepare.py` ends with status 1."""
+    """The data were read and training would refuse them; status 2 is for what was asked."""
+
+    status = 1
 
 
 @dataclass

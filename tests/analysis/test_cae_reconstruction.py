@@ -13,10 +13,12 @@ from analysis.pictures import load_pictures
 from backbones import save_checkpoint
 from engine.errors import UserError
 from engine.files import sha256, write_json
-from engine.resume import SCHEMA, VERSION
+from engine.resume import FIELDS, SCHEMA, VERSION
 from pretrain.parts.patches import normalise_patches, patchify
 from tests.checkpoints import META
 from tests.pretrain.cae_samples import SCALED, SMALL, make_cae, shaken
+
+EMPTY = dict.fromkeys(FIELDS) | {"optimizer": {}, "schedulers": []}
 
 
 def test_patches_there_and_back():
@@ -62,7 +64,7 @@ def a_run(folder, align_weight=2.0, target="pixel", seed=0):
     Config(dict(model=dict(type="CAE", **arguments))).dump(folder / "config.py")
     model = shaken(make_cae(None, seed=seed, target="pixel", align_weight=align_weight))
     (folder / "state").mkdir()
-    torch.save({"iteration": 1, "model": model.state_dict()}, folder / "state/00000001.pt")
+    torch.save({**EMPTY, "iteration": 1, "model": model.state_dict()}, folder / "state/00000001.pt")
     digest = sha256(folder / "state/00000001.pt")
     write_json(folder / "state/00000001.json", {"schema": SCHEMA, "version": VERSION, "sha256": digest})
     meta = {**META, **model.checkpoint_meta(), "method": "cae", "captions": None}
@@ -113,7 +115,7 @@ def test_what_is_lacking_is_said(tmp_path, mae, pictures):
         cae_reconstruction.run([bare], pictures[0])
     other = a_run(tmp_path / "c", seed=3)
     model = shaken(make_cae(None, seed=4, target="pixel"))
-    torch.save({"iteration": 1, "model": model.state_dict()}, tmp_path / "c/state/00000001.pt")
+    torch.save({**EMPTY, "iteration": 1, "model": model.state_dict()}, tmp_path / "c/state/00000001.pt")
     digest = sha256(tmp_path / "c/state/00000001.pt")
     write_json(tmp_path / "c/state/00000001.json", {"schema": SCHEMA, "version": VERSION, "sha256": digest})
     with pytest.raises(UserError, match="the newest state in .* is not of checkpoint"):

@@ -6,6 +6,7 @@ import pytest
 
 from analysis import tsne
 from analysis.tsne import embed, nearest_class
+from datasets.images import read_rgb
 from engine.errors import UserError
 
 
@@ -60,7 +61,7 @@ def test_a_checkpoint(mae, tmp_path):
             cv2.imwrite(str(tmp_path / name / f"{k:02d}.png"), image)
     found = tsne.run(str(mae), str(tmp_path))
     features = tsne.Features(mae).embed_images(
-        tsne.read_image(path) for path in sorted(tmp_path.glob("*/*.png"))
+        read_rgb(path) for path in sorted(tmp_path.glob("*/*.png"))
     ).double().numpy()  # fmt: skip
     labels = [0] * 18 + [1] * 18
     assert found.values["labels"] == labels and found.values["classes"] == ["bright", "dark"]

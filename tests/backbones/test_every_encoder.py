@@ -83,11 +83,11 @@ def case(request, tmp_path_factory, make_meta, randomised):
     folder = tmp_path_factory.mktemp("checkpoint") / "encoder"
     save_checkpoint(folder, encoder, make_meta({"name": name, "kwargs": kwargs}))
     model = {
-        "data_preprocessor": {"mean": None, "std": None},
+        "data_preprocessor": {"mean": "<encoder>", "std": "<encoder>"},
         "backbone": {},
-        "neck": {"type": "FPN", "in_channels": None, "out_channels": 32, "num_outs": 5},
-        "rpn_head": {"anchor_generator": {"strides": None}},
-        "roi_head": {"bbox_roi_extractor": {"featmap_strides": None}},
+        "neck": {"type": "FPN", "in_channels": "<encoder>", "out_channels": 32, "num_outs": 5},
+        "rpn_head": {"anchor_generator": {"strides": "<encoder>"}},
+        "roi_head": {"bbox_roi_extractor": {"featmap_strides": "<encoder>"}},
     }
     cfg = Config({"model": model})
     fill_encoder_parts(cfg, folder)

@@ -108,7 +108,8 @@ def free_port() -> str:
 
 def test_two_slurm_tasks_record_what_their_saved_weights_give(configure, in_child, tmp_path):
     """Plain BN: each process has statistics of its own while it trains. Their means of the loss are one curve."""
-    from study.run import prepare, run
+    from study.configure import settle
+    from study.run import ensure_data, run
 
     assert in_child(lambda: run(configure("pretrain/configs/random.py", 0, tmp_path / "random"), "test")) == 0
     config, checkpoint = "seg_configs/upernet_random.py", str(tmp_path / "random" / "checkpoint")
@@ -125,7 +126,7 @@ def test_two_slurm_tasks_record_what_their_saved_weights_give(configure, in_chil
     assert record["settings"]["batch_size"] == 2 and record["settings"]["iterations"] == 4
 
     cfg = configure(config, 4, tmp_path / "again", checkpoint=checkpoint)
-    prepare(cfg)
+    settle(cfg, ensure_data)
     runner = Runner.from_cfg(cfg)
     runner.model.load_state_dict(load_file(tmp_path / "two" / "model.safetensors"))
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope", "mmengine")):

@@ -107,7 +107,7 @@ def test_a_step_at_scale_tiny_on_data_of_ones_own(tmp_path):
 def test_it_is_in_no_plan_but_can_be_asked_for():
     assert "cascade_mask_rcnn" in ON_DEMAND and "cascade_mask_rcnn" not in TASKS
     (cell,) = [c for c in Study("tiny", ("random",), ON_DEMAND, (0,), None).cells() if c.task != "pretrain"]
-    assert cell.path == "det_configs/cascade_mask_rcnn_random.py" and Path(cell.path).is_file()
+    assert cell.path == "det_configs/cascade_mask_rcnn.py" and Path(cell.path).is_file()
 
 
 def test_the_other_forms_of_mask_rcnn_are_not_its_own():

@@ -19,8 +19,8 @@ def cell(here, checkpoint, scenes_root, tmp_path, monkeypatch):
         f"data = dict(name='small-scenes', kind='image_folder', root={str(scenes_root)!r}, "
         f"train={folders['pretrain']!r}, test={folders['test']!r})\n"
     )
-    load = grid.load_test
-    monkeypatch.setattr(grid, "load_test", lambda *values, **named: load(*values, data=str(overlay), **named))
+    load = grid.load_config
+    monkeypatch.setattr(grid, "load_config", lambda *values, **named: load(*values, data=str(overlay), **named))
     return found, overlay
 
 

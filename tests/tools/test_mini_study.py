@@ -26,7 +26,7 @@ def small(elsewhere, overlay, monkeypatch):
     monkeypatch.chdir(elsewhere)
     monkeypatch.setattr(schedule, "REFRESH", 0.05)
     import_everything()
-    paths = [TASK[room].config.format(method=method) for room in ("pretrain", *TASKS) for method in METHODS]
+    paths = {TASK[room].config.format(method=method) for room in ("pretrain", *TASKS) for method in METHODS}
     overlays = {path: overlay(path) for path in paths}
 
     def load(path, scale="tiny", options=None, **arguments):
