@@ -18,7 +18,7 @@ from pretrain.parts.patches import normalise_patches, patchify
 from tests.checkpoints import META
 from tests.pretrain.cae_samples import SCALED, SMALL, make_cae, shaken
 
-EMPTY = dict.fromkeys(FIELDS) | {"optimizer": {}, "schedulers": []}
+EMPTY = dict.fromkeys(FIELDS) | {"optimizer": {"state": {}}, "schedulers": []}
 
 
 def test_patches_there_and_back():
