@@ -12,6 +12,7 @@ import traceback
 from engine.distributed import die_with_parent
 from engine.errors import UserError
 from engine.progress import duration
+from reports.records import read_record
 from study.cells import Cell
 
 REFRESH = 1.0  # seconds between two looks at the running cells
@@ -196,5 +197,5 @@ def summary(cell: Cell) -> str:
     """The finished cell's primary metric."""
     if cell.task == "pretrain":
         return ""
-    metrics = json.loads(cell.outcome.read_text())["metrics"]
+    metrics = read_record(cell.outcome)["metrics"]
     return "".join(f", {name} {m['value']:.4g} {m['unit']}" for name, m in metrics.items() if m["primary"])

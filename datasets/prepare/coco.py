@@ -55,7 +55,7 @@ def coco_format(place: Place, options: dict[str, Any]) -> Plan:
     def check(findings: Findings) -> dict[str, Any]:
         return {"classes": check_coco(data, findings)}
 
-    command = f"python tools/train.py det_configs/mask_rcnn_random.py --data {place.out / OVERLAY}"
+    command = f"python tools/train.py det_configs/mask_rcnn.py --encoder random --data {place.out / OVERLAY}"
     remarks = "`size` is what images are scaled to fit, small for first trials; `classes` may name some of them."
     return Plan(check, data, command, overlay=True, remarks=remarks, done=done)
 

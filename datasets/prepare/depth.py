@@ -39,7 +39,7 @@ def depth_folder(place: Place, options: dict[str, Any]) -> Plan:
         sizes = check_depth(data, findings, force=options["force"])
         return {"size": tuple(options.get("size") or trial_size(sizes))} if sizes else {}
 
-    command = f"python tools/train.py depth/configs/random.py --data {place.out / OVERLAY}"
+    command = f"python tools/train.py depth/configs/depth.py --encoder random --data {place.out / OVERLAY}"
     remarks = "`size` suits first trials on a CPU. NYUv2's Eigen crop is for maps of 480 x 640 and is not used here."
     return Plan(check, data, command, overlay=True, remarks=remarks, done=done)
 

@@ -47,7 +47,7 @@ def mmseg_folder(place: Place, options: dict[str, Any]) -> Plan:
         return check_segmentation({**data, "classes": classes}, findings, size)
 
     remarks = "`size` suits first trials on a CPU; names, ignored ids and a palette can be edited here."
-    command = f"python tools/train.py seg_configs/upernet_random.py --data {place.out / OVERLAY}"
+    command = f"python tools/train.py seg_configs/upernet.py --encoder random --data {place.out / OVERLAY}"
     return Plan(check, data, command, overlay=True, remarks=remarks, done=done)
 
 
@@ -65,7 +65,7 @@ def camvid(place: Place, options: dict[str, Any]) -> Plan:
     def check(findings: Findings) -> dict[str, Any]:
         return check_segmentation(data, findings, data["size"], published)
 
-    command = f"python tools/train.py seg_configs/upernet_random.py --data {place.out / OVERLAY}"
+    command = f"python tools/train.py seg_configs/upernet.py --encoder random --data {place.out / OVERLAY}"
     remarks = "The classes are those of docs/overlays/camvid.py."
     return Plan(check, data, command, overlay=True, remarks=remarks, done=done)
 
