@@ -17,7 +17,7 @@ from mmengine.config import Config
 
 from engine.distributed import world_size_of_launcher
 from engine.errors import UserError
-from engine.names import check_overlay, did_you_mean, top_level
+from engine.names import check_indexed, check_overlay, did_you_mean, top_level
 from engine.provenance import REPOSITORY, digest
 from engine.run_folder import flatten
 
@@ -179,6 +179,9 @@ def merge_options(cfg: Config, options: dict[str, Any] | None, path: Path) -> No
     """Merge the dotted keys of `--cfg-options`. UserError for one that nothing reads."""
     options = options or {}
     check_overlay(cfg, nested(options), "--cfg-options")
+    stated = cfg.to_dict()
+    for key in options:
+        check_indexed(stated, key, "--cfg-options")
     try:
         cfg.merge_from_dict(options)
     except (TypeError, KeyError, IndexError) as error:

@@ -37,6 +37,8 @@ PARTS = {  # untyped parts whose readers are known
     "randomness": {"seed", "deterministic", "diff_rank_seed"},
     "env_cfg": {"cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit"},
 }
+# Parts whose type follows from the encoder, and the classes that it may be.
+LATE = {"model.backbone": ("ViTPyramid", "HierarchicalPyramid", "PooledEncoder")}
 FREE = ("model.encoder.kwargs", "questions", "metrics", "selection")  # their readers refuse what they do not know
 ALIKE = 0.75  # of two names, by difflib's ratio
 
@@ -79,22 +81,44 @@ def check_overlay(cfg: Mapping[str, Any], overlay: Mapping[str, Any], where: str
             check_overlay(below, value, where, f"{place}.")
 
 
+def check_indexed(cfg: Mapping[str, Any], key: str, where: str) -> None:
+    """As `check_overlay` for a dotted key that goes through an entry of a list; what is not there is left to others."""
+    *parents, last = key.split(".")
+    node: Any = cfg
+    for name in parents:
+        if isinstance(node, list | tuple) and name.isdigit() and int(name) < len(node):
+            node = node[int(name)]
+        elif isinstance(node, Mapping) and name in node:
+            node = node[name]
+        else:
+            return
+    if isinstance(node, Mapping) and last not in node:
+        _check_new(node, last, where, ".".join(parents))
+
+
 def _check_new(part: Mapping[str, Any], key: str, where: str, place: str) -> None:
     """A name that does not stand in the part of the configuration at `place` ("" is the top level)."""
     if place == "":
         known = {*part, *top_level()}
     elif place in LOADERS:
         known = {*part, *inspect.signature(DataLoader.__init__).parameters} - {"self"}
+    elif place in LATE and "type" not in part:
+        known = {*part, "type"}.union(*(typed_arguments(name) or () for name in LATE[place]))
     elif "type" in part:
         known = typed_arguments(part["type"], load=True)
-        known = None if known is None else known | BUILDERS
+        known = _resembled(part, key) if known is None else known | BUILDERS
     elif place in PARTS:
         known = {*part, *PARTS[place]}
     else:
-        known = None if not did_you_mean(key, part, ALIKE) else set(part)
+        known = _resembled(part, key)
     if known is not None and key not in known:
         name = f"{place}.{key}" if place else key
         raise UserError(f"{where}: nothing reads {name!r}{did_you_mean(key, known)}")
+
+
+def _resembled(part: Mapping[str, Any], key: str) -> set[str] | None:
+    """The names of a part whose reader takes anything, if `key` looks like one of them; else None."""
+    return set(part) if did_you_mean(key, part, ALIKE) else None
 
 
 def check_typed(cfg: Mapping[str, Any], where: str) -> None:

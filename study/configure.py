@@ -11,10 +11,11 @@
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
 
 import backbones
@@ -90,6 +91,8 @@ def load_config(
         cfg.head = cfg.head.format(neighbours=cfg.get("neighbours"))
     name_run(cfg, data, checkpoint, work_dir, {"options": options, "amp": amp, "checkpoint": checkpoint})
     check_typed(cfg, str(path))
+    if cfg.task == "pretrain" and (data or options):
+        check_encoder(cfg.model.encoder)
     cfg.config_hash = config_hash(cfg)
     trace.note(cfg, "the command line")
     return Config(cfg.to_dict(), cfg_text="\n", filename="config.py")  # the name under which the runner dumps it
@@ -244,6 +247,12 @@ def name_run(
     if cfg.task != "pretrain":
         parts = (cfg.data.name, cfg.task.replace("_", "-"), variant(cfg), scale, "v1")
         cfg.protocol = "-".join(filter(None, parts))
+
+
+def check_encoder(encoder: Mapping[str, Any]) -> None:
+    """UserError for an encoder that timm does not know, or an argument that it does not take; costs no arithmetic."""
+    with torch.device("meta"):
+        backbones.build_encoder(encoder["name"], dict(encoder.get("kwargs", {})))
 
 
 def check_intervals(cfg: Config) -> None:

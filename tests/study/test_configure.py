@@ -94,6 +94,22 @@ def test_options_that_nothing_reads(key, sentence, tmp_path):
         load_config("seg_configs/upernet_mae.py", data=str(overlay))
 
 
+@pytest.mark.parametrize(
+    "path, key, sentence",
+    [
+        ("seg_configs/upernet_mae.py", "param_scheduler.0.ende", "'param_scheduler.0.ende'; did you mean end"),
+        ("depth/configs/mae.py", "model.backbone.drop_path", "did you mean drop_path_rate"),
+        ("seg_configs/upernet_mae.py", "train_dataloader.dataset.pipeline.2.ratio_rang", "did you mean ratio_range"),
+        ("pretrain/configs/mae.py", "model.encoder.kwargs.embed_dimm", "'embed_dimm'; did you mean embed_dim"),
+        ("pretrain/configs/mae.py", "recipe.rat", "did you mean rate"),
+        ("recognition/configs/knn.py", "neighbors", "did you mean neighbours"),
+    ],
+)  # fmt: skip
+def test_names_inside_lists_and_of_encoders(path, key, sentence):
+    with pytest.raises(UserError, match=sentence):
+        load_config(path, options={key: 3}, encoder="mae" if path.startswith("recognition") else None)
+
+
 def test_arguments_that_a_method_does_not_take():
     with pytest.raises(UserError, match="did you mean mask_ratio"):
         load_config("pretrain/configs/mae.py", options={"model.mask_ratoi": 0.5})
