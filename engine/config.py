@@ -181,7 +181,8 @@ def merge_options(cfg: Config, options: dict[str, Any] | None, path: Path) -> No
     check_overlay(cfg, nested(options), "--cfg-options")
     stated = cfg.to_dict()
     for key in options:
-        check_indexed(stated, key, "--cfg-options")
+        if any(name.isdigit() for name in key.split(".")):
+            check_indexed(stated, key, "--cfg-options")
     try:
         cfg.merge_from_dict(options)
     except (TypeError, KeyError, IndexError) as error:
