@@ -8,8 +8,9 @@ from pathlib import Path
 from mmdet.datasets import CocoDataset
 from mmdet.datasets.api_wrappers import COCO
 from mmdet.evaluation import CocoMetric
-from mmdet.registry import DATASETS, METRICS
+from mmdet.registry import DATASETS
 from mmengine.logging import print_log
+from mmengine.registry import METRICS
 
 from datasets.annotations import by_kind, check_annotations, check_categories, read_annotations
 from datasets.headers import Header

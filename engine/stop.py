@@ -43,14 +43,14 @@ class StopSignals:
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Note the signal; Python calls this between two instructions of the main thread."""
-        if os.getpid() != self.owner:
-            # A worker of the data loader: the iteration that is being finished may still need it.
-            if number == signal.SIGTERM:
-                end_by(number)
-        elif not self.wanted:
+        # A worker of the data loader goes on: the iteration that is being finished may need it, and torch would raise in
+        # the middle of that at its death. It ends with its loader.
+        worker = os.getpid() != self.owner
+        if not self.wanted:
             self.wanted, self.since = number, time.monotonic()
-            say(f"{signal.Signals(number).name}: ending at the next iteration; a second signal ends at once")
-        elif time.monotonic() - self.since > ONE_WISH:
+            if not worker:
+                say(f"{signal.Signals(number).name}: ending at the next iteration; a second signal ends at once")
+        elif time.monotonic() - self.since > ONE_WISH and (not worker or number == signal.SIGTERM):
             end_by(number)
 
 
