@@ -1,5 +1,6 @@
 """The order of training samples and the random state each is augmented under: functions of (seed, epoch, index)."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch.utils.data import Dataset, Sampler
 
 from engine.errors import UserError
 from engine.seeding import seed_host
+from engine.stop import shield
 
 
 @DATASETS.register_module()
@@ -36,6 +38,7 @@ class Addressed(Dataset):
         return len(self.dataset)
 
     def __getitem__(self, address: int) -> Any:
+        shield(os.getpid())
         epoch, index = divmod(address, len(self.dataset))
         seed_host(self.seed, epoch, index)
         return self.dataset[index]

@@ -3,12 +3,15 @@
 A batch system sends SIGTERM, or SIGUSR1 some time before its limit; a person presses Ctrl-C (SIGINT).
 """
 
+import functools
 import os
 import signal
 import threading
 import time
 from types import FrameType
 from typing import NoReturn
+
+from torch.utils.data import get_worker_info
 
 AGAIN = 75  # EX_TEMPFAIL of <sysexits.h>: unfinished, go on later with --resume
 INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended: 128 + 2
@@ -43,15 +46,25 @@ class StopSignals:
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Note the signal; Python calls this between two instructions of the main thread."""
-        # A worker of the data loader goes on: the iteration that is being finished may need it, and torch would raise in
-        # the middle of that at its death. It ends with its loader.
-        worker = os.getpid() != self.owner
-        if not self.wanted:
+        if os.getpid() != self.owner:
+            # A worker of the data loader: the iteration that is being finished may still need it.
+            if number == signal.SIGTERM:
+                end_by(number)
+        elif not self.wanted:
             self.wanted, self.since = number, time.monotonic()
-            if not worker:
-                say(f"{signal.Signals(number).name}: ending at the next iteration; a second signal ends at once")
-        elif time.monotonic() - self.since > ONE_WISH and (not worker or number == signal.SIGTERM):
+            say(f"{signal.Signals(number).name}: ending at the next iteration; a second signal ends at once")
+        elif time.monotonic() - self.since > ONE_WISH:
             end_by(number)
+
+
+@functools.cache
+def shield(process: int) -> None:
+    """Have a worker of a data loader, by its number, outlive SIGTERM to its group; it ends with its loader.
+
+    torch would raise in the middle of the iteration that is being finished when a worker dies.
+    """
+    if get_worker_info() is not None and process == os.getpid():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def say(line: str) -> None:
