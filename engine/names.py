@@ -55,13 +55,6 @@ def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
-def check_arguments(takes: Callable, given: Iterable[str], where: str) -> None:
-    """UserError where one of the `given` names is no argument of a class or function; `where` names them for people."""
-    known = arguments_of(takes)
-    if known is not None and (unknown := [name for name in given if name not in known]):
-        raise UserError(f"{where} has no {unknown[0]!r}{did_you_mean(unknown[0], known)}")
-
-
 def check_overlay(cfg: Mapping[str, Any], overlay: Mapping[str, Any], where: str, prefix: str = "") -> None:
     """UserError where `overlay` states a name that neither stands in `cfg` nor is read by anything.
 

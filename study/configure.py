@@ -21,7 +21,7 @@ from mmengine.config import Config
 import backbones
 from datasets.fill import fill_data
 from engine.catalogue import TASK
-from engine.config import Trace, check_seed, config_hash, fill_schedule, merge_layers, read, settled, share_batch, shown
+from engine.config import Trace, check_seed, config_hash, fill_schedule, merge_layers, read, settled, share_batch
 from engine.errors import UserError
 from engine.names import check_typed, did_you_mean
 from engine.provenance import REPOSITORY, digest
@@ -267,6 +267,3 @@ def check_intervals(cfg: Config) -> None:
 def trained(cfg: Config) -> bool:
     """Whether a configuration trains something; otherwise it tests an encoder as it is."""
     return "train_dataloader" in cfg
-
-
-__all__ = ["load_config", "settle", "shown", "trained"]
