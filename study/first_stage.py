@@ -1,11 +1,14 @@
 """The first stage of a two-stage pretraining: trained here on the embedded data if nobody has done so."""
 
+import contextlib
 import fcntl
 import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
@@ -13,6 +16,7 @@ from mmengine.dist import barrier, is_main_process
 from backbones import checkpoint_exists
 from engine.catalogue import PRETRAIN
 from engine.errors import UserError
+from engine.files import writing
 
 TRAIN = Path(__file__).resolve().parents[1] / "tools" / "train.py"
 # What a launcher tells its processes: the first stage is one process of its own.
@@ -46,22 +50,35 @@ def train_once(checkpoint: Path, words: list[str], why: str) -> None:
         words: arguments of tools/train.py.
         why: beginning of the line that says what happens.
     """
-    if checkpoint_exists(checkpoint):
-        return
-    run = checkpoint.parent
-    run.parent.mkdir(parents=True, exist_ok=True)
-    shown = shlex.join(["python", "tools/train.py", *words])
-    with open(run.with_name(f".{run.name}.lock"), "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"{why}, which another process trains: waiting for it", flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        if checkpoint_exists(checkpoint):
+    with made_once(checkpoint, why) as lock:
+        if lock is None:
             return
-        print(f"{why}: training it first with `{shown}`", flush=True)
+        print(f"{why}: training it first with `{shlex.join(['python', 'tools/train.py', *words])}`", flush=True)
         environment = {key: value for key, value in os.environ.items() if key not in LAUNCHER}
         command = [sys.executable, str(TRAIN), *words, "--resume"]
         status = subprocess.run(command, env=environment, pass_fds=[lock.fileno()]).returncode
     if status:
         raise UserError(f"the first stage ended with exit status {status}, its reason above: mend that and run again")
+
+
+@contextlib.contextmanager
+def made_once(checkpoint: Path, why: str) -> Iterator[TextIO | None]:
+    """The lock under which this process makes a checkpoint; None where it is there, or another process has made it.
+
+    Args:
+        checkpoint: a folder in its run's folder.
+        why: beginning of the line that says what one waits for.
+    """
+    if checkpoint_exists(checkpoint):
+        yield None
+        return
+    run = checkpoint.parent
+    with writing(run.parent):
+        run.parent.mkdir(parents=True, exist_ok=True)
+    with open(run.with_name(f".{run.name}.lock"), "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{why}, which another process makes: waiting for it", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield None if checkpoint_exists(checkpoint) else lock

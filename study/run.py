@@ -25,6 +25,7 @@ from engine.run_folder import check_unfinished, flatten, occupied, open_run
 from reports.records import write_record
 from study.configure import settle, trained
 from study.first_stage import take_parent
+from study.random_weights import draw, draw_missing, is_drawn
 from study.record import evaluation_record, result_record, table
 
 SCENES = {"study": {"pretrain": 16384}}  # image counts by scale, where they are not the generator's defaults
@@ -55,8 +56,12 @@ def run(cfg: Config, command: str, sink: str | None = None) -> dict | None:
     set_up_processes(cfg)
     folder = Path(cfg.work_dir)
     check_unfinished(folder)
+    if is_drawn(cfg):
+        return draw(cfg, command) if is_main_process() else None
     if cfg.task == "pretrain":
         take_parent(cfg)
+    else:
+        draw_missing(cfg)
     settings = flatten(hashed_content(cfg))
     meta = settle(cfg, ensure_data)
     with occupied(folder) if is_main_process() else contextlib.nullcontext():
@@ -104,6 +109,7 @@ def run_test(cfg: Config, command: str) -> dict:
 
     check_unfinished(Path(cfg.work_dir))
     task = task_file(cfg.task)
+    draw_missing(cfg)
     part = task.PART(cfg.checkpoint)  # before the data: nobody should wait for scenes to learn that it is missing
     ensure_data(cfg)
     if cfg.data.name == "scenes" and cfg.task == "zero_shot":
