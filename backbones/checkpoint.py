@@ -105,7 +105,7 @@ def read_checkpoint(folder: str | Path, encoder: Mapping[str, Any] | None = None
     for name, expected in meta["sha256"].items():
         if not (folder / name).is_file():
             raise UserError(f"checkpoint {folder} lacks {name}; copy or make the checkpoint again")
-        if files.sha256(folder / name) != expected:
+        if not files.has_sha256(folder / name, expected):
             raise UserError(f"{folder / name} is truncated or altered (sha256 differs); copy or make it again")
     if encoder is not None and json.loads(json.dumps(encoder)) != meta["encoder"]:
         raise UserError(

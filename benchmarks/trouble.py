@@ -202,7 +202,7 @@ def main() -> int:
         ensure(root / "scenes", counts={"pretrain": 48, "train": 2, "val": 2, "test": 2}, processes=1)
         data = load_config(CONFIG).data.to_dict()
         data |= {"root": data["root"].replace("data/scenes", str(root / "scenes")), "name": "small-scenes"}
-        data |= {"scenes_root": str(root / "scenes")} if "scenes_root" in data else {}
+        data.pop("scenes_root", None)
         (root / "small.py").write_text(f"data = {data!r}\n")
         if train(root, root / "straight") != 0:
             sys.exit((root / "straight.log").read_text())

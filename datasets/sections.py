@@ -27,7 +27,7 @@ class Section:
 
     Attributes:
         name: of the data set, in records and folders. kind: one of KINDS. root: its folder, from where the run starts.
-        scenes_root: of the embedded scenes, where `root` is a part of them.
+        scenes_root: of the embedded scenes, rendered there on first use; a user's own data state none.
     """
 
     name: str

@@ -10,7 +10,8 @@ default_scope = "mmdet"
 custom_imports = dict(imports=["engine.parts", "datasets.detection", "datasets.segmentation", "backbones"])
 task, head = "mask_rcnn", "Mask R-CNN"
 data = dict(
-    name="scenes", kind="coco", root="data/scenes", annotations="coco/instances_{split}.json", images="images/{split}",
+    name="scenes", kind="coco", root="data/scenes", scenes_root="data/scenes",
+    annotations="coco/instances_{split}.json", images="images/{split}",
     classes=("sphere", "cube", "cylinder", "cone", "torus", "capsule"), size=(64, 64),
 )  # fmt: skip
 

@@ -36,20 +36,27 @@ PLACEMENT = (
 class Trace:
     """Which layer each value of a configuration comes from.
 
+    Args:
+        asked: whether anybody will read it; otherwise nothing is noted, which takes two thirds of loading's time.
+
     Attributes:
         origin: {dotted key: layer}; a value that a later layer repeats keeps the earlier one's name.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, asked: bool = True) -> None:
+        self.asked = asked
         self.origin: dict[str, str] = {}
         self._values: dict[str, Any] = {}
 
-    def note(self, cfg: Config, layer: str, of_file: Mapping[str, str] | None = None) -> None:
-        """Credit what is new or changed in `cfg` to `layer`, or to the base of that file that states it."""
+    def note(self, cfg: Config, layer: str, file: Path | None = None) -> None:
+        """Credit what is new or changed in `cfg` to `layer`, or to that of a file's bases that states it."""
+        if not self.asked:
+            return
+        of_file = origins(file) if file else {}
         values = flatten(cfg.to_dict())
         for key, value in values.items():
             if key not in self._values or self._values[key] != value:
-                self.origin[key] = (of_file or {}).get(key, layer)
+                self.origin[key] = of_file.get(key, layer)
         self._values = values
         self.origin = {key: self.origin[key] for key in values}
 
@@ -82,7 +89,7 @@ def merge_layers(
     cfg = read(RUNTIME)
     trace.note(cfg, shown(RUNTIME))
     cfg.merge_from_dict(read(path).to_dict())
-    trace.note(cfg, shown(path), origins(path))
+    trace.note(cfg, shown(path), path)
     if method is not None:
         cfg.method = method
     merge_scale(cfg, path, scale, trace)
@@ -144,7 +151,7 @@ def merge_scale(cfg: Config, path: Path, scale: str, trace: Trace) -> None:
     for file in (room / f"scale_{suffix}.py", room / f"{cfg.get('task')}_{suffix}.py"):
         if file.is_file():
             cfg.merge_from_dict(read(file).to_dict())
-            trace.note(cfg, shown(file), origins(file))
+            trace.note(cfg, shown(file), file)
     by_method = cfg.pop("by_method", {})
     if cfg.get("method") in by_method:
         cfg.merge_from_dict(by_method[cfg.method].to_dict())

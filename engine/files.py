@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import tarfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -255,3 +256,22 @@ def sha256(path: str | Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+_read: dict[tuple[str, int, int, int, int, int], str] = {}  # path and what stat says of it -> its SHA-256
+
+
+def has_sha256(path: str | Path, digest: str) -> bool:
+    """Whether a file's SHA-256 is `digest`; a file that has not changed since is read once in a process.
+
+    A file changed less than two seconds ago is read each time: a further change could leave its times as they are.
+    """
+    about = os.stat(path)
+    changed = max(about.st_mtime_ns, about.st_ctime_ns)
+    key = (os.path.abspath(path), about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+    if key in _read:
+        return _read[key] == digest
+    found = sha256(path)
+    if time.time_ns() - changed > 2_000_000_000:
+        _read[key] = found
+    return found == digest

@@ -34,6 +34,7 @@ from scenes.world import CLASSES, MAX_DEPTH, PALETTE, SHAPES
 SCHEMA, VERSION = "densebench/scenes", 1
 GENERATOR = 1  # rises when the same (seed, index) would give other images, labels or captions
 DEFAULT_COUNTS = {"pretrain": 8192, "train": 128, "val": 128, "test": 256}
+COUNTS_AT = {"study": {"pretrain": 16384}}  # of a scale, where they differ
 SPLIT_START = {"train": 0, "val": 100_000, "test": 200_000, "pretrain": 300_000}
 SPLIT_STOP = {"train": 100_000, "val": 200_000, "test": 300_000, "pretrain": 1_000_000}
 SHARD_SPLITS, IMAGEFOLDER_SPLITS = ("pretrain", "test"), ("pretrain", "val", "test")

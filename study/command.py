@@ -15,7 +15,7 @@ def carry_out(words: dict[str, Any], command: str, only_tests: bool = False) -> 
         command: the command line that repeats the run, for the record.
         only_tests: refuse a configuration that trains.
     """
-    words, trace = dict(words), Trace()
+    words, trace = dict(words), Trace(asked=words["show"] is not None)
     path, key, sink = words.pop("config"), words.pop("show"), words.pop("sink", None)
     cfg = load_config(path, options=words.pop("cfg_options"), trace=trace, **words)
     if only_tests and trained(cfg):

@@ -68,7 +68,7 @@ def load_config(
         UserError: a file that is absent or cannot be read, a scale that the config does not have, a name that nothing
             reads, an encoder that is none, or a data section that does not serve the task.
     """
-    path, scale, trace = Path(path), scale.replace("_", "-"), trace or Trace()
+    path, scale, trace = Path(path), scale.replace("_", "-"), trace or Trace(asked=False)
     path, named = locate(path)
     method, checkpoint = which_encoder(path, named if encoder is None else encoder, checkpoint)
     path = pair_file(path, method) or path
@@ -231,7 +231,7 @@ def name_run(
     hash of the departures. A run is named after data that an overlay brought; a scale's own data need no name.
     """
     scale, seed = cfg.scale, cfg.seed
-    place = scale if cfg.data.name == "scenes" or data is None else f"{scale}-{cfg.data.name}"
+    place = scale if data is None or cfg.data.get("scenes_root") else f"{scale}-{cfg.data.name}"
     # The encoder to fine-tune; in pretraining, the parent of a second stage.
     source = cfg.get("parent") if cfg.task == "pretrain" else cfg.method
     if source or checkpoint:

@@ -31,7 +31,7 @@ def take_parent(cfg: Config) -> None:
     """
     from pretrain.parent import fill_parent
 
-    if cfg.get("checkpoint") and cfg.checkpoint_of_method and cfg.data.name == "scenes":
+    if cfg.get("checkpoint") and cfg.checkpoint_of_method and cfg.data.get("scenes_root"):
         if is_main_process():
             words = [PRETRAIN.config.format(method=cfg.parent), "--scale", cfg.scale, "--seed", str(cfg.seed)]
             train_once(Path(cfg.checkpoint), words, f"{cfg.run_name} needs {cfg.checkpoint}")

@@ -28,17 +28,15 @@ from study.first_stage import take_parent
 from study.random_weights import draw, draw_missing, is_drawn
 from study.record import evaluation_record, result_record, table
 
-SCENES = {"study": {"pretrain": 16384}}  # image counts by scale, where they are not the generator's defaults
-
 
 def ensure_data(cfg: Config) -> None:
     """Generate the embedded scenes on first use; say what is missing where the data are the user's own."""
     data = cfg.data
-    if data.name == "scenes":
+    if data.get("scenes_root"):
         from scenes.attributes import ensure_classes
-        from scenes.export import ensure
+        from scenes.export import COUNTS_AT, ensure
 
-        ensure(data.get("scenes_root", data.root), counts=SCENES.get(cfg.scale))
+        ensure(data.scenes_root, counts=COUNTS_AT.get(cfg.scale))
         if "attribute" in data:
             ensure_classes(data.root, data.attribute)
     elif not Path(data.root).is_dir():
@@ -112,7 +110,7 @@ def run_test(cfg: Config, command: str) -> dict:
     draw_missing(cfg)
     part = task.PART(cfg.checkpoint)  # before the data: nobody should wait for scenes to learn that it is missing
     ensure_data(cfg)
-    if cfg.data.name == "scenes" and cfg.task == "zero_shot":
+    if cfg.data.get("scenes_root") and cfg.task == "zero_shot":
         ensure_attributes(cfg.data.root, cfg.data.split)
     with occupied(cfg.work_dir):
         open_run(cfg, flatten(hashed_content(cfg)), command)

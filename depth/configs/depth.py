@@ -15,6 +15,7 @@ data = dict(
     name="scenes",
     kind="depth",
     root="data/scenes",
+    scenes_root="data/scenes",
     images="images/{split}",
     labels="depth/{split}",
     splits=dict(train="train", val="val", test="test"),

@@ -17,7 +17,7 @@ data = dict(
 model = dict(type="Supervised", num_classes="<data>", smoothing=0.1)
 train_dataloader = dict(dataset=dict(views=dict(image=dict(scale=(0.35, 1.0), flip=0.5))))
 at_scale = dict(
-    study=dict(data=dict(root="data/scenes-study/imagefolder/pretrain")),
+    study=dict(data=dict(root="data/scenes-study/imagefolder/pretrain", scenes_root="data/scenes-study")),
     paper=dict(  # DeiT-B
         model=dict(encoder=dict(kwargs=dict(drop_path_rate=0.1)), mixup=0.8, cutmix=1.0, erasing=0.25),
         train_dataloader=dict(

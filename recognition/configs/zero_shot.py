@@ -9,7 +9,14 @@ EXPECTED  encoders of image-text pretraining name the colour far above the print
 task = "zero_shot"
 head = "zero-shot"
 primary = "top1"
-data = dict(name="scenes", kind="attributes", root="data/scenes", labels="attributes/test.json", split="test")
+data = dict(
+    name="scenes",
+    kind="attributes",
+    root="data/scenes",
+    scenes_root="data/scenes",
+    labels="attributes/test.json",
+    split="test",
+)
 questions = dict(
     shape=dict(
         classes=("sphere", "cube", "cylinder", "cone", "torus", "capsule"),
@@ -22,7 +29,7 @@ questions = dict(
     material=dict(classes=("matte", "shiny", "metal"), templates=("{}", "{} object", "a photo of a {} object.")),
 )
 at_scale = dict(
-    study=dict(data=dict(root="data/scenes-study")),
+    study=dict(data=dict(root="data/scenes-study", scenes_root="data/scenes-study")),
     paper=dict(
         data=dict(_delete_=True, name="imagenet", kind="image_folder", root="data/imagenet/val"),
         questions=dict(_delete_=True, object=dict(classes="imagenet", templates="imagenet80")),

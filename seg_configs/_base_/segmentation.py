@@ -4,7 +4,8 @@ _base_ = ["../../engine/configs/_base_/finetuning.py"]
 default_scope = "mmseg"
 custom_imports = dict(imports=["engine.parts", "datasets.segmentation", "backbones"])
 data = dict(
-    name="scenes", kind="seg", root="data/scenes", images="images/{split}", labels="seg/{split}", size=(64, 64),
+    name="scenes", kind="seg", root="data/scenes", scenes_root="data/scenes",
+    images="images/{split}", labels="seg/{split}", size=(64, 64),
     classes=("floor", "wall", "sphere", "cube", "cylinder", "cone", "torus", "capsule"),
 )  # fmt: skip
 

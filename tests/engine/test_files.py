@@ -18,6 +18,7 @@ from engine.errors import UserError
 from engine.files import (
     append_text,
     atomic_path,
+    has_sha256,
     locked,
     sha256,
     sweep,
@@ -215,3 +216,20 @@ def test_tars_of_samples(tmp_path):
             found += [(m.name, archive.extractfile(m).read(), m.mtime, m.uid) for m in archive]
     assert found == [(f"{key}.{part}", data, 0, 0) for key, parts in samples for part, data in parts.items()]
     assert write_tars(tmp_path / "none", "train", [], 2) == []
+
+
+def test_a_file_is_hashed_once_until_it_changes(tmp_path, monkeypatch):
+    path, read = tmp_path / "weights", []
+    monkeypatch.setattr("engine.files.sha256", lambda file: read.append(file) or sha256(file))
+    path.write_bytes(b"one")
+    digest = hashlib.sha256(b"one").hexdigest()
+    assert has_sha256(path, digest) and has_sha256(path, digest)
+    assert len(read) == 2  # just written: a further change might leave its times as they are
+    later = time.time_ns() + 3_000_000_000
+    monkeypatch.setattr(time, "time_ns", lambda: later)
+    assert has_sha256(path, digest) and has_sha256(path, digest) and not has_sha256(path, "0" * 64)
+    assert len(read) == 3
+    stamp = path.stat().st_mtime_ns
+    path.write_bytes(b"two")
+    os.utime(path, ns=(stamp, stamp))  # only the change time, which nobody can set, tells
+    assert not has_sha256(path, digest) and len(read) == 4
