@@ -5,12 +5,9 @@ replaced waits beside as `.<name>.old` until the new one stands, and whoever com
 between the two renames. The reader refuses whatever it does not understand and any file whose checksum differs.
 """
 
-import contextlib
 import functools
 import json
-import os
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -62,28 +59,12 @@ def save_checkpoint(
         raise UserError(f"checkpoint {folder}: {listed(broken)} is not finite; nothing was written")
     # A folder that cannot be loaded again must never be written: try it on a fresh encoder first.
     load_exactly(build_encoder(**meta["encoder"]), state, what=f"checkpoint {folder}")
-    new, old = _beside(folder, "new"), _beside(folder, "old")
-    _recover(folder)
-    shutil.rmtree(new, ignore_errors=True)
-    try:
-        with files.writing(new / META):
-            new.mkdir(parents=True)
-            save_file(state, new / ENCODER)
-            if text_state is not None:
-                save_file(_plain(text_state), new / TEXT)
-            meta["sha256"] = {path.name: files.sha256(path) for path in sorted(new.iterdir())}
-            (new / META).write_text(json.dumps(files.sealed(meta), indent=1, allow_nan=False) + "\n")
-            for path in [*new.iterdir(), new]:
-                _flush(path)
-            if folder.exists():
-                shutil.rmtree(old, ignore_errors=True)
-                os.replace(folder, old)
-            os.replace(new, folder)
-            _flush(folder.parent)
-    finally:
-        _recover(folder)
-        shutil.rmtree(new, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
+    with files.writing(folder / META), files.whole_folder(folder, replace=True) as new:
+        save_file(state, new / ENCODER)
+        if text_state is not None:
+            save_file(_plain(text_state), new / TEXT)
+        meta["sha256"] = {path.name: files.sha256(path) for path in sorted(new.iterdir())}
+        (new / META).write_text(json.dumps(files.sealed(meta), indent=1, allow_nan=False) + "\n")
     return meta
 
 
@@ -186,7 +167,7 @@ def load_text_state(folder: str | Path) -> tuple[dict[str, Tensor], dict[str, An
 
 def checkpoint_exists(folder: str | Path) -> bool:
     """Whether a checkpoint folder stands at that place (after putting back one that a dead writer had moved aside)."""
-    _recover(Path(folder).absolute())
+    files.restore_folder(Path(folder).absolute())
     return Path(folder).is_dir()
 
 
@@ -219,25 +200,6 @@ def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _call(encoder: Mapping[str, Any]) -> str:
     arguments = ", ".join(f"{key}={value}" for key, value in encoder["kwargs"].items())
     return f"{encoder['name']}({arguments})"
-
-
-def _beside(folder: Path, role: str) -> Path:
-    return folder.with_name(f".{folder.name}.{role}")
-
-
-def _recover(folder: Path) -> None:
-    """Put the replaced folder back if a writer died before the new one stood in its place."""
-    if not folder.exists():
-        with contextlib.suppress(FileNotFoundError):  # nothing to put back, or another process just did
-            os.replace(_beside(folder, "old"), folder)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @functools.cache

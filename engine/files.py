@@ -110,8 +110,8 @@ def sweep(folder: Path) -> None:
 def whole_folder(path: str | Path, replace: bool = False) -> Iterator[Path]:
     """Yield an empty folder beside `path` to fill; on success flush it to disk and rename it to `path`.
 
-    If the body raises or the process dies, `path` is what it was: not there, or the old folder. A folder that a killed
-    writer left beside is emptied by the next.
+    If the body raises or the process dies, `path` is what it was: not there, or the old folder (after a death between
+    two renames, once `restore_folder` has looked). A folder that a killed writer left beside is emptied by the next.
 
     Args:
         path: of the folder to make.
@@ -121,7 +121,7 @@ def whole_folder(path: str | Path, replace: bool = False) -> Iterator[Path]:
         FileExistsError: something stands there and is not to be replaced.
     """
     path = Path(path)
-    _restore(path)
+    restore_folder(path)
     if os.path.lexists(path) and not replace:
         raise FileExistsError(f"{path} is already there")
     new = _beside(path, "new")
@@ -131,6 +131,7 @@ def whole_folder(path: str | Path, replace: bool = False) -> Iterator[Path]:
         yield new
         move_folder(new, path)
     finally:
+        restore_folder(path)
         shutil.rmtree(new, ignore_errors=True)
 
 
@@ -153,11 +154,11 @@ def _beside(path: Path, what: str) -> Path:
     return path.with_name(f".{path.name}.{what}")
 
 
-def _restore(path: Path) -> None:
+def restore_folder(path: Path) -> None:
     """Put a replaced folder back whose writer died between the two renames."""
-    old = _beside(path, "old")
-    if old.is_dir() and not os.path.lexists(path):
-        os.replace(old, path)
+    if not os.path.lexists(path):
+        with contextlib.suppress(FileNotFoundError):  # nothing to put back, or another process just did
+            os.replace(_beside(path, "old"), path)
 
 
 def _flush(path: Path) -> None:

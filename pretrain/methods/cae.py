@@ -28,7 +28,7 @@ from pretrain.base import PretrainMethod
 from pretrain.parts.block_masking import block_mask
 from pretrain.parts.masking import take
 from pretrain.parts.patches import normalise_patches, patchify
-from pretrain.parts.visible_tokens import embed_tokens, require_droppable, run_blocks, sincos_positions
+from pretrain.parts.visible_tokens import embed_tokens, fix_positions, require_droppable, run_blocks, sincos_positions
 from pretrain.tokenizer.load import build_tokenizer
 
 NORM = partial(nn.LayerNorm, eps=1e-6)  # of timm's ViT too
@@ -126,7 +126,7 @@ class CAE(PretrainMethod):
         patches = self.grid[0] * self.grid[1]
         if not 0 < num_masked < patches:
             raise UserError(f"model.num_masked is {num_masked}: choose from 1 to {patches - 1} of {patches} patches")
-        self.fix_encoder_positions()
+        fix_positions(self.encoder, first="row")
 
         own = self.encoder.embed_dim
         self.adaptor = nn.Sequential(nn.Linear(own, width), NORM(width)) if width != own else nn.Identity()
@@ -153,13 +153,6 @@ class CAE(PretrainMethod):
         if spec is None:
             raise UserError('model.target "token" needs model.tokenizer: give one, or choose target "pixel"')
         return build_tokenizer(spec)
-
-    def fix_encoder_positions(self) -> None:
-        """Set the encoder's positions to sine-cosine (zero for CLS) and keep them there."""
-        positions = self.encoder.pos_embed
-        prefix = positions.shape[1] - self.grid[0] * self.grid[1]
-        positions.requires_grad_(False).zero_()
-        positions[:, prefix:] = sincos_positions(self.encoder.embed_dim, self.grid, first="row")
 
     def reset_parameters(self) -> None:
         """The published start: Xavier-uniform linears; normal patch projection and tokens, std 0.02 cut at one std."""

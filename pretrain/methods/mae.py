@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pretrain.base import PretrainMethod
 from pretrain.parts.masking import RandomMask, random_mask, take, with_mask_tokens
 from pretrain.parts.patches import normalise_patches, patchify
-from pretrain.parts.visible_tokens import encode_visible, require_droppable, sincos_positions
+from pretrain.parts.visible_tokens import encode_visible, fix_positions, require_droppable, sincos_positions
 
 
 @MODELS.register_module()
@@ -46,7 +46,7 @@ class MAE(PretrainMethod):
         self.mask_ratio, self.normalise_target = mask_ratio, normalise_target
         self.patch = self.encoder.patch_embed.patch_size[0]
         grid = self.encoder.patch_embed.grid_size
-        self.fix_encoder_positions(grid)
+        fix_positions(self.encoder)
 
         self.decoder_embed = nn.Linear(self.encoder.embed_dim, decoder_width)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, decoder_width))
@@ -57,13 +57,6 @@ class MAE(PretrainMethod):
         self.decoder_norm = nn.LayerNorm(decoder_width, eps=decoder_norm_eps)
         self.decoder_pred = nn.Linear(decoder_width, self.patch**2 * 3)
         self.reset_parameters()
-
-    def fix_encoder_positions(self, grid: tuple[int, int]) -> None:
-        """Set the encoder's positions to sine-cosine (zero for CLS) and keep them there."""
-        positions = self.encoder.pos_embed
-        prefix = positions.shape[1] - grid[0] * grid[1]
-        positions.requires_grad_(False).zero_()
-        positions[:, prefix:] = sincos_positions(self.encoder.embed_dim, grid)
 
     def reset_parameters(self) -> None:
         """The published start: Xavier-uniform linears and patch projection, normal CLS and mask tokens (std 0.02)."""

@@ -25,7 +25,7 @@ from pretrain.base import PretrainMethod
 from pretrain.parts.ema import EmaTeacher
 from pretrain.parts.heads import mlp
 from pretrain.parts.losses import gather
-from pretrain.parts.visible_tokens import sincos_positions
+from pretrain.parts.visible_tokens import fix_positions
 
 
 @MODELS.register_module()
@@ -81,9 +81,7 @@ class MoCoV3(PretrainMethod):
         if projection.bias is not None:
             nn.init.zeros_(projection.bias)
         projection.requires_grad_(False)
-        positions, grid = encoder.pos_embed, encoder.patch_embed.grid_size
-        positions.requires_grad_(False).zero_()
-        positions[:, positions.shape[1] - grid[0] * grid[1] :] = sincos_positions(encoder.embed_dim, grid, first="row")
+        fix_positions(encoder, first="row")
 
     def losses(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """image_1 and image_2 [B, 3, S, S] -> the loss of either direction."""

@@ -74,3 +74,10 @@ def sincos_positions(width: int, grid: tuple[int, int], first: Literal["column",
         angle = coordinate.reshape(-1, 1) * frequency  # [h * w, width / 4]
         parts += [angle.sin(), angle.cos()]
     return torch.cat(parts, dim=1).float().unsqueeze(0)
+
+
+def fix_positions(encoder: nn.Module, first: Literal["column", "row"] = "column") -> None:
+    """Set a ViT's positions to sine-cosine, zero for CLS, and keep them there."""
+    positions, (h, w) = encoder.pos_embed, encoder.patch_embed.grid_size
+    positions.requires_grad_(False).zero_()
+    positions[:, positions.shape[1] - h * w :] = sincos_positions(encoder.embed_dim, (h, w), first)
