@@ -106,10 +106,20 @@ class Bench:
         return found
 
 
-def build(name: str, scale: str, batch: int, words: int, folder: Path, encoder: dict | None = None) -> Bench:
-    """A method of `pretrain/configs`, on another encoder if one is given, with stand-ins for what its data fill in."""
+def build(
+    name: str,
+    scale: str,
+    batch: int,
+    words: int,
+    folder: Path,
+    encoder: dict | None = None,
+    changes: dict | None = None,
+) -> Bench:
+    """A method of `pretrain/configs`, on another encoder if one is given and with `changes` to the model's other
+    settings, with stand-ins for what its data fill in."""
     cfg = load_config(f"pretrain/configs/{name}.py", scale=scale)
     model = cfg.model
+    model.update(changes or {})
     model.encoder = Config(encoder) if encoder else model.encoder
     if model.get("text", {}).get("vocabulary") == DATA:
         model.text.vocabulary = [tokenizer().decoder[k] for k in (*range(320, 446), START, END)]

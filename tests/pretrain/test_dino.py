@@ -207,6 +207,23 @@ def test_state_dict_round_trip():
     assert torch.equal(other(inputs=crops())[LOSS], model(inputs=crops())[LOSS])
 
 
+def test_the_prototypes_of_an_older_state_load():
+    """0.2.0 kept `head.prototypes`, and normalised them by F.normalize."""
+    model = build()
+    old = model.state_dict()
+    for head in ("head", "head_teacher.module"):
+        old[f"{head}.prototypes"] = old.pop(f"{head}.last.parametrizations.weight.original1") + 1
+    other = build()
+    assert other.load_state_dict(old) == ([], [])
+    assert torch.equal(other.head.prototypes, old["head.prototypes"])
+    features = torch.randn(5, 24)
+    directions = torch.nn.functional.normalize(other.head.mlp(features), dim=-1)
+    expected = directions @ torch.nn.functional.normalize(old["head.prototypes"], dim=-1).T
+    torch.testing.assert_close(other.head(features), expected, rtol=0, atol=1e-6)
+    with pytest.raises(RuntimeError, match="Missing key"):
+        other.load_state_dict({name: value for name, value in old.items() if "prototypes" not in name})
+
+
 def test_a_convolutional_encoder_and_its_teachers_statistics():
     model = build(encoder={"name": "resnet18"}).train()
     assert model.head.mlp[0].in_features == 512
