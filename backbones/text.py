@@ -15,6 +15,7 @@ from timm.layers import LayerNorm, get_act_layer
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from backbones.packed import Packing, run_packed
 from engine.errors import UserError
 
 CLIP_VOCABULARY = 49408
@@ -161,9 +162,23 @@ class TextTower(nn.Module):
         end = end_positions(tokens)
         return self.projection(features[torch.arange(len(features), device=features.device), end])
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """CLIP ids [B, T] -> caption embeddings [B, embed_dim], not normalised."""
-        return self.pool(self.token_features(self.own_ids(tokens)), tokens)
+    def embed_packed(self, ids: Tensor, packing: Packing) -> Tensor:
+        """Own ids [S, T] -> embedded tokens [R, width] of the places that hold one, positions added."""
+        positions = self.positional_embedding[packing.places % packing.width]
+        return self.token_embedding(ids.flatten().index_select(0, packing.places)) + positions
+
+    def forward(self, tokens: Tensor, valid: Tensor | None = None) -> Tensor:
+        """CLIP ids [B, T] -> caption embeddings [B, embed_dim], not normalised.
+
+        With `valid` [R], the places of `tokens` that hold a start, a word or an end, a causal tower skips the others
+        (`backbones.packed`).
+        """
+        if valid is None or not self.causal:
+            return self.pool(self.token_features(self.own_ids(tokens)), tokens)
+        packing = Packing(*tokens.shape, valid)
+        ends = end_numbers(tokens, packing)
+        x = run_packed(self.blocks, self.embed_packed(self.own_ids(tokens), packing), packing, True, ends)
+        return self.projection(self.ln_final(x))
 
     def meta(self) -> dict:
         """What checkpoint.json says about the tower, enough to build it again."""
@@ -184,6 +199,12 @@ def init_blocks(blocks: nn.ModuleList, width: int) -> None:
 def end_positions(tokens: Tensor) -> Tensor:
     """CLIP ids [B, T] -> position of the first end token [B]."""
     return (tokens == END).int().argmax(dim=1)
+
+
+def end_numbers(tokens: Tensor, packing: Packing) -> Tensor:
+    """CLIP ids [B, T] -> the number [B] of each caption's first end token among the packed ones."""
+    first = torch.arange(0, tokens.numel(), packing.width, device=tokens.device)
+    return packing.numbers().index_select(0, first + end_positions(tokens))
 
 
 def valid_tokens(tokens: Tensor) -> Tensor:

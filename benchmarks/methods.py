@@ -167,6 +167,8 @@ def draw(cfg: Config, method: PretrainMethod, batch: int, words: int) -> dict[st
         found[name] = np.full((batch, words + 2), START)
         found[name][:, 1:-1] = rng.integers(320, 440 if "text" in cfg.model else CLIP_VOCABULARY - 2, (batch, words))
         found[name][:, -1] = END
+        if cfg.train_dataloader.collate_fn.get("packed"):
+            found[f"valid_{name}"] = np.arange(found[name].size)  # they are all of one length
     if "label" in method.needs:
         found["label"] = rng.integers(0, 6, batch)
     if "tags" in method.needs:

@@ -16,7 +16,7 @@ from mmengine.registry import DATASETS, FUNCTIONS
 from PIL import Image
 from torch.utils.data import Dataset
 
-from backbones.text import END, tokenize
+from backbones.text import END, tokenize, valid_tokens
 from datasets.class_folders import images_in, subfolders
 from datasets.images import IMAGE_SUFFIXES, CorruptSample, decode_image
 from datasets.shards import ShardReader, listed_tags, load_index, read_captions
@@ -273,16 +273,19 @@ class ImageFolder(PretrainDataset):
 
 
 @FUNCTIONS.register_module()
-def pretrain_collate(items: list[dict[str, Any]]) -> dict[str, dict[str, torch.Tensor]]:
-    """Stack items into {"inputs": {...}}; each text [B, context] is cut to the longest caption of the batch.
+def pretrain_collate(items: list[dict[str, Any]], packed: bool = False) -> dict[str, dict[str, torch.Tensor]]:
+    """Stack items into {"inputs": {...}}; each text [B, context] is cut to the longest caption of the batch, [B, T].
 
-    Cutting happens here, on the host, so that the model never has to ask the device for a length.
+    With `packed`, "valid_tokens" [R] beside "tokens" (and so for the other texts) holds the places b * T + t that are
+    not padding. Both happen here, on the host, so that the model never has to ask the device for a length.
     """
     batch = {}
     for key, first in items[0].items():
         values = [item[key] for item in items]
         batch[key] = torch.stack(values) if isinstance(first, torch.Tensor) else torch.tensor(values)
-    for name in (name for name in batch if name.startswith("tokens")):
+    for name in [name for name in batch if name.startswith("tokens")]:
         longest = int((batch[name] == END).int().argmax(dim=1).max()) + 1
         batch[name] = batch[name][:, :longest].contiguous()
+        if packed:
+            batch[f"valid_{name}"] = valid_tokens(batch[name]).flatten().nonzero().flatten()
     return {"inputs": batch}

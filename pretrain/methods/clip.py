@@ -19,7 +19,7 @@ class CLIP(ImageTextMethod):
     def losses(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Image [B, 3, H, W] and tokens [B, T] -> both directions, each with its factor 1/2."""
         image = self.image_projection(self.encoder(inputs["image"]))  # [B, E]
-        text = self.text(inputs["tokens"])  # [B, E]
+        text = self.text(inputs["tokens"], inputs.get("valid_tokens"))  # [B, E]
         loss_image, loss_text = contrastive_losses(image, text, self.logit_scale)
         scale = self.logit_scale.detach().exp()
         return {"loss_image": loss_image / 2, "loss_text": loss_text / 2, "logit_scale": scale}

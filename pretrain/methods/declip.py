@@ -75,12 +75,13 @@ class DeCLIP(CLIP):
         """image_1, image_2 [B, 3, H, W], tokens [B, T] and tokens_edited [B, T'] -> the weighted terms."""
         views = [self.image_projection(self.encoder(inputs[name])) for name in ("image_1", "image_2")]  # [B, E] each
         losses = {"logit_scale": self.logit_scale.detach().exp()}
+        valid = inputs.get("valid_tokens")
         if self.mlm_weight:
-            caption, loss_mlm = self.mlm(self.text, inputs["tokens"])  # [B, E]
+            caption, loss_mlm = self.mlm(self.text, inputs["tokens"], valid)  # [B, E]
             losses["loss_mlm"] = self.mlm_weight * loss_mlm
         else:
-            caption = self.text(inputs["tokens"])
-        edited = self.text(inputs["tokens_edited"])  # [B, E]
+            caption = self.text(inputs["tokens"], valid)
+        edited = self.text(inputs["tokens_edited"], inputs.get("valid_tokens_edited"))  # [B, E]
 
         pairs = [contrastive_losses(view, text, self.logit_scale) for view in views for text in (caption, edited)]
         losses["loss_pairs"] = self.pair_weight * sum((image + text) / 2 for image, text in pairs) / len(pairs)

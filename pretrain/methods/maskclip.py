@@ -108,10 +108,11 @@ class MaskCLIP(ImageTextMethod):
         prefix, patches = embed_tokens(self.encoder, images)  # shared by the full and the masked pass
         full = run_blocks(self.encoder, prefix, patches)  # [B, P + N, D]
         image = self.image_projection(self.encoder.forward_head(full))  # [B, E]
+        valid = inputs.get("valid_tokens")
         if self.mlm_weight:
-            text, loss_mlm = self.mlm(self.text, tokens)
+            text, loss_mlm = self.mlm(self.text, tokens, valid)
         else:
-            text, loss_mlm = self.text(tokens), None
+            text, loss_mlm = self.text(tokens, valid), None
         loss_image, loss_text = contrastive_losses(image, text, self.logit_scale)
         losses = {"loss_image": loss_image, "loss_text": loss_text, "logit_scale": self.logit_scale.detach().exp()}
         if loss_mlm is not None:
@@ -148,8 +149,8 @@ class MaskCLIP(ImageTextMethod):
             scores = head(teacher).float()  # [B, M, K]
             centred = scores if self.centre is None else scores - self.centre.value
             code = (centred / self.teacher_temperature_now()).softmax(dim=-1)
-        scores_student = self.head(student).float() / self.student_temperature
-        loss = -(code * scores_student.log_softmax(dim=-1)).sum(dim=-1).mean()
+        own = self.head(student).float() / self.student_temperature
+        loss = (own.logsumexp(dim=-1) - (code * own).sum(dim=-1)).mean()  # CE(p, softmax(s)), as sum(p) = 1
         if self.centre is not None:
             self.centre.update(scores)  # after its use, as in iBOT
         return loss

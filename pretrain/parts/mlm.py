@@ -9,7 +9,8 @@ from timm.layers import LayerNorm
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from backbones.text import TextTower, init_blocks, valid_tokens, word_tokens
+from backbones.packed import Packing, run_packed
+from backbones.text import TextTower, end_numbers, init_blocks, valid_tokens, word_tokens
 from pretrain.parts.masking import take
 
 
@@ -36,6 +37,14 @@ def choose_words(words: Tensor, ratio: float) -> ChosenWords:
     index = noise.argsort(dim=1)[:, :most]  # [B, K]
     chosen = torch.arange(most, device=words.device) < count
     return ChosenWords(index, chosen / count.clamp(min=1))
+
+
+def most_words(words: int, captions: int, ratio: float) -> int:
+    """What `choose_words` can choose at most in so many captions of so many words together.
+
+    A caption of n > 0 words gives max(1, floor(ratio * n + 1/2)) <= ratio * n + max(1/2, 1 - ratio).
+    """
+    return min(words, int(ratio * words + max(0.5, 1 - ratio) * captions) + 1)  # one for what rounding takes
 
 
 def corrupt_words(ids: Tensor, chosen: ChosenWords, mask_id: int, shares: tuple[float, float, float]) -> Tensor:
@@ -92,11 +101,18 @@ class MaskedLanguageModel(nn.Module):
         nn.init.normal_(self.classifier.weight, std=0.02)
         nn.init.zeros_(self.classifier.bias)
 
-    def forward(self, tower: TextTower, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """CLIP ids [B, T] -> caption embeddings [B, E] of the full text, and the loss on the masked one."""
+    def forward(self, tower: TextTower, tokens: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """CLIP ids [B, T] -> caption embeddings [B, E] of the full text, and the loss on the masked one.
+
+        With `valid` [R], the places of `tokens` that are not padding, no layer sees padding and the classifier hardly
+        more than the chosen words. The masked caption's tokens before its first masked word are those of the full one,
+        a fifth of them at 20 tokens, and are computed again: only the device knows how many they are.
+        """
         ids = tower.own_ids(tokens)
         chosen = choose_words(word_tokens(tokens), self.ratio)
         masked = self.corrupt(ids, chosen, tower)
+        if valid is not None and self.causal and tower.causal:
+            return self.packed(tower, tokens, Packing(*tokens.shape, valid), torch.cat([ids, masked]), chosen)
         if self.causal:
             full, hidden = tower.token_features(torch.cat([ids, masked])).chunk(2)  # one pass: [2B, T, W]
         else:
@@ -104,6 +120,26 @@ class MaskedLanguageModel(nn.Module):
             hidden = tower.token_features(masked, causal=False, valid=valid_tokens(tokens))
         scores = self.predict(hidden, tokens, chosen)  # [B, K, size]
         return tower.pool(full, tokens), word_loss(scores, ids, chosen)
+
+    def packed(
+        self, tower: TextTower, tokens: Tensor, packing: Packing, both: Tensor, chosen: ChosenWords
+    ) -> tuple[Tensor, Tensor]:
+        """What `forward` returns, from own ids [2B, T] of the full and the masked captions, without their padding."""
+        batch, width, valid = packing
+        twice = Packing(2 * batch, width, torch.cat([valid, valid + batch * width]))
+        count = torch.arange(len(valid), device=valid.device)
+        wanted = torch.cat([end_numbers(tokens, packing), count + len(valid)])  # of the full captions the ends alone
+        x = tower.ln_final(run_packed(tower.blocks, tower.embed_packed(both, twice), twice, True, wanted))
+        words = torch.arange(batch, device=valid.device).unsqueeze(1) * width + chosen.index  # [B, K] places
+        weight = chosen.weight.flatten()
+        most = most_words(len(valid) - 2 * batch, batch, self.ratio)
+        first = (weight == 0).int().argsort(stable=True)[:most]  # the chosen ones; then some of weight 0
+        places, weight = words.flatten().index_select(0, first), weight.index_select(0, first)
+        numbers = packing.numbers().index_select(0, places)
+        hidden = run_packed(self.blocks, x[batch:], packing, False, numbers)  # [M, W]
+        target = both.flatten().index_select(0, places)  # of the full captions
+        loss = F.cross_entropy(self.classifier(self.norm(hidden)).float(), target, reduction="none")
+        return tower.projection(x[:batch]), (loss * weight).sum() / batch
 
     def corrupt(self, ids: Tensor, chosen: ChosenWords, tower: TextTower) -> Tensor:
         """Own ids [B, T] with the chosen words replaced."""
