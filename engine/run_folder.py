@@ -23,6 +23,10 @@ MEND = "delete that file alone; with --resume the states of that run are still c
 NAMED = 4  # differing settings written out in a refusal; the rest is counted
 
 
+class FolderInUse(UserError):
+    """Another process keeps a run's folder."""
+
+
 @contextlib.contextmanager
 def occupied(folder: str | Path) -> Iterator[None]:
     """Keep a run's folder for this process; the lock goes with the process, however that ends.
@@ -31,7 +35,8 @@ def occupied(folder: str | Path) -> Iterator[None]:
     for some seconds does not keep the folder.
 
     Raises:
-        UserError: another process keeps it, or it cannot be written.
+        FolderInUse: another process keeps it.
+        UserError: it cannot be written.
     """
     folder = Path(folder)
     with writing(folder / LOCK):
@@ -42,7 +47,7 @@ def occupied(folder: str | Path) -> Iterator[None]:
             fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):  # POSIX allows either
             handle.seek(0)
-            raise UserError(
+            raise FolderInUse(
                 f"{folder} is in use by {handle.read().strip() or 'another process'}: wait for it, end it, or choose "
                 "another --work-dir"
             ) from None

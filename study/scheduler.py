@@ -1,74 +1,75 @@
-"""Run the cells of a study in parallel processes, show what they do, and leave a record of those that fail."""
+"""Run the cells of a study by an executor, show what they do, and say which failed."""
 
-import contextlib
-import importlib
 import json
-import multiprocessing
 import os
 import sys
 import time
-import traceback
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from engine.distributed import die_with_parent
-from engine.errors import UserError
 from engine.progress import duration
 from reports.records import read_record
 from study.cells import Cell
 
-REFRESH = 1.0  # seconds between two looks at the running cells
 GUESS = {True: 300.0, False: 45.0}  # seconds of a pretraining and of a fine-tuning, before any was seen
 QUIET = 15.0  # seconds between two status lines where the output is not a terminal
+QUEUED, RUNNING, OK, FAILED = "queued", "running", "ok", "failed"
+MISSED = "missed"  # ended before it began: what it needs has failed
 
 
-def run_cell(cell: Cell) -> None:
-    """Body of a child process: one run, its output in `log.txt` of its folder, status 0 or 1."""
-    die_with_parent()
-    cell.folder.mkdir(parents=True, exist_ok=True)
-    (cell.folder / "progress.json").unlink(missing_ok=True)  # of an earlier attempt
-    with open(cell.folder / "log.txt", "a", buffering=1) as log, contextlib.redirect_stdout(log):
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
-        from study.run import run, run_test
+@dataclass(eq=False)
+class Job:
+    """A cell that an executor has taken.
 
-        try:
-            (run_test if cell.of_images else run)(cell.config(), cell.command)
-        except Exception as error:  # whatever stops a cell must not stop the study, and must be in its record
-            traceback.print_exc(file=log)
-            reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-            with contextlib.suppress(UserError):
-                record_failure(cell, f"{type(error).__name__}: {reason}")
-            os._exit(1)
-    os._exit(0)
+    Attributes:
+        handle: the executor's own: a process, the number of a cluster's job.
+        state: QUEUED, RUNNING, or how it ended: OK, FAILED, MISSED.
+        since: when it was first seen to run, by `time.monotonic`.
+    """
 
+    cell: Cell
+    handle: Any
+    state: str = QUEUED
+    since: float = 0.0
 
-def record_failure(cell: Cell, reason: str) -> None:
-    """Write a record that says why the cell failed; a failed pretraining leaves none, its cells stay open."""
-    if cell.task == "pretrain":
-        return
-    from backbones import read_checkpoint
-    from reports.records import write_record
-    from study.record import failed_record
-
-    cfg = cell.config()
-    write_record(cell.folder, failed_record(cfg, read_checkpoint(cfg.checkpoint), reason, cell.command))
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more comes of it."""
+        return self.state not in (QUEUED, RUNNING)
 
 
-def import_everything() -> None:
-    """Load every library a run may need, once: forked children share them and start at once."""
-    for name in ("mmdet.models", "mmseg.models", "datasets.detection", "datasets.segmentation", "depth", "pretrain",
-                 "recognition.finetune", "recognition.retrieval", "recognition.zero_shot", "study.run"):  # fmt: skip
-        importlib.import_module(name)
+class Executor(Protocol):
+    """Where cells run.
+
+    Attributes:
+        refresh: seconds between two looks.
+        at_once: how many run at once; None where a queue decides.
+        about: how many run at once, and where, in words.
+    """
+
+    refresh: float
+    at_once: int | None
+    about: str
+
+    def begin(self, waiting: list[Cell]) -> list[Job]:
+        """Take those of the waiting cells that can be taken now; none, with no job left, means that none ever can."""
+
+    def look(self, jobs: list[Job]) -> None:
+        """Bring the states of jobs that have not ended up to date."""
+
+    def leave(self, jobs: list[Job]) -> None:
+        """Told at the end, with the jobs that have not ended where the study was interrupted."""
 
 
 class Scheduler:
-    """Start cells in order as soon as what they need is there, `jobs` at a time."""
+    """Hand cells to an executor, in order, and follow them to their end."""
 
-    def __init__(self, cells: list[Cell], jobs: int) -> None:
-        self.cells, self.jobs = cells, max(1, jobs)
+    def __init__(self, cells: list[Cell], executor: Executor) -> None:
+        self.cells, self.executor = cells, executor
         self.total = len(cells)
         self.waiting: list[Cell] = []
-        self.running: dict[multiprocessing.Process, tuple[Cell, float]] = {}
-        self.seconds: dict[str, list[float]] = {}  # kind of cell -> durations seen
+        self.jobs: list[Job] = []  # taken by the executor and not ended
+        self.seconds: dict[tuple[bool, str, bool], list[float]] = {}  # kind of cell -> durations seen
         self.failed: list[Cell] = []
         self.said = 0.0
 
@@ -82,9 +83,7 @@ class Scheduler:
         done = self.total - len(self.waiting)
         if done:
             self.say(f"{done} of {self.total} runs are already finished")
-        if self.waiting:
-            import_everything()
-            self.loop()
+        self.loop()
         self.clear()
         for cell in self.failed:
             print(f"failed: {cell.name}; see {cell.folder}/log.txt", flush=True)
@@ -92,43 +91,34 @@ class Scheduler:
 
     def loop(self) -> None:
         """Start, watch and reap until nothing is left."""
-        fork = multiprocessing.get_context("fork")  # a child starts at once, with every library already loaded
         try:
-            while self.waiting or self.running:
-                self.drop_hopeless()
-                for cell in self.ready()[: self.jobs - len(self.running)]:
-                    self.waiting.remove(cell)
-                    process = fork.Process(target=run_cell, args=(cell,))  # not a daemon: it may start loader workers
-                    process.start()
-                    self.running[process] = (cell, time.monotonic())
-                time.sleep(REFRESH)
+            while self.waiting or self.jobs:
+                begun = self.executor.begin(self.waiting)
+                taken = {id(job.cell) for job in begun}
+                self.waiting = [cell for cell in self.waiting if id(cell) not in taken]
+                self.jobs += begun
+                if not self.jobs:  # what is left needs a run that failed: it is reported, and tried again next time
+                    self.failed += self.waiting
+                    self.waiting = []
+                    break
+                time.sleep(self.executor.refresh)
+                self.executor.look(self.jobs)
                 self.reap()
                 self.show()
         finally:
-            for process in self.running:
-                process.terminate()
-
-    def ready(self) -> list[Cell]:
-        """Waiting cells whose needs are met."""
-        return [cell for cell in self.waiting if all(path.is_file() for path in cell.needs)]
-
-    def drop_hopeless(self) -> None:
-        """Give up cells that need a run which failed: they are reported, and tried again next time."""
-        if self.running or self.ready():
-            return
-        self.failed += self.waiting
-        self.waiting = []
+            self.executor.leave(self.jobs)
 
     def reap(self) -> None:
-        """Collect finished processes."""
-        for process in [p for p in self.running if not p.is_alive()]:
-            cell, started = self.running.pop(process)
-            took = time.monotonic() - started
-            if process.exitcode == 0:
+        """Say how jobs ended, and let go of them."""
+        for job in [job for job in self.jobs if job.ended]:
+            self.jobs.remove(job)
+            cell, took = job.cell, time.monotonic() - job.since
+            if job.state == OK:
                 self.seconds.setdefault(self.kind(cell), []).append(took)
                 self.say(f"{cell.name}: done in {duration(took)}{summary(cell)}")
-            else:
-                self.failed.append(cell)
+                continue
+            self.failed.append(cell)
+            if job.state == FAILED:
                 self.say(f"{cell.name}: FAILED after {duration(took)}; see {cell.folder}/log.txt")
 
     @staticmethod
@@ -147,26 +137,33 @@ class Scheduler:
             seen = [s for other, times in stage.items() if other[0] == kind[0] and other[1] != "random" for s in times]
         return sum(seen) / len(seen) if seen else GUESS[kind[0]]
 
+    @property
+    def running(self) -> list[Job]:
+        """The jobs that run now."""
+        return [job for job in self.jobs if job.state == RUNNING]
+
     def projected(self) -> dict[tuple[bool, str, bool], list[float]]:
         """Whole durations of the running cells, as far as they know their own time left."""
         now = time.monotonic()
-        states = [(cell, started, progress(cell)) for cell, started in self.running.values()]
-        return {self.kind(cell): [now - started + state["eta_s"]] for cell, started, state in states if state}
+        states = [(job, progress(job.cell)) for job in self.running]
+        return {self.kind(job.cell): [now - job.since + state["eta_s"]] for job, state in states if state}
 
     def show(self) -> None:
         """One status line: how many are done, what runs, with its loss, and the time left."""
-        parts, left = [], sum(self.expected(cell) for cell in self.waiting)
-        for cell, started in self.running.values():
-            state = progress(cell)
-            elapsed = time.monotonic() - started
+        running = self.running
+        waiting = self.waiting + [job.cell for job in self.jobs if job.state == QUEUED]
+        parts, left = [], sum(self.expected(cell) for cell in waiting)
+        for job in running:
+            cell, state, elapsed = job.cell, progress(job.cell), time.monotonic() - job.since
             if state:
                 left += state["eta_s"]
                 parts.append(f"{cell.name} {state['iteration']}/{state['max_iters']} loss {state['loss']:.3f}")
             else:
                 left += max(0.0, self.expected(cell) - elapsed)
                 parts.append(f"{cell.name} starting")
-        done = self.total - len(self.waiting) - len(self.running)
-        line = f"[{done}/{self.total} done, ETA {duration(left / self.jobs)}] " + " | ".join(parts)
+        done = self.total - len(waiting) - len(running)
+        at_once = self.executor.at_once or max(1, len(running))
+        line = f"[{done}/{self.total} done, ETA {duration(left / at_once)}] " + (" | ".join(parts) or "in the queue")
         if sys.stdout.isatty():
             columns = os.get_terminal_size().columns
             print(f"\r\x1b[2K{line[: columns - 1]}", end="", flush=True)

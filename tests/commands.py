@@ -18,10 +18,9 @@ from backbones import build_encoder, save_checkpoint
 from engine.files import sealed, sha256
 from reports.migrations import VERSION
 from reports.records import write_record
-from study import scheduler as schedule
 from study.cells import Cell
 from study.configure import load_config
-from study.scheduler import import_everything
+from study.local import Local, import_everything
 from tests.checkpoints import any_encoder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -154,7 +153,7 @@ def elsewhere(tmp_path) -> Path:
 def here(elsewhere, monkeypatch):
     """Work in a directory without runs; look at the scheduler's cells quickly."""
     monkeypatch.chdir(elsewhere)
-    monkeypatch.setattr(schedule, "REFRESH", 0.01)
+    monkeypatch.setattr(Local, "refresh", 0.01)
     return elsewhere
 
 

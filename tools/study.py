@@ -8,7 +8,8 @@ Zero-shot, retrieval and k-NN come once per encoder, the first two where it has 
     python tools/study.py study --methods random oracle mae --tasks upernet depth --seeds 0 1
 
 Interrupt it at any time and run it again: finished cells are never run twice, unfinished ones resume where they
-stopped, failed ones are tried again. Nothing here writes a report; `python -m reports runs/<scale>` does.
+stopped, failed ones are tried again. Nothing here writes a report; `python -m reports runs/<scale>` does. Each run gets
+a GPU of its own where there are any; `--list` prints the commands for a scheduler of another kind.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 import start  # isort: split
 
 from engine import catalogue
+from study.executors import add_options, execute
 
 # What every plan has, and what only `--tasks` asks for.
 TASKS, ON_DEMAND = (tuple(t.id for t in catalogue.TASKS if t.study == when) for when in ("always", "asked"))
@@ -53,7 +55,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )  # fmt: skip
     parser.add_argument("--no-trials", action="store_true",
                         help="skip the search: every run takes its config's learning rate and layer decay")  # fmt: skip
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at once (default: the number of cores)")
+    add_options(parser)
     return parser.parse_args(arguments)
 
 
@@ -64,17 +66,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     start.mend()  # the heavy imports, after the arguments are known to be good
     from study.cells import Study
     from study.configure import load_config
-    from study.run import ensure_data
-    from study.scheduler import Scheduler
 
     plan = PLANS[args.plan]
     methods, tasks, seeds = (tuple(dict.fromkeys(chosen)) for chosen in  # each once
                              (args.methods or plan.methods, args.tasks, args.seeds or plan.seeds))  # fmt: skip
     grid = None if args.no_trials else plan.grid
     cells = Study(plan.scale, methods, tasks, seeds, grid, args.pretrain_anew).cells()
-    print(f"{args.plan}: {len(cells)} runs at scale {plan.scale}, {args.jobs} at once", flush=True)
-    ensure_data(load_config(cells[0].path, plan.scale))  # once, on all cores, before runs compete for them
-    return Scheduler(cells, args.jobs).run()
+
+    def make_data() -> None:
+        from study.run import ensure_data
+
+        ensure_data(load_config(cells[0].path, plan.scale))
+
+    return execute(cells, args, f"{args.plan}, scale {plan.scale}", make_data)
 
 
 if __name__ == "__main__":

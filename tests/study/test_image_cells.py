@@ -5,7 +5,7 @@ import pytest
 from reports.records import read_record
 from study import cells as grid
 from study.cells import Study
-from study.scheduler import run_cell
+from study.local import run_cell
 
 
 @pytest.fixture

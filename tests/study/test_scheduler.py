@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from reports.records import read_record
+from study import local
 from study import scheduler as schedule
 from study.cells import Cell, Study
+from study.local import Local
 from study.scheduler import Scheduler
 
 
@@ -22,13 +24,13 @@ from study.scheduler import Scheduler
 def fakes(here, finish, monkeypatch):
     """Let every cell take 0.1 s; those whose name is in `bad` fail in the way that it says."""
     bad: dict[str, str] = {}
-    monkeypatch.setattr(schedule, "import_everything", lambda: None)
+    monkeypatch.setattr(local, "import_everything", lambda: None)
 
     def note(event: str, cell: Cell) -> None:
         with open("events", "a") as handle:
             handle.write(f"{event}\t{cell.name}\n")
 
-    def run_cell(cell: Cell) -> None:
+    def run_cell(cell: Cell, gpu: str | None) -> None:
         note("begin", cell)
         assert all(path.is_file() for path in cell.needs)
         time.sleep(0.1)
@@ -42,7 +44,7 @@ def fakes(here, finish, monkeypatch):
             finish(cell)
         os._exit(0 if way is None else 1)
 
-    monkeypatch.setattr(schedule, "run_cell", run_cell)
+    monkeypatch.setattr(local, "run_cell", run_cell)
     return bad
 
 
@@ -65,7 +67,7 @@ def study(methods=("random", "mae"), tasks=("upernet", "depth"), grid=None):
 @pytest.mark.parametrize("jobs", [1, 2, 3, 0])
 def test_every_cell_runs_once_after_what_it_needs_and_no_more_than_jobs_at_a_time(fakes, jobs):
     cells = study(grid={"lr": (1e-3, 2e-3), "layer_decay": (0.65,)})
-    assert Scheduler(cells, jobs).run() == 0
+    assert Scheduler(cells, Local(jobs)).run() == 0
     assert all(cell.status() == "ok" for cell in cells)
     happened, running, most = events(), set(), 0
     for event, name in happened:
@@ -85,7 +87,7 @@ def test_two_jobs_run_at_the_same_time(fakes, monkeypatch):
     """Each of two runs waits until the other has begun."""
     pair = study()[:2]
 
-    def run_cell(cell):
+    def run_cell(cell, gpu):
         Path(cell.name).touch()
         until = time.monotonic() + 20
         while not all(Path(other.name).exists() for other in pair):
@@ -94,8 +96,8 @@ def test_two_jobs_run_at_the_same_time(fakes, monkeypatch):
             time.sleep(0.01)
         os._exit(0)
 
-    monkeypatch.setattr(schedule, "run_cell", run_cell)
-    assert Scheduler(pair, 2).run() == 0
+    monkeypatch.setattr(local, "run_cell", run_cell)
+    assert Scheduler(pair, Local(2)).run() == 0
 
 
 def test_finished_cells_never_run_twice(fakes, finish, capsys, monkeypatch):
@@ -103,19 +105,19 @@ def test_finished_cells_never_run_twice(fakes, finish, capsys, monkeypatch):
     for cell in cells[:3]:
         finish(cell)
     before = [cell.outcome.stat().st_mtime_ns for cell in cells[:3]]
-    assert Scheduler(cells, 2).run() == 0
+    assert Scheduler(cells, Local(2)).run() == 0
     assert sorted(begun()) == sorted(cell.name for cell in cells[3:])
     assert before == [cell.outcome.stat().st_mtime_ns for cell in cells[:3]]
     assert f"3 of {len(cells)} runs are already finished" in capsys.readouterr().out
-    monkeypatch.setattr(schedule, "import_everything", lambda: pytest.fail("nothing to do, nothing to import"))
-    assert Scheduler(cells, 2).run() == 0 and begun() == []
+    monkeypatch.setattr(local, "import_everything", lambda: pytest.fail("nothing to do, nothing to import"))
+    assert Scheduler(cells, Local(2)).run() == 0 and begun() == []
 
 
 @pytest.mark.parametrize("way", ["exit", "killed"])
 def test_a_failed_pretraining_leaves_its_cells_open_and_the_others_finish(fakes, capsys, way):
     cells = study()
     fakes["pretrain mae seed 0"] = way
-    assert Scheduler(cells, 2).run() == 1
+    assert Scheduler(cells, Local(2)).run() == 1
     assert sorted(begun()) == ["depth random seed 0", "pretrain mae seed 0", "pretrain random seed 0",
                                "upernet random seed 0"]  # fmt: skip
     assert {cell.name: cell.status() for cell in cells} == {
@@ -127,27 +129,27 @@ def test_a_failed_pretraining_leaves_its_cells_open_and_the_others_finish(fakes,
     assert reported == ["failed: pretrain mae seed 0", "failed: upernet mae seed 0", "failed: depth mae seed 0"]
 
     fakes.clear()
-    assert Scheduler(cells, 2).run() == 0
+    assert Scheduler(cells, Local(2)).run() == 0
     assert begun()[0] == "pretrain mae seed 0" and all(cell.status() == "ok" for cell in cells)
 
 
 def test_a_failed_cell_is_tried_again(fakes):
     cells = study()
     fakes["depth mae seed 0"] = "record"
-    assert Scheduler(cells, 2).run() == 1
+    assert Scheduler(cells, Local(2)).run() == 1
     events()
     assert cells[-1].status() == "failed" and read_record(cells[-1].outcome)["error"] == "why"
-    assert Scheduler(cells, 2).run() == 1, "still broken"
+    assert Scheduler(cells, Local(2)).run() == 1, "still broken"
     assert begun() == ["depth mae seed 0"]
     fakes.clear()
-    assert Scheduler(cells, 2).run() == 0
+    assert Scheduler(cells, Local(2)).run() == 0
     assert begun() == ["depth mae seed 0"] and cells[-1].status() == "ok"
 
 
 def test_a_failed_trial_does_not_hold_up_its_study(fakes):
     cells = study(("mae",), ("depth",), {"lr": (1e-3, 2e-3), "layer_decay": (0.65,)})
     fakes[cells[1].name] = "record"
-    assert Scheduler(cells, 2).run() == 1, "it is reported"
+    assert Scheduler(cells, Local(2)).run() == 1, "it is reported"
     assert [cell.status() for cell in cells] == ["ok", "failed", "ok", "ok"]
 
 
@@ -159,7 +161,7 @@ def test_status_line(fakes, finish, capsys, monkeypatch):
     cells[1].folder.mkdir(parents=True)
     state = {"iteration": 20, "max_iters": 300, "loss": 1.23456, "eta_s": 61.0}
     (cells[1].folder / "progress.json").write_text(json.dumps(state))
-    assert Scheduler(cells, 1).run() == 0
+    assert Scheduler(cells, Local(1)).run() == 0
     said = capsys.readouterr().out
     assert "[1/2 done, ETA 1:01] depth mae seed 0 20/300 loss 1.235" in said
     assert re.search(r"depth mae seed 0: done in 0:\d\d, rmse 1 ", said)
@@ -171,11 +173,12 @@ def test_an_interrupted_study_takes_its_runs_with_it(fakes, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Scheduler, "show", interrupt)
-    monkeypatch.setattr(schedule, "run_cell", lambda cell: time.sleep(60))
-    scheduler = Scheduler(study(), 2)
+    monkeypatch.setattr(local, "run_cell", lambda cell, gpu: time.sleep(60))
+    scheduler = Scheduler(study(), Local(2))
     with pytest.raises(KeyboardInterrupt):
         scheduler.run()
-    for process in scheduler.running:
+    for job in scheduler.jobs:
+        process, _ = job.handle
         process.join(5)
         assert process.exitcode == -signal.SIGTERM
 
@@ -185,7 +188,7 @@ def test_runs_end_with_a_study_that_is_killed(tmp_path):
     script = (
         "import multiprocessing, os, time\n"
         "import compat\n"  # before all that needs it, as every entry point does
-        "from study.scheduler import die_with_parent\n"
+        "from study.local import die_with_parent\n"
         "def body():\n"
         "    die_with_parent()\n"
         f"    open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\n"

@@ -9,10 +9,10 @@ import pytest
 
 from engine.catalogue import TASK
 from study import cells as grid
-from study import scheduler as schedule
 from study.cells import TRIAL_SEED, Study
 from study.configure import load_config
-from study.scheduler import Scheduler, import_everything
+from study.local import Local, import_everything
+from study.scheduler import Scheduler
 from tools.report import main as report
 
 METHODS, TASKS = ("random", "mae"), ("upernet", "depth")
@@ -24,7 +24,7 @@ SMALL = {"train_cfg.max_iters": 6, "train_dataloader.batch_size": 4}
 def small(elsewhere, overlay, monkeypatch):
     """Work in a directory without runs, where every configuration is small."""
     monkeypatch.chdir(elsewhere)
-    monkeypatch.setattr(schedule, "REFRESH", 0.05)
+    monkeypatch.setattr(Local, "refresh", 0.05)
     import_everything()
     paths = {TASK[room].config.format(method=method) for room in ("pretrain", *TASKS) for method in METHODS}
     overlays = {path: overlay(path) for path in paths}
@@ -40,7 +40,7 @@ def small(elsewhere, overlay, monkeypatch):
 def test_from_scenes_to_a_report_and_again(small, command, elsewhere, tmp_path, capfd):
     cells = Study("tiny", METHODS, TASKS, (0,), GRID).cells()
     assert len(cells) == 2 + 8 + 4
-    assert Scheduler(cells, 2).run() == 0, capfd.readouterr().out
+    assert Scheduler(cells, Local(2)).run() == 0, capfd.readouterr().out
     assert [cell.status() for cell in cells] == ["ok"] * len(cells)
 
     for cell in cells[2:]:
@@ -71,7 +71,7 @@ def test_from_scenes_to_a_report_and_again(small, command, elsewhere, tmp_path, 
 
     capfd.readouterr()
     before = {path: path.stat().st_mtime_ns for path in Path("runs").rglob("*")}
-    assert Scheduler(cells, 2).run() == 0
+    assert Scheduler(cells, Local(2)).run() == 0
     assert before == {path: path.stat().st_mtime_ns for path in Path("runs").rglob("*")}
     assert f"{len(cells)} of {len(cells)} runs are already finished" in capfd.readouterr().out
 
@@ -86,7 +86,7 @@ def test_from_scenes_to_a_report_and_again(small, command, elsewhere, tmp_path, 
 def test_a_learning_rate_that_breaks_training_is_recorded_and_not_chosen(small):
     study = Study("tiny", ("random",), ("depth",), (0,), {"lr": (1e30, 1e-3), "layer_decay": (0.65,)})
     cells = study.cells()
-    assert Scheduler(cells, 1).run() == 1
+    assert Scheduler(cells, Local(1)).run() == 1
     assert [cell.status() for cell in cells] == ["ok", "failed", "ok", "ok"]
     failure = json.loads(cells[1].outcome.read_text())
     assert failure["error"].startswith("UserError: ") and "finite" in failure["error"]

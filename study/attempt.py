@@ -1,0 +1,48 @@
+"""One attempt at a cell: its run, and the record of why it failed."""
+
+import contextlib
+from pathlib import Path
+
+from engine.errors import UserError
+from engine.run_folder import FolderInUse
+from study.cells import Cell
+
+LOG = "log.txt"  # in the cell's folder: what its attempts printed
+
+
+def attempt(cell: Cell) -> None:
+    """Run a cell in this process; an unfinished run goes on where it stopped.
+
+    Raises:
+        Exception: whatever stopped the run, after the reason is in the cell's record.
+    """
+    from study.run import run, run_test
+
+    begin(cell.folder)
+    try:
+        (run_test if cell.of_images else run)(cell.config(), cell.command)
+    except FolderInUse:
+        raise  # the record there is for the process that is at work
+    except Exception as error:  # whatever stops a cell must be in its record
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        with contextlib.suppress(UserError):
+            record_failure(cell, f"{type(error).__name__}: {reason}")
+        raise
+
+
+def begin(folder: Path) -> None:
+    """Make a cell's folder ready for a new attempt."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "progress.json").unlink(missing_ok=True)  # of an earlier attempt
+
+
+def record_failure(cell: Cell, reason: str) -> None:
+    """Write a record that says why the cell failed; a failed pretraining leaves none, its cells stay open."""
+    if cell.task == "pretrain":
+        return
+    from backbones import read_checkpoint
+    from reports.records import write_record
+    from study.record import failed_record
+
+    cfg = cell.config()
+    write_record(cell.folder, failed_record(cfg, read_checkpoint(cfg.checkpoint), reason, cell.command))
