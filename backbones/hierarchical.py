@@ -1,5 +1,7 @@
 """Hierarchical timm encoders (ResNet, Swin, FastViT/MobileCLIP, MobileNet, ConvNeXt, ...) as a four-level pyramid."""
 
+from typing import Any
+
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
@@ -23,16 +25,21 @@ class HierarchicalPyramid(EncoderPyramid):
     Args:
         checkpoint: Checkpoint folder of a hierarchical encoder.
         drop_path_rate: Stochastic depth while fine-tuning.
+        architecture: Of a hierarchical encoder, instead of a checkpoint; see `EncoderPyramid`.
 
     Raises:
         UserError: as `load_encoder`; a plain ViT; an encoder with fewer than four stages.
     """
 
-    def __init__(self, checkpoint: str, drop_path_rate: float = 0.0) -> None:
-        super().__init__(checkpoint, drop_path_rate)
+    def __init__(
+        self, checkpoint: str | None = None, drop_path_rate: float = 0.0, architecture: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(checkpoint, drop_path_rate, architecture=architecture)
         name = self.meta["encoder"]["name"]
         if self.facts.plain:
-            raise UserError(f"HierarchicalPyramid: {name} in {checkpoint} is a plain ViT; use ViTPyramid")
+            raise UserError(
+                f"HierarchicalPyramid: {name} in {checkpoint or 'architecture'} is a plain ViT; use ViTPyramid"
+            )
         check_pyramid(name, self.facts)
         self.stages = list(self.facts.stages)
         self.out_strides = [self.facts.strides[stage] for stage in self.stages]

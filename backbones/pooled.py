@@ -1,5 +1,7 @@
 """An encoder seen as a whole image's features, for classifiers: one vector, or all tokens of the last block."""
 
+from typing import Any
+
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
@@ -40,20 +42,22 @@ class PooledEncoder(EncoderPyramid):
         drop_path_rate: Stochastic depth while fine-tuning.
         frozen: The encoder gets no gradients and stays in evaluation mode.
         relative_bias: As of `ViTPyramid`, for pool "mean" alone (CAE's fine-tuning).
+        architecture: Instead of a checkpoint; see `EncoderPyramid`.
     """
 
     def __init__(
         self,
-        checkpoint: str,
+        checkpoint: str | None = None,
         pool: str = "own",
         drop_path_rate: float = 0.0,
         frozen: bool = False,
         relative_bias: tuple[int, int] | None = None,
+        architecture: dict[str, Any] | None = None,
     ) -> None:
         if pool not in POOLS or (relative_bias is not None and pool != "mean"):
             raise UserError(f"PooledEncoder: pool {pool!r} with relative_bias {relative_bias}; pool is one of {POOLS}, "
                             "and a relative bias needs 'mean'")  # fmt: skip
-        super().__init__(checkpoint, drop_path_rate, unshare=not frozen, relative_bias=relative_bias)
+        super().__init__(checkpoint, drop_path_rate, not frozen, relative_bias, architecture)
         self.pool = "own" if pool == "mean" and not self.facts.plain else pool
         self.frozen = frozen
         self._prune(self.encoder)

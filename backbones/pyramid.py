@@ -6,8 +6,8 @@ normalisation) at the right and bottom, and each map is cropped to ceil(height /
 strided convolution with same padding gives, so heads line up with the input.
 """
 
+from collections.abc import Mapping
 from fractions import Fraction
-from math import ceil
 from typing import Any
 
 from mmengine.model import BaseModule
@@ -16,20 +16,24 @@ from torch.nn import functional
 
 from backbones.added_bias import add_relative_bias
 from backbones.checkpoint import load_encoder
-from backbones.encoder import encoder_facts
+from backbones.encoder import build_encoder, encoder_facts
 from backbones.facts import EncoderFacts
 from backbones.ledger import Ledger
 from backbones.relative_positions import TABLE, unshare_tables
+from engine.errors import UserError
 
 
 class EncoderPyramid(BaseModule):
     """Base of the adapters: four maps from a timm encoder that comes from a checkpoint folder.
 
+    A finished model needs no such folder: it is built from `architecture` alone, {"name", "kwargs"} as a checkpoint's
+    "encoder", with random weights that the model's own then replace.
+
     Attributes:
         encoder: The timm model, without the parts that no map depends on (so every parameter gets a gradient).
         out_channels: Channels of the four maps.
         out_strides: Pixels per cell of the four maps.
-        meta: The checkpoint's meta data.
+        meta: The checkpoint's meta data; of an encoder by its architecture {"encoder"} alone.
         facts: What the encoder is.
         ledger: How the checkpoint's keys were taken.
     """
@@ -39,20 +43,30 @@ class EncoderPyramid(BaseModule):
 
     def __init__(
         self,
-        checkpoint: str,
+        checkpoint: str | None,
         drop_path_rate: float,
         unshare: bool = False,
         relative_bias: tuple[int, int] | None = None,
+        architecture: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.checkpoint = str(checkpoint)
+        if (checkpoint is None) == (architecture is None):
+            raise UserError(f"{type(self).__name__} needs a checkpoint folder or the architecture of an encoder: give "
+                            "one of the two")  # fmt: skip
+        self.checkpoint, self.architecture = checkpoint and str(checkpoint), architecture
         self.drop_path_rate, self.unshare, self.relative_bias = drop_path_rate, unshare, relative_bias
         self.encoder, self.meta, self.ledger = self._load()
         self.facts = encoder_facts(**self.meta["encoder"])
 
     def _load(self) -> tuple[nn.Module, dict[str, Any], Ledger]:
         # None stands for timm's own default, so that encoders without stochastic depth can be built too.
-        encoder, meta, ledger = load_encoder(self.checkpoint, drop_path_rate=self.drop_path_rate or None)
+        overrides = {"drop_path_rate": self.drop_path_rate or None}
+        if self.checkpoint is not None:
+            encoder, meta, ledger = load_encoder(self.checkpoint, **overrides)
+        else:
+            name, kwargs = self.architecture["name"], dict(self.architecture["kwargs"])
+            encoder, meta = build_encoder(name, {**kwargs, **overrides}), {"encoder": {"name": name, "kwargs": kwargs}}
+            ledger = Ledger((), {}, {}, {}, dict.fromkeys(encoder.state_dict(), "random: built by its architecture"))
         if self.unshare:
             ledger = unshare_tables(encoder, ledger)
         if self.relative_bias is not None:
@@ -64,7 +78,7 @@ class EncoderPyramid(BaseModule):
         raise NotImplementedError
 
     def init_weights(self) -> None:
-        """Restore the checkpoint's weights.
+        """Restore the checkpoint's weights (random ones where there is only an architecture).
 
         mmengine calls this at the start of training, after initialisers of parent modules, which may have touched the
         encoder. Its own version would call timm's init_weights, which starts the encoder from scratch.
@@ -96,8 +110,13 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
 
 
 def crop_to_input(x: Tensor, height: int, width: int, stride: int | Fraction) -> Tensor:
-    """Crop a map [B, C, h, w] of the given stride to the cells that an input of height x width touches."""
-    return x[..., : ceil(height / Fraction(stride)), : ceil(width / Fraction(stride))]
+    """Crop a map [B, C, h, w] of the given stride to the cells that an input of height x width touches.
+
+    In whole numbers alone, since height and width are symbols while a model is exported.
+    """
+    stride = Fraction(stride)
+    rows, columns = (-(-side * stride.denominator // stride.numerator) for side in (height, width))  # rounded up
+    return x[..., :rows, :columns]
 
 
 def kind_of(facts: EncoderFacts) -> str:

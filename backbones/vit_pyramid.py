@@ -77,6 +77,7 @@ class ViTPyramid(EncoderPyramid):
         relative_bias: (height, width) in pixels of the fine-tuning images: every block gets a relative position bias
             that starts from zero at their grid, beside the absolute positions (MAE's, dBOT's and CAE's segmentation;
             backbones/added_bias.py). None adds nothing.
+        architecture: Of a plain ViT, instead of a checkpoint; see `EncoderPyramid`.
 
     Raises:
         UserError: as `load_encoder` and `add_relative_bias`; a hierarchical encoder; one of a single image size;
@@ -85,7 +86,7 @@ class ViTPyramid(EncoderPyramid):
 
     def __init__(
         self,
-        checkpoint: str,
+        checkpoint: str | None = None,
         taps: Sequence[int] | None = None,
         pyramid: bool = True,
         drop_path_rate: float = 0.0,
@@ -93,11 +94,14 @@ class ViTPyramid(EncoderPyramid):
         norm_cfg: dict[str, Any] | None = None,
         unshare: bool = True,
         relative_bias: tuple[int, int] | None = None,
+        architecture: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(checkpoint, drop_path_rate, unshare, relative_bias)
+        super().__init__(checkpoint, drop_path_rate, unshare, relative_bias, architecture)
         name = self.meta["encoder"]["name"]
         if not self.facts.plain:
-            raise UserError(f"ViTPyramid: {name} in {checkpoint} is no plain ViT; use HierarchicalPyramid")
+            raise UserError(
+                f"ViTPyramid: {name} in {checkpoint or 'architecture'} is no plain ViT; use HierarchicalPyramid"
+            )
         check_pyramid(name, self.facts)
         depth, width, self.patch = self.facts.depth, self.facts.channels[0], self.facts.strides[0]
         self.taps = tuple(taps) if taps is not None else default_taps(depth)

@@ -15,6 +15,8 @@ from safetensors.torch import save_file
 
 import backbones
 import engine.parts  # noqa: F401  registers loops, samplers and hooks
+from datasets.predictions import PredictionHook
+from engine.bars import BarOfTest
 from engine.config import hashed_content
 from engine.distributed import set_up_processes
 from engine.errors import UserError
@@ -43,14 +45,17 @@ def ensure_data(cfg: Config) -> None:
         raise UserError(f"data set {data.name!r}: there is no folder {data.root}; check root in the data overlay")
 
 
-def run(cfg: Config, command: str, sink: str | None = None) -> dict | None:
+def run(cfg: Config, command: str, sink: str | None = None, save_predictions: bool = False) -> dict | None:
     """Train, test and record one run; returns the record (None in pretraining, which leaves a checkpoint).
 
     Args:
         cfg: from `study.configure.load_config`.
         command: the command line that repeats the run, for the record.
         sink: where else the training curve goes: one of `engine.sinks.SINKS`.
+        save_predictions: leave what the test predicts in the run's folder, see `datasets.predictions`.
     """
+    if save_predictions:
+        check_predicts(cfg)
     set_up_processes(cfg)
     folder = Path(cfg.work_dir)
     check_unfinished(folder)
@@ -66,10 +71,10 @@ def run(cfg: Config, command: str, sink: str | None = None) -> dict | None:
         if is_main_process():
             open_run(cfg, settings, command)
         barrier()
-        return train(cfg, meta, command, sink)
+        return train(cfg, meta, command, sink, save_predictions)
 
 
-def train(cfg: Config, meta: dict | None, command: str, sink: str | None) -> dict | None:
+def train(cfg: Config, meta: dict | None, command: str, sink: str | None, save_predictions: bool) -> dict | None:
     """Train in the run's folder, which is this run's, then test and record; as `run` after the preparations."""
     folder = Path(cfg.work_dir)
     cfg.default_hooks.progress = dict(type="ProgressHook", interval=cfg.progress_interval)
@@ -88,11 +93,25 @@ def train(cfg: Config, meta: dict | None, command: str, sink: str | None) -> dic
             raise UserError(f"the test set of {cfg.data.name} is empty: check its folder and split")
         if meta is not None and is_main_process():
             write_json(folder / "ledger.json", bare(runner.model).backbone.ledger.document())
+        watch_test(cfg, runner, save_predictions)
         runner.train()
         if cfg.task == "pretrain":
             return None
         save_weights(runner, folder)
         return evaluate(cfg, runner, meta, command)
+
+
+def check_predicts(cfg: Config) -> None:
+    """UserError for a task whose predictions are no file format's."""
+    if cfg.task == "pretrain" or cfg.data.kind not in ("seg", "coco", "depth"):
+        raise UserError(f"--save-predictions: {cfg.task} predicts no classes, boxes or depths of pixels; leave it out")
+
+
+def watch_test(cfg: Config, runner: Runner, save_predictions: bool) -> None:
+    """Let the runner's test show a bar, and leave its predictions where they are asked for."""
+    runner.register_hook(BarOfTest())
+    if save_predictions:
+        runner.register_hook(PredictionHook(cfg.data, cfg.model))
 
 
 def run_test(cfg: Config, command: str) -> dict:
@@ -148,14 +167,16 @@ def headline(record: dict) -> str:
     return "  ".join(f"{name} {m['value']:.4g} {m['unit']}" for name, m in record["metrics"].items())
 
 
-def finish(cfg: Config, command: str, sink: str | None = None) -> str:
+def finish(cfg: Config, command: str, sink: str | None = None, save_predictions: bool = False) -> str:
     """Run a configuration whatever it is, and say what came of it and where it lies.
 
     Args: as those of `run`.
     """
     if not trained(cfg):
+        if save_predictions:
+            check_predicts(cfg)
         return f"{table(run_test(cfg, command))}\nrecord: {cfg.work_dir}/result.json"
-    record = run(cfg, command, sink)
+    record = run(cfg, command, sink, save_predictions)
     if cfg.task == "pretrain":
         return f"checkpoint: {cfg.work_dir}/checkpoint"
     return f"{headline(record)}\nrecord: {cfg.work_dir}/result.json" if record else "done; the first process records it"

@@ -34,11 +34,11 @@ def parser_of(doc: str | None) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
-def run_parser(doc: str | None) -> argparse.ArgumentParser:
-    """The words of tools/train.py and tools/test.py alike."""
+def run_parser(doc: str | None, first: str) -> argparse.ArgumentParser:
+    """The words of tools/train.py and tools/test.py alike; `first` explains the first one."""
     parser = parser_of(doc)
     add = parser.add_argument
-    add("config", help="a config file of pretrain/, seg_, det_, depth/ or recognition/configs")
+    add("config", help=first)
     add("--encoder", metavar="NAME|FOLDER", help="whose encoder to fine-tune or test: a method's name, whose checkpoint"
         " of this scale and seed is taken, or a checkpoint folder")  # fmt: skip
     add("--checkpoint", metavar="FOLDER", help="checkpoint folder instead of the method's own, of this seed; in"
@@ -52,6 +52,8 @@ def run_parser(doc: str | None) -> argparse.ArgumentParser:
         " options depart from the study's own settings)")  # fmt: skip
     add("--cfg-options", nargs="+", action=KeyValues, default={}, metavar="KEY=VALUE",
         help="change any value: train_cfg.max_iters=2 optim_wrapper.optimizer.lr=5e-4 neighbours=10")  # fmt: skip
+    add("--save-predictions", action="store_true", help="of a segmentation, detection or depth test: leave class maps,"
+        " COCO JSON or 16-bit depth maps in <work-dir>/predictions (docs/results.md)")  # fmt: skip
     add("--show", nargs="?", const="", metavar="KEY", help="print the merged configuration, or what is at and below"
         " KEY, with the layer that each value comes from, and stop")  # fmt: skip
     return parser

@@ -1,12 +1,19 @@
-"""Test an encoder as it is on images as a whole: zero-shot, retrieval, k-NN, a linear or an attentive probe.
+"""Test an encoder as it is on images as a whole, or a finished run's model again.
 
     python tools/test.py recognition/configs/zero_shot.py --encoder clip
     python tools/test.py recognition/configs/retrieval.py --checkpoint FOLDER --data path/to/overlay.py
     python tools/test.py recognition/configs/knn.py --checkpoint FOLDER --cfg-options neighbours=10
+    python tools/test.py runs/tiny/upernet/mae/seed0 --save-predictions
+    python tools/test.py runs/tiny/upernet/mae/seed0 --data path/to/overlay.py
 
-tools/train.py by another name, for what trains no network. Prints each measure with its 95 % bootstrap interval over
-images and what guessing gives, and leaves them in <work-dir>/result.json, from which the report fills its image-level
-columns.
+With a config: zero-shot, retrieval, k-NN, a linear or an attentive probe; tools/train.py by another name, for what
+trains no network. Prints each measure with its 95 % bootstrap interval over images and what guessing gives.
+
+With the folder of a finished run: its model.safetensors is tested again, on its own test images or on the test split of
+--data, whose classes must be those that it learned. Neither training images nor the encoder's checkpoint are needed.
+The record goes to runs/tests/... or to --work-dir; on the run's own data its numbers are those of the run's record.
+
+Every test leaves <work-dir>/result.json.
 """
 
 import shlex
@@ -18,7 +25,8 @@ import start
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, test, report."""
-    args = vars(start.run_parser(__doc__).parse_args(arguments))
+    first = "a config file of recognition/configs, or the folder of a finished run"
+    args = vars(start.run_parser(__doc__, first).parse_args(arguments))
     start.mend()  # the heavy imports, after the arguments are known to be good
     from study.command import carry_out
 

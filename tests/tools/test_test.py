@@ -102,3 +102,14 @@ def test_the_scenes_get_the_class_folders_that_a_config_names(tmp_path, monkeypa
         ("data/scenes-study", {"pretrain": 16384}), ("data/scenes-study", "colour"),
         ("data/scenes", None), ("data/scenes", "colour"), ("data/scenes", None),
     ]  # fmt: skip
+
+
+def test_a_finished_run_has_its_own_settings(start, tmp_path):
+    for words in (["--scale", "paper"], ["--seed", "1"], ["--encoder", "mae"], ["--cfg-options", "a=1"], ["--show"]):
+        with pytest.raises(UserError, match=f"is a finished run, whose settings stand: leave out {words[0]}"):
+            start(tmp_path, *words)
+    with pytest.raises(UserError, match="is not a finished run of a fine-tuned model: it has no result.json"):
+        start(tmp_path)
+    folder = checkpoint(tmp_path / "mae", "MAE")
+    with pytest.raises(UserError, match="--save-predictions: knn predicts no classes, boxes or depths of pixels"):
+        start("recognition/configs/knn.py", "--checkpoint", folder, "--work-dir", tmp_path / "x", "--save-predictions")
