@@ -68,7 +68,7 @@ class ViTPyramid(EncoderPyramid):
         taps: Four 0-based blocks, none before the one before it; by default those of `default_taps`.
         pyramid: False leaves every map at the patch's stride, for heads that read the last block's map alone.
         drop_path_rate: Stochastic depth while fine-tuning.
-        final_norm: Apply the encoder's final norm to every tap (CAE's segmentation does, BEiT's does not).
+        final_norm: Apply the encoder's final norm to every tap; the published recipes do not.
         norm_cfg: Norm between the two deconvolutions. BN works everywhere; on several GPUs with small batches use
             dict(type="SyncBN") or mmengine's `sync_bn="torch"` (papers use SyncBN), which CPUs cannot do in distributed
             runs.
@@ -77,11 +77,12 @@ class ViTPyramid(EncoderPyramid):
         relative_bias: (height, width) in pixels of the fine-tuning images: every block gets a relative position bias
             that starts from zero at their grid, beside the absolute positions (MAE's, dBOT's and CAE's segmentation;
             backbones/added_bias.py). None adds nothing.
+        freeze_positions: Keep the absolute positions as pretraining left them (CAE's segmentation and detection).
         architecture: Of a plain ViT, instead of a checkpoint; see `EncoderPyramid`.
 
     Raises:
         UserError: as `load_encoder` and `add_relative_bias`; a hierarchical encoder; one of a single image size;
-            taps that it does not have.
+            taps or absolute positions that it does not have.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class ViTPyramid(EncoderPyramid):
         norm_cfg: dict[str, Any] | None = None,
         unshare: bool = True,
         relative_bias: tuple[int, int] | None = None,
+        freeze_positions: bool = False,
         architecture: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(checkpoint, drop_path_rate, unshare, relative_bias, architecture)
@@ -109,6 +111,10 @@ class ViTPyramid(EncoderPyramid):
             raise UserError(f"ViTPyramid: taps {self.taps} must be four blocks of 0..{depth - 1} of {name} in order")
         if final_norm and isinstance(getattr(self.encoder, "norm", nn.Identity()), nn.Identity):
             raise UserError(f"ViTPyramid: {name} has no final norm to apply to the taps; set final_norm=False")
+        if freeze_positions and getattr(self.encoder, "pos_embed", None) is None:
+            raise UserError(f"ViTPyramid: {name} has no absolute positions to freeze; set freeze_positions=False")
+        if freeze_positions:
+            self.encoder.pos_embed.requires_grad_(False)
         self.final_norm = final_norm
         self._prune(self.encoder)
         levels = default_levels(self.patch) if pyramid else (Fraction(1),) * 4

@@ -27,11 +27,14 @@ class AddressedLoop(BaseLoop):
     Args:
         max_iters: updates.
         accumulation: batches of the loader, one after the other, whose gradients make one update.
+        repeats: how often each sample comes in a row, see `engine.order.AddressedSampler`.
     """
 
-    def __init__(self, runner: Runner, dataloader: DataLoader | dict, max_iters: int, accumulation: int = 1) -> None:
+    def __init__(
+        self, runner: Runner, dataloader: DataLoader | dict, max_iters: int, accumulation: int = 1, repeats: int = 1
+    ) -> None:
         if isinstance(dataloader, dict):
-            dataloader = {**dataloader, "sampler": dict(type="AddressedSampler", seed=runner.seed)}
+            dataloader = {**dataloader, "sampler": dict(type="AddressedSampler", seed=runner.seed, repeats=repeats)}
             dataloader["dataset"] = dict(type="Addressed", seed=runner.seed, dataset=dataloader["dataset"])
         super().__init__(runner, dataloader)
         self.max_iters = int(max_iters)

@@ -55,11 +55,15 @@ class AddressedSampler(Sampler[int]):
 
     Process r of w takes positions r, r + w, r + 2w, ..., so the global batch is the same set for any w. `start_at`
     moves the cursor, which makes resuming exact and free.
+
+    With `repeats` above 1 each sample comes that often in a row, every time under another random state, and an epoch
+    is still as long: it holds the first of the permutation alone (repeated augmentation, Hoffer et al. 2020, as in
+    DeiT).
     """
 
-    def __init__(self, dataset: Dataset, seed: int) -> None:
+    def __init__(self, dataset: Dataset, seed: int, repeats: int = 1) -> None:
         self.size = len(dataset)
-        self.seed = seed
+        self.seed, self.repeats = seed, repeats
         self.rank, self.world_size = get_dist_info()
         self.start = 0
 
@@ -74,7 +78,8 @@ class AddressedSampler(Sampler[int]):
             epoch, offset = divmod(position, self.size)
             if epoch != current:
                 current, order = epoch, np.random.default_rng([self.seed, epoch]).permutation(self.size)
-            yield epoch * self.size + int(order[offset])
+            place, again = divmod(offset, self.repeats)
+            yield (epoch * self.repeats + again) * self.size + int(order[place])
             position += self.world_size
 
     def __len__(self) -> int:

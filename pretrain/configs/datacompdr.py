@@ -32,7 +32,7 @@ at_scale = dict(
         train_dataloader=dict(
             dataset=dict(
                 texts=dict(tokens=dict(captions="txt"), tokens_synthetic=dict(captions="synthetic")),
-                views=dict(image=dict(scale=(0.08, 1.0))),
+                views=dict(image=dict(scale=(0.08, 1.0), interpolation="bicubic")),
             )
         ),
         recipe=dict(

@@ -30,7 +30,7 @@ at_scale = dict(
             encoder=dict(kwargs=dict(drop_path_rate=0.1)), head=dict(hidden=2048, bottleneck=256, codes=65536),
             teacher_temperature=(0.04, 0.07), teacher_warmup=50 / 400, freeze_last=3 / 400,
         ),
-        train_dataloader=dict(dataset=dict(views=dict(
+        train_dataloader=dict(dataset=dict(interpolation="bicubic", views=dict(
             image_1=dict(scale=(0.25, 1.0)), image_2=dict(scale=(0.25, 1.0)),
             image_local=dict(size=96, count=10, scale=(0.05, 0.25)),
         ))),

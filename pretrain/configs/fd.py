@@ -33,7 +33,7 @@ at_scale = dict(
                 ),
             )
         ),
-        train_dataloader=dict(dataset=dict(views=dict(image=dict(scale=(0.08, 1.0))))),
+        train_dataloader=dict(dataset=dict(interpolation="bilinear", views=dict(image=dict(scale=(0.08, 1.0))))),
         recipe=dict(batch=2048, epochs=300, warm_up=10, rate=3e-4, rate_for=512, floor=2e-5, decay=0.05),
         optim_wrapper=dict(paramwise_cfg=dict(no_decay=["pos_embed", "cls_token"])),  # the bias table decays
     ),

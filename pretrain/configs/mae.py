@@ -15,6 +15,7 @@ at_scale = dict(
     study=dict(recipe=dict(updates=3000)),
     paper=dict(  # facebookresearch/mae, PRETRAIN.md
         model=dict(decoder_width=512, decoder_depth=8, decoder_heads=16, decoder_norm_eps=1e-6),
+        train_dataloader=dict(dataset=dict(interpolation="bicubic")),
         recipe=dict(batch=4096, epochs=1600, warm_up=40, rate=1.5e-4, rate_for=256, start=0.0, floor=0.0, decay=0.05),
         optim_wrapper=dict(clip_grad=None, paramwise_cfg=dict(no_decay=[])),  # CLS and mask token decay too
     ),

@@ -27,7 +27,9 @@ at_scale = dict(
     paper=dict(  # facebookresearch/moco-v3
         model=dict(hidden=4096, dim=256, momentum=(0.99, 1.0)),
         train_dataloader=dict(
-            dataset=dict(views=dict(image_1=dict(scale=(0.08, 1.0)), image_2=dict(scale=(0.08, 1.0))))
+            dataset=dict(
+                interpolation="bilinear", views=dict(image_1=dict(scale=(0.08, 1.0)), image_2=dict(scale=(0.08, 1.0)))
+            )
         ),
         recipe=dict(batch=4096, epochs=300, warm_up=40, rate=1.5e-4, rate_for=256, floor=0.0, decay=0.1),
         optim_wrapper=dict(clip_grad=None, paramwise_cfg=dict(no_decay=[], vectors=True)),  # every tensor decays

@@ -23,6 +23,7 @@ at_scale = dict(
         train_dataloader=dict(
             dataset=dict(transform=dict(auto_augment="rand-m9-mstd0.5-inc1", interpolation="bicubic"))  # crop 0.08-1
         ),
+        train_cfg=dict(repeats=3),  # of an image in a row, each augmented anew
         recipe=dict(batch=1024, epochs=300, warm_up=5, rate=5e-4, rate_for=512, floor=1e-5, decay=0.05),
         optim_wrapper=dict(optimizer=dict(betas=(0.9, 0.999)), clip_grad=None),
     ),

@@ -12,7 +12,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-FILTERS = {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
+FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
 
 
 class Window(NamedTuple):
@@ -33,8 +37,9 @@ class RandomCrop:
         scale: range of the crop's share of the image's area.
         ratio: range of width / height, log-uniform.
         flip: probability of mirroring left and right.
-        interpolation: "bicubic" or "lanczos", Pillow's filters, which smooth where they shrink and with which most
-            recipes were published; None for OpenCV's faster average of areas where the image shrinks, else bicubic.
+        interpolation: "bilinear", "bicubic" or "lanczos", Pillow's filters, which smooth where they shrink and with
+            which recipes were published; None for OpenCV's faster average of areas where the image shrinks, else
+            bicubic.
     """
 
     def __init__(
@@ -43,7 +48,7 @@ class RandomCrop:
         scale: tuple[float, float] = (0.2, 1.0),
         ratio: tuple[float, float] = (3 / 4, 4 / 3),
         flip: float = 0.5,
-        interpolation: Literal["bicubic", "lanczos"] | None = None,
+        interpolation: Literal["bilinear", "bicubic", "lanczos"] | None = None,
     ) -> None:
         self.size, self.scale, self.flip = size, tuple(scale), flip
         self.filter = FILTERS[interpolation] if interpolation is not None else None

@@ -41,6 +41,7 @@ class PretrainDataset(Dataset):
             the model normalises them) or "pixels" (left as they are).
         colour: arguments of `augment.ColourJitter` for the whole image, before any view is cut from it: all views show
             the same colours, as in BEiT, where a view's own `colour` would be drawn for that view alone.
+        interpolation: of all views that state none, see `augment.RandomCrop`.
         name: the data's name in checkpoints.
         corrupt_log: file that lists corrupt samples; `pretrain.fill` puts it into the run's folder.
         max_corrupt: largest share of corrupt samples.
@@ -53,6 +54,7 @@ class PretrainDataset(Dataset):
         size: int,
         views: dict[str, dict[str, Any]] | None = None,
         colour: dict[str, Any] | None = None,
+        interpolation: str | None = None,
         name: str = "scenes",
         corrupt_log: str | None = None,
         max_corrupt: float = 0.001,
@@ -61,7 +63,7 @@ class PretrainDataset(Dataset):
         self.size, self.name = size, name
         self.views, self.same_window = {}, {}
         for view, arguments in (views or {"image": {}}).items():
-            arguments = {"size": size, **arguments}
+            arguments = {"size": size, "interpolation": interpolation, **arguments}
             self.same_window[view] = arguments.pop("of", None)
             self.views[view] = View(**arguments)
         self.colour = ColourJitter(**colour) if colour is not None else None
@@ -144,7 +146,7 @@ class ImageTextShards(PretrainDataset):
             -1: the JSON's "tags", or the words of the chosen caption where there is no such list.
         reinforcement: folder of `tools/reinforce.py`: "image" is then one of the stored crops, and the item has what
             the teachers make of it, "teacher_image" and a "teacher_text..." for each text, float16 [sum of widths].
-        size, views, colour, name, corrupt_log, max_corrupt: see PretrainDataset.
+        size, views, colour, interpolation, name, corrupt_log, max_corrupt: see PretrainDataset.
     """
 
     def __init__(
@@ -224,7 +226,7 @@ class ImageFolder(PretrainDataset):
     Args:
         root: folder of class folders.
         transform: optional arguments of `timm.data.create_transform` (RandAugment, random erasing) instead of the crop.
-        size, views, colour, name, corrupt_log, max_corrupt: see PretrainDataset.
+        size, views, colour, interpolation, name, corrupt_log, max_corrupt: see PretrainDataset.
     """
 
     def __init__(self, root: str, size: int, transform: dict[str, Any] | None = None, **kwargs: Any) -> None:

@@ -3,7 +3,7 @@ are. The numbers of `relative_bias` are the crop's pixels (backbones/added_bias.
 
 source                                                   method      rate   decay  drop-path  relative bias
 microsoft/unilm beit, self-supervised BEiT-B             beit        7e-4   0.65   0.1        pretrained, by block
-Atten4Vis/CAE, CAE-B of 1600 epochs, normed taps         cae         1e-4   0.65   0.1        added, from zero
+Atten4Vis/CAE, CAE-B of 1600 epochs, fixed positions     cae         1e-4   0.65   0.1        added, from zero
 implus/mae_segmentation, MAE-B (reused by dBOT)          mae         1e-4   0.65   0.1        added, from zero
 none published (CLIP and kin, DINO, DeiT, ...)           all others  1e-4   0.65   0.1        none
 
@@ -14,6 +14,6 @@ search rates 1e-4, 2e-4, 4e-4 and decays 0.65, 0.75.
 
 by_method = dict(
     beit=dict(optim_wrapper=dict(optimizer=dict(lr=7e-4))),
-    cae=dict(model=dict(backbone=dict(final_norm=True, relative_bias=(512, 512)))),
+    cae=dict(model=dict(backbone=dict(freeze_positions=True, relative_bias=(512, 512)))),
     mae=dict(model=dict(backbone=dict(relative_bias=(512, 512)))),
 )

@@ -6,9 +6,11 @@ import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
+from torch import nn
 from torch.nn import functional
 
 from backbones import ViTPyramid, save_checkpoint
+from backbones.layer_decay import layer_decay_groups
 from backbones.vit_pyramid import default_taps
 from engine.errors import UserError
 
@@ -111,6 +113,22 @@ def test_every_parameter_gets_a_gradient(write, final_norm):
     pyramid = ViTPyramid(str(write()[0]), taps=(0, 1, 2, 3), final_norm=final_norm)
     sum((m * torch.randn_like(m)).sum() for m in pyramid(torch.randn(2, 3, 64, 64))).backward()
     assert [name for name, parameter in pyramid.named_parameters() if parameter.grad is None] == []
+
+
+def test_frozen_positions_stay_and_nothing_else(write):
+    folder, stored = write()
+    pyramid = ViTPyramid(str(folder), freeze_positions=True)
+    pyramid.init_weights()
+    before = {name: value.detach().clone() for name, value in pyramid.named_parameters()}
+    groups = layer_decay_groups(nn.Sequential(pyramid), 0.1, 0.05, 0.9)
+    optimizer = torch.optim.AdamW([{key: group[key] for key in ("params", "lr", "weight_decay")} for group in groups])
+    sum((m * torch.randn_like(m)).sum() for m in pyramid(torch.randn(2, 3, 64, 64))).backward()
+    optimizer.step()
+    same = [name for name, value in pyramid.named_parameters() if torch.equal(value, before[name])]
+    assert same == ["encoder.pos_embed"] and torch.equal(pyramid.encoder.pos_embed, stored.pos_embed)
+    beit = dict(name="beit_base_patch16_224", kwargs=dict(img_size=64, embed_dim=24, depth=4, num_heads=2))
+    with pytest.raises(UserError, match="no absolute positions to freeze"):
+        ViTPyramid(str(write(beit)[0]), freeze_positions=True)
 
 
 def test_blocks_behind_the_last_tap_are_left_out(write):

@@ -66,6 +66,21 @@ def test_two_processes_share_what_one_would_see(monkeypatch):
     assert [value for pair in zip(*parts, strict=True) for value in pair] == expected
 
 
+def test_repeated_augmentation_shows_a_third_of_the_images_three_times():
+    data = Addressed(Draws(12), 3)
+    sampler = AddressedSampler(data, 3, repeats=3)
+    assert sampler.repeats == 3
+    addresses = list(itertools.islice(sampler, 24))
+    rows = [data[address] for address in addresses]
+    for epoch in (rows[:12], rows[12:]):
+        images = [row[0] for row in epoch]
+        assert images == [image for image in images[::3] for _ in range(3)] and len(set(images)) == 4
+    assert [row[0] for row in rows[:12]] != [row[0] for row in rows[12:]]
+    assert len({row[1:] for row in rows}) == 24, "an image was augmented twice alike"
+    sampler.start_at(17)
+    assert list(itertools.islice(sampler, 7)) == addresses[17:]
+
+
 def test_an_empty_set_is_refused():
     with pytest.raises(UserError, match="empty"):
         Addressed(Draws(0), 0)

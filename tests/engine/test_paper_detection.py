@@ -50,6 +50,8 @@ def test_the_numbers_of_each_form(scale):
     assert cfg.drop_path_rate == drop and cfg.sync_bn == "torch" and "by_method" not in cfg
     test = next(t for t in cfg.test_dataloader.dataset.pipeline if t.type == "Resize")
     assert test.scale == (1333, 800)
+    assert cfg.model.train_cfg.rpn_proposal.max_per_img == (2000 if scale == "paper-cae" else 1000)
+    assert cfg.model.train_cfg.rpn_proposal.nms_pre == 2000 and cfg.model.test_cfg.rpn.max_per_img == 1000
     head = cfg.model.roi_head.bbox_head
     assert (head.fc_out_channels, head.num_classes, head.roi_feat_size) == (1024, 80, 7)
     if scale == "paper-cae":
@@ -80,6 +82,13 @@ def test_the_rate_warms_up_and_steps_after_its_epochs(scale):
     assert cfg.param_scheduler[1].milestones == [first, second] and cfg.param_scheduler[0].end == 501
     expected = {0: 1e-3, 250: 1e-3 + 0.999 / 2, 500: 1, 550: 1, first - 1: 1, first: 0.1, second - 1: 0.1, second: 0.01}
     assert rates_at(cfg, expected) == pytest.approx(expected)
+
+
+def test_cae_alone_keeps_its_positions():
+    for scale, frozen in (("paper-cae", True), ("paper", False)):
+        backbone = load_config("det_configs/mask_rcnn_cae.py", scale=scale).model.backbone
+        assert backbone.get("freeze_positions", False) == frozen
+    assert "freeze_positions" not in whole("paper-cae").model.backbone
 
 
 @pytest.mark.parametrize("scale, encoder", [("paper", SMALL), ("paper-cae", SMALL), ("paper-mobile", LIGHT)])

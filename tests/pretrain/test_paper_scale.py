@@ -1,13 +1,17 @@
 """Scale "paper": the published numbers, and models that can be built from them."""
 
+import numpy as np
 import pytest
 import torch
 from mmengine.registry import MODELS
+from PIL import Image
 from torch import nn
 
 from backbones import build_encoder, describe_encoder
 from backbones.text import TextTower
 from engine.errors import UserError
+from pretrain.data.augment import Window
+from pretrain.data.dataset import PretrainDataset
 from study.configure import load_config
 from tests.pretrain.parents import write_parent
 
@@ -39,6 +43,36 @@ def test_recipe(method):
     assert cfg.data.name == ("imagenet" if images == IMAGENET else "yfcc15m") and "scenes_root" not in cfg.data
     assert cfg.train_dataloader.dataset.size == 224
     assert cfg.work_dir == f"runs/paper/pretrain/{method}/seed0", "where fine-tuning and second stages look"
+
+
+# torchvision's RandomResizedCrop, plain in the code of SLIP, LaCLIP, DeCLIP, MoCo v3 and FD, is bilinear
+FILTERS = {
+    "clip": "bilinear", "clip_rewritten": "bilinear", "slip": "bilinear", "maskclip": "bilinear", "moco_v3": "bilinear",
+    "fd": "bilinear", "declip": "bilinear", "mae": "bicubic", "dino": "bicubic", "datacompdr": "bicubic",
+    "beit": "bicubic", "cae": "bicubic",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", FILTERS)
+def test_crops_are_filtered_as_published(method):
+    """Each view of the paper's scale is, to the last bit, the window that Pillow resizes with the published filter."""
+    cfg = load_config(f"pretrain/configs/{method}.py", scale="paper").train_dataloader.dataset.to_dict()
+    names = ("size", "views", "interpolation")
+    data = PretrainDataset(**{name: cfg[name] for name in names if name in cfg})
+    image = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    pillow = Image.Resampling[FILTERS[method].upper()]
+    for name in (name for name in data.views if name.startswith("image")):
+        view = data.views[name]
+        view.colour, side = None, view.crop.size
+        expected = Image.fromarray(image[20:150, 30:190]).resize((side, side), pillow)
+        found = view.at(image, Window(20, 30, 130, 160, False))
+        assert np.array_equal(found.permute(1, 2, 0).numpy(), np.asarray(expected)), name
+
+
+def test_supervised_repeats_its_augmentation():
+    """DeiT's --repeated-aug, on by default: an image comes three times in a row."""
+    assert load_config("pretrain/configs/supervised.py", scale="paper").train_cfg.repeats == 3
+    assert "repeats" not in load_config("pretrain/configs/supervised.py").train_cfg
 
 
 def build_on_meta(encoder):

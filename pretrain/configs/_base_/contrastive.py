@@ -11,6 +11,9 @@ at_scale = dict(
                 embed_dim=512, vocabulary="clip", context=77, width=512, layers=12, heads=8, act="quick_gelu", eps=1e-5
             )
         ),
-        train_dataloader=dict(dataset=dict(context=77), collate_fn=dict(packed=True)),  # most places are padding
+        train_dataloader=dict(
+            dataset=dict(context=77, interpolation="bilinear"),
+            collate_fn=dict(packed=True),  # most places are padding
+        ),
     )
 )
