@@ -105,7 +105,7 @@ def comparable(records: Mapping[str, Mapping[str, Mapping]]) -> tuple[str, str, 
     for path, record in everything:
         if record["status"] != "ok":
             raise UserError(f"{path} is of a failed run ({record['error']}): leave it out or repeat the run")
-        if record["budget"].get("pretrain_data") is None:
+        if record["budget"]["pretrain_data"]["samples"] is None:
             raise UserError(f"{path} does not say how large its pretraining set was: repeat the run with this release")
     for name, of_line in records.items():
         demand_alike(list(of_line.items()), pretraining, f"line {name!r} is to be of one kind of pretraining")
@@ -136,7 +136,7 @@ def budgets(record: Mapping) -> dict[str, Any]:
         **{key: record[key] for key in ("protocol", "role")},
         "pretraining updates": budget["pretrain_updates"],
         "pretraining samples seen": budget["pretrain_samples"],
-        **{f"fine-tuning {key}": settings[key] for key in ("iterations", "batch_size", "train_images")},
+        **{f"fine-tuning {key}": settings[key] for key in ("iterations", "global_batch", "train_images")},
     }
 
 

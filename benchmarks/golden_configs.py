@@ -15,13 +15,13 @@ from engine.run_folder import flatten
 from study.configure import load_config
 
 SCALES = ("tiny", "study", "paper", "paper-cae", "paper-mobile", "paper-raw")
-# Where a run is, what it is called, and which modules it imports: no part of what it computes.
-PLACE = ("work_dir", "run_name", "config_hash", "custom_imports")
+# Where a run is, what it and its options are called, and which modules it imports: no part of what it computes.
+PLACE = ("work_dir", "run_name", "config_hash", "custom_imports", "departures")
 # Left over at the top of a recipe; runner, hooks and record do not read them (`encoder` counts as `model.encoder`).
 HELPERS = (
     "encoder", "train_pipeline", "test_pipeline", "rpn_proposals", "assigner", "data_preprocessor", "classifier_start",
     "classes", "proposals", "epoch", "epochs", "resize", "classifier", "pairs", "batch", "giou_head", "any_of",
-    "crop_first", "multi_scale", "train_images", "updates", "workers",
+    "crop_first", "multi_scale", "average", "finer", "train_images", "updates", "workers",
 )  # fmt: skip
 MARK = re.compile(r"<[a-z]+>")  # "<data>", "<encoder>", "<last>": another spelling of None, to be filled later
 

@@ -103,8 +103,16 @@ test_dataloader = dict(
 val_dataloader = test_dataloader
 val_evaluator = dict(type="CocoFolderMetric", metric=["bbox", "segm"])
 test_evaluator = val_evaluator
+# AP is in [0, 1] and rounded to three decimals by mmdet; in percent that is a tenth. -1: there is no such object.
+average = dict(unit="%", direction="up", factor=100)
+finer = dict(**average, absent=-1)
 metrics = dict(
-    # AP is in [0, 1] and rounded to three decimals by mmdet; in percent that is a tenth
-    box_AP=dict(source="coco/bbox_mAP", unit="%", direction="up", primary=True, factor=100),
-    mask_AP=dict(source="coco/segm_mAP", unit="%", direction="up", factor=100),
-)
+    box_AP=dict(source="coco/bbox_mAP", primary=True, **average),
+    mask_AP=dict(source="coco/segm_mAP", **average),
+    box_AP50=dict(source="coco/bbox_mAP_50", **finer), box_AP75=dict(source="coco/bbox_mAP_75", **finer),
+    box_AP_small=dict(source="coco/bbox_mAP_s", **finer), box_AP_medium=dict(source="coco/bbox_mAP_m", **finer),
+    box_AP_large=dict(source="coco/bbox_mAP_l", **finer),
+    mask_AP50=dict(source="coco/segm_mAP_50", **finer), mask_AP75=dict(source="coco/segm_mAP_75", **finer),
+    mask_AP_small=dict(source="coco/segm_mAP_s", **finer), mask_AP_medium=dict(source="coco/segm_mAP_m", **finer),
+    mask_AP_large=dict(source="coco/segm_mAP_l", **finer),
+)  # fmt: skip

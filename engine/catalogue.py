@@ -75,7 +75,7 @@ class Metric:
         unit: "%", "m", or None where records may give it as a share of 1 too.
         direction: which way is better.
         role: "required" in every finished record; "optional"; "instead": it may stand in the place of the task's first
-            metric, as the primary one, and is shown only there.
+            metric, as the primary one, and is shown only there; "detail": no column of the main tables.
         hub: its name on the Hugging Face hub; None: `name` in lower case.
     """
 
@@ -84,7 +84,7 @@ class Metric:
     short: str
     unit: Literal["%", "m"] | None = "%"
     direction: Literal["up", "down"] = "up"
-    role: Literal["required", "optional", "instead"] = "required"
+    role: Literal["required", "optional", "instead", "detail"] = "required"
     hub: str | None = None
 
 
@@ -121,18 +121,26 @@ class Task:
     probe: int | None = None
 
 
+def _finer(kind: Literal["box", "mask"]) -> tuple[Metric, ...]:
+    """COCO's other average precisions: at one overlap, and of small, medium and large objects (where there are any)."""
+    parts = ("50", "75", "_small", "_medium", "_large")
+    return tuple(Metric(f"{kind}_AP{p}", f"{kind} AP{p.replace('_', ' ')}", f"{kind} AP{p.replace('_', ' ')}",
+                        role="detail") for p in parts)  # fmt: skip
+
+
 PRETRAIN = Task(
     "pretrain", "Pretraining", "pretrain/configs/{method}.py", "pretrain", ("image_text", "image_folder", "dense")
 )
 TASKS = (
     Task("mask_rcnn", "Mask R-CNN", "det_configs/mask_rcnn.py", "dense", ("coco",), "object-detection", (
         Metric("box_AP", "box AP", "box AP", hub="mean_average_precision"),
-        Metric("mask_AP", "mask AP", "mask AP", hub="mean_average_precision"),
+        Metric("mask_AP", "mask AP", "mask AP", hub="mean_average_precision"), *_finer("box"), *_finer("mask"),
     )),
     Task("cascade_mask_rcnn", "Cascade Mask R-CNN", "det_configs/cascade_mask_rcnn.py", "dense", ("coco",),
          "object-detection", (
              Metric("box_AP", "box AP Cascade", "box AP", hub="mean_average_precision"),
              Metric("mask_AP", "mask AP Cascade", "mask AP", hub="mean_average_precision"),
+             *_finer("box"), *_finer("mask"),
          ), study="asked"),
     Task("upernet", "UperNet", "seg_configs/upernet.py", "dense", ("seg",), "image-segmentation", (
         Metric("mIoU", "mIoU UperNet", "mIoU", hub="mean_iou"),
@@ -173,6 +181,22 @@ TASK = {task.id: task for task in (PRETRAIN, *TASKS)}
 DENSE = tuple(task.id for task in TASKS if task.group == "dense")
 NEED_TEXT = tuple(task.id for task in TASKS if task.needs_text)
 CLIP_KIN = tuple(method.id for method in METHODS if method.clip_kin)
+
+# Families of pretraining, as checkpoints and records name them, that the id or the group of a method does not tell.
+KIN = {"moco_v3": "contrastive", "wsp": "supervised", "fd": "distillation"}
+GROUPS = {  # family of published weights -> the group of rows in which tables show it
+    "clip": "captions", "siglip": "captions", "supervised": "labels", "segmentation": "labels", "dino": "views",
+    "contrastive": "views", "mae": "masked images", "beit": "masked images", "cae": "masked images",
+    "mim": "masked images", "aim": "masked images", "distillation": "two stages",
+}  # fmt: skip
+
+
+def family_of(method: str) -> str:
+    """The family of pretraining of a method's id: clip, dino, mae, ...; "unknown" for an id without a row."""
+    known = METHOD.get(method.partition("-")[0])
+    if known is None:
+        return "unknown"
+    return "clip" if known.family == "captions" else KIN.get(known.id, known.id)
 
 
 def started(plan: Literal["study", "demo"]) -> tuple[str, ...]:

@@ -57,7 +57,7 @@ def run(cfg: Config, features: Features) -> Outcome:
     pace = fit(head, known, labels, {**recipe, "batch": batch}, cfg.seed)
     nearest = predict(head, asked, min(5, classes))
     steps = recipe.epochs * (len(known) // batch)
-    settings = {"lr": recipe.lr, "iterations": steps, "batch_size": batch, "train_images": len(known)}
+    settings = {"lr": recipe.lr, "iterations": steps, "global_batch": batch, "train_images": len(known)}
     return Outcome(accuracies([Answer(nearest, truth, classes)]), settings, pace)
 
 

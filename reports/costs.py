@@ -123,7 +123,7 @@ def settings_table(section: Section) -> Table:
     rows, kinds = [], []
     for task in (name for name in TASK_NAMES if name in section.protocols):
         for row in section.rows:
-            records = [r for r in section.of(row, task) if any(value is not None for value in r["settings"].values())]
+            records = [r for r in section.of(row, task) if r["settings"]["lr"] is not None]
             if not records:  # none at all, or a task that trains nothing
                 continue
             searches = [r["selection"] for r in records if r["selection"]]
@@ -141,7 +141,7 @@ def settings_table(section: Section) -> Table:
                     Cell(_values(scores).text, ", ".join(names)) if searches else Cell("–"),
                     *(
                         _values(r["settings"][key] for r in records)
-                        for key in ("iterations", "batch_size", "train_images")
+                        for key in ("iterations", "global_batch", "train_images")
                     ),
                 ]
             )

@@ -18,7 +18,7 @@ from typing import Any
 
 from engine.errors import UserError
 from engine.files import SEAL, seal_holds, sealed, write_json
-from reports.migrations import VERSION
+from reports.migrations import UNKNOWN, VERSION
 from reports.schema import check
 from reports.strict_json import load, printable
 
@@ -88,8 +88,8 @@ def scan(root: str | Path) -> tuple[list[Record], list[Unused]]:
     """Read every `result.json` below `root`; return the usable records and, with reasons, every file not used.
 
     Both lists are in path order. Of identical records of one cell the first is used; records that contradict each
-    other (one cell and seed, but other values or another checkpoint) are all left out, because nothing tells which
-    is right. Raises `UserError` if `root` is not a folder.
+    other (one encoder, checkpoint, protocol, seed and settings, but other values) are all left out, because nothing
+    tells which is right. Raises `UserError` if `root` is not a folder.
     """
     root = Path(root)
     if not root.is_dir():
@@ -155,62 +155,68 @@ def _read_or_reason(path: str) -> tuple[str, dict[str, Any] | str]:
 
 
 def cell(record: Record) -> tuple:
-    """Return what makes a record a cell of its own apart from its checkpoint and the data that this was trained on.
+    """Return the place that a record claims in the tables: encoder by name, protocol, data and seed."""
+    keys = ("scale", "protocol", "dataset", "split", "tested_on", "role", "task", "name", "method", "captions", "seed")
+    return tuple(record[key] for key in keys)
 
-    Trials also differ by their settings.
-    """
-    keys = ("scale", "protocol", "dataset", "split", "role", "task", "method", "seed")
-    point = (record["settings"]["lr"], record["settings"]["layer_decay"]) if record["role"] == "trial" else ()
-    encoder = json.dumps(record["checkpoint"]["encoder"], sort_keys=True) if record["checkpoint"] else None
-    return tuple(record[key] for key in keys) + (encoder, *point)
+
+CHOICES = ("lr", "layer_decay", "iterations", "global_batch", "precision", "train_images", "options")
+"""Settings by which runs of one encoder are rows of their own. The number of processes that share a batch is none."""
+
+
+def claim(record: Record) -> dict[str, Any]:
+    """Return what else tells two runs of one cell apart: the encoder's weights, what they were trained on, and the
+    settings of fine-tuning. None stands for what a record does not say."""
+    checkpoint = record["checkpoint"]
+    encoder = json.dumps(checkpoint["encoder"], sort_keys=True) if checkpoint else None
+    chosen = {key: record["settings"][key] for key in CHOICES}
+    return {"sha256": checkpoint and checkpoint["sha256"], "encoder": encoder, "data": pretrained_on(record),
+            **chosen, "options": tuple(chosen["options"])}  # fmt: skip
 
 
 def pretrained_on(record: Record) -> tuple[str, int | None] | None:
     """(name, different samples) of the set that a record's encoder was pretrained on; None where it does not say."""
-    data = record["budget"].get("pretrain_data")
-    return (data["name"], data["samples"]) if data else None
+    data = record["budget"]["pretrain_data"]
+    return None if data["name"] == UNKNOWN else (data["name"], data["samples"])
 
 
 def _without_repeats(records: Iterable[Record]) -> tuple[list[Record], list[Unused]]:
-    """Keep one record per cell and name the others; see `scan` for the rule."""
-    by_cell: dict[tuple, list[Record]] = defaultdict(list)
+    """Keep one record per cell and claim, and name the others; see `scan` for the rule."""
+    cells: dict[tuple, list[Record]] = defaultdict(list)
     for record in records:
-        by_cell[cell(record)].append(record)
-    for key, group in list(by_cell.items()):  # pretrained on several sets, as for data scaling: cells of their own
-        if len(group) > 1 and len({pretrained_on(record) for record in group} - {None}) > 1:
-            for record in by_cell.pop(key):
-                by_cell[key, pretrained_on(record)].append(record)
+        cells[cell(record)].append(record)
     kept: list[Record] = []
     unused: list[Unused] = []
-    for group in by_cell.values():
-        finished = [record for record in group if record["status"] == "ok"]
-        if finished:  # a repeated run that succeeded replaces the one that failed
-            unused += [
-                Unused(r.path, f"failed ({r['error']}), but {finished[0].path} finished the same cell")
-                for r in group
-                if r["status"] == "failed"
-            ]
-        candidates = finished or group
-        first, others = candidates[0], candidates[1:]
-        contradiction = next((reason for other in others if (reason := _contradiction(first, other))), None)
-        if contradiction:
-            for record in candidates:
-                partner = next(other.path for other in candidates if other is not record)
-                unused.append(
-                    Unused(
-                        record.path,
-                        f"contradicts {partner}: same cell and seed, but {contradiction}; keep the right one",
-                    )
-                )
-            continue
-        kept.append(first)
-        unused += [Unused(other.path, f"duplicate of {first.path}") for other in others]
+    for members in cells.values():
+        finished: dict[tuple, list[Record]] = defaultdict(list)
+        failed: dict[tuple, list[Record]] = defaultdict(list)
+        for record in members:
+            (finished if record["status"] == "ok" else failed)[tuple(claim(record).values())].append(record)
+        for group in finished.values():
+            _settle(group, kept, unused)
+        for claimed, group in failed.items():
+            repeated = next((runs[0] for other, runs in finished.items() if _repeats(claimed, other)), None)
+            if repeated:  # a repeated run that succeeded replaces the one that failed
+                unused += [Unused(r.path, f"failed ({r['error']}), but {repeated.path} finished the same cell")
+                           for r in group]  # fmt: skip
+            else:
+                _settle(group, kept, unused)
     return kept, unused
 
 
-def _contradiction(first: Record, other: Record) -> str | None:
-    if first["checkpoint"] != other["checkpoint"]:
-        return "another checkpoint"
-    if first["metrics"] != other["metrics"]:
-        return "other metric values"
-    return None
+def _settle(group: list[Record], kept: list[Record], unused: list[Unused]) -> None:
+    """Of records with one claim to one cell keep the first; where they contradict each other, none."""
+    first, others = group[0], group[1:]
+    if all(first["metrics"] == other["metrics"] for other in others):
+        kept.append(first)
+        unused += [Unused(other.path, f"duplicate of {first.path}") for other in others]
+        return
+    for record in group:
+        partner = next(other.path for other in group if other is not record)
+        reason = f"contradicts {partner}: same encoder, settings and seed, but other metric values; keep the right one"
+        unused.append(Unused(record.path, reason))
+
+
+def _repeats(failed: tuple, finished: tuple) -> bool:
+    """Whether a failed run claims what a finished one does, as far as it came to know it."""
+    return all(own in (None, other) for own, other in zip(failed, finished, strict=True))

@@ -1,8 +1,8 @@
-"""A row of a table: one method, told from the others, in its family and its place."""
+"""A row of a table: one encoder, told from the others, in its family and its place."""
 
 from dataclasses import dataclass
 
-from engine.catalogue import METHOD, METHODS, NEED_TEXT, Method
+from engine.catalogue import GROUPS, METHOD, METHODS, NEED_TEXT, Method
 from reports.records import Record
 
 METHOD_ORDER = tuple(method.id for method in METHODS)
@@ -11,9 +11,15 @@ VARIANT = "-"  # stands between a method's id and the name of its variant, as in
 
 @dataclass(frozen=True)
 class Row:
-    """One method of a section; `kind` is "floor", "ceiling" or None for a competitor.
+    """One encoder of a section.
 
-    `data` is (name, samples) of the pretraining set where the section has the method on several, else None.
+    Attributes:
+        method: that it was pretrained by.
+        name: its own.
+        kind: "floor", "ceiling" or None for a competitor.
+        data: (name, samples) of the pretraining set where the section has the encoder on several, else None.
+        family: of pretraining, as in its records.
+        variant: what tells it from rows of the same name: settings, options or weights; empty where it is alone.
     """
 
     method: str
@@ -21,6 +27,8 @@ class Row:
     name: str
     kind: str | None
     data: tuple[str, int | None] | None = None
+    family: str = "unknown"
+    variant: str = ""
 
     @property
     def pretrained_on(self) -> str:
@@ -45,20 +53,25 @@ def no_text(row: Row, task: str) -> bool:
 
 
 def family(row: Row) -> str:
-    """The family of a row's method; methods without a row of the catalogue are their own."""
+    """The group in which tables show a row: that of its method, or that of its family where the method has none."""
     found = known(row.method)
-    return found.family if found else "others"
+    return found.family if found else GROUPS.get(row.family, "others")
 
 
-def method_of(record: Record) -> Row:
-    """The row of a record's method, whatever its pretraining set."""
-    return Row(record["method"], record["captions"], record["method_name"], record["reference_kind"])
+def encoder_of(record: Record) -> Row:
+    """The row of a record's encoder, whatever its pretraining set and its settings."""
+    named = (record["method"], record["captions"], record["name"], record["reference_kind"])
+    return Row(*named, family=record["family"])
+
+
+FAMILIES = tuple(dict.fromkeys((*(method.family for method in METHODS), *GROUPS.values(), "others")))
 
 
 def row_order(row: Row) -> tuple:
-    """Floor first, ceiling last, known methods by family with their variants, others by name."""
+    """Floor first, ceiling last; families together, known methods in their order with variants, others by name."""
     rank = {"floor": 0, None: 1, "ceiling": 2}[row.kind]
     found = known(row.method)
     place = METHODS.index(found) if found else len(METHODS)
     name, samples = row.data or ("", None)
-    return rank, place, row.method, row.captions or "", row.name, -(samples or 0), name
+    group = FAMILIES.index(family(row))
+    return rank, group, place, row.method, row.captions or "", row.name, row.variant, -(samples or 0), name

@@ -86,6 +86,7 @@ def check(record: Any, where: str) -> dict[str, Any]:
     except fastjsonschema.JsonSchemaValueException:
         _explain(record, where)
     _check_metrics(record, where)
+    _check_details(record.get("details"), where)
     return record
 
 
@@ -117,3 +118,17 @@ def _check_metrics(record: dict[str, Any], where: str) -> None:
                 f"{where}: the interval of {name} needs low and high, low not above high; it has "
                 f"{metric.get('low')} and {metric.get('high')}."
             )
+
+
+def _check_details(details: dict[str, Any] | None, where: str) -> None:
+    """Lists by class are as long as the classes, and a confusion names two of them."""
+    if details is None:
+        return
+    count = len(details["classes"])
+    lists = {**details["per_class"], "confusion": details.get("confusion", [None] * count)}
+    for name, values in lists.items():
+        if len(values) != count:
+            raise UserError(f"{where}: details have {len(values)} values of {name} for {count} classes.")
+    for row in details.get("confusion", ()):
+        if any(predicted >= count for predicted, _ in row["wrong"]):
+            raise UserError(f"{where}: details confuse a class with one that is none of the {count}.")

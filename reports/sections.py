@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 from engine.catalogue import TASKS, Metric
 from reports.encoders import size
 from reports.records import Record, Unused, pretrained_on
-from reports.rows import Row, method_of, row_order
+from reports.rows import Row, encoder_of, row_order
 from reports.stats import Headroom, Summary, headroom, summarise
 from reports.strict_json import one_line
+from reports.variants import told_apart
 
 TASK_NAMES = {task.id: task.name for task in TASKS}
 
@@ -36,7 +37,9 @@ class Column(Metric):
         return self.role != "instead"
 
 
-COLUMNS = tuple(Column(task=task.id, **vars(metric)) for task in TASKS for metric in task.metrics)
+COLUMNS = tuple(
+    Column(task=task.id, **vars(metric)) for task in TASKS for metric in task.metrics if metric.role != "detail"
+)
 
 
 @dataclass
@@ -54,13 +57,10 @@ class Section:
     columns: list[Column] = field(init=False)
     cells: dict[tuple[Row, str], list[Record]] = field(init=False)  # (row, task) -> records by seed
     units: dict[tuple[str, str], str] = field(init=False)  # (task, metric) -> unit
-    several: set[Row] = field(init=False)  # the methods that it has on more than one pretraining set
+    places: dict[str, Row] = field(init=False)  # path of a record -> the row in which it stands
 
     def __post_init__(self) -> None:
-        known: dict[Row, set] = defaultdict(set)
-        for record in self.records:
-            known[method_of(record)].add(pretrained_on(record))
-        self.several = {row for row, found in known.items() if len(found - {None}) > 1}
+        self.places = _rows(self.records)
         self.cells = defaultdict(list)
         for record in sorted(self.records, key=lambda r: r["seed"]):
             self.cells[self.row_of(record), record["task"]].append(record)
@@ -109,14 +109,13 @@ class Section:
 
     def row_of(self, record: Record) -> Row:
         """The row in which a record stands."""
-        row = method_of(record)
-        return replace(row, data=pretrained_on(record) or ("", None)) if row in self.several else row
+        return self.places[record.path]
 
     def name(self, row: Row) -> str:
-        """The row's name, with its captions or pretraining set where two rows of the section have the same name."""
+        """The row's name, with what tells it from other rows of that name: captions, pretraining set, settings."""
         methods = {(other.method, other.captions) for other in self.rows if other.name == row.name}
         extra = [row.captions or row.method] if len(methods) > 1 else []
-        extra += [row.pretrained_on] if row.data else []
+        extra += [text for text in (row.pretrained_on, row.variant) if text]
         return f"{row.name} ({'; '.join(extra)})" if extra else row.name
 
     def of(self, row: Row, task: str) -> list[Record]:
@@ -162,6 +161,24 @@ class Section:
         values = {row: list(self.values(row, column).values()) for row in self.rows}
         floor, ceiling = (values.pop(self.reference(kind), []) for kind in ("floor", "ceiling"))
         return headroom(floor, ceiling, values.values(), column.direction)
+
+
+def _rows(records: Iterable[Record]) -> dict[str, Row]:
+    """Path of each record -> its row: encoders on several pretraining sets, and runs that differ by more than the seed,
+    are rows of their own."""
+    by_encoder: dict[Row, list[Record]] = defaultdict(list)
+    for record in records:
+        by_encoder[encoder_of(record)].append(record)
+    places = {}
+    for row, members in by_encoder.items():
+        several = len({pretrained_on(record) for record in members} - {None}) > 1
+        groups: dict[tuple[Row, str], list[Record]] = defaultdict(list)
+        for record in members:
+            own = replace(row, data=pretrained_on(record) or ("", None)) if several else row
+            groups[own, record["task"]].append(record)
+        for (own, _), group in groups.items():
+            places |= {path: replace(own, variant=label) for path, label in told_apart(group).items()}
+    return places
 
 
 def encoder_name(record: Record) -> str | None:

@@ -46,12 +46,12 @@ def style(rows: Sequence[Row]) -> list[tuple[str, str, tuple | str]]:
     A known method has the same look in every chart; what shares its colour, or is drawn a second time, differs in
     marker and stroke.
     """
-    unknown = dict.fromkeys(row.method for row in rows if row.method not in METHOD_ORDER)
-    places = [method for method in (*METHOD_ORDER, *unknown) if method not in COLOURS]
+    names = {row: row.method if row.method in METHOD_ORDER else row.name for row in rows}
+    places = [name for name in dict.fromkeys((*METHOD_ORDER, *names.values())) if name not in COLOURS]
     looks, used = [], set()
     for row in rows:
-        place = places.index(row.method) if row.method in places else 0
-        colour, step = COLOURS.get(row.method, FURTHER[place % len(FURTHER)]), place // len(FURTHER)
+        place = places.index(names[row]) if names[row] in places else 0
+        colour, step = COLOURS.get(names[row], FURTHER[place % len(FURTHER)]), place // len(FURTHER)
         while (colour, step) in used and step < 2 * len(MARKERS):
             step += 1
         used.add((colour, step))

@@ -164,11 +164,11 @@ def pair_cells(section: Section, first: Row, second: Row) -> list[Cell]:
 
 
 def row_label(row: Row) -> str:
-    """The method's name, its captions where it has any, its pretraining set where there are several, and whether it is
-    a reference line."""
+    """The encoder's name, its captions where it has any, its pretraining set and settings where there are several, and
+    whether it is a reference line."""
     role = {"floor": "floor", "ceiling": "ceiling, not ranked"}.get(row.kind or "")
     captions = f"{row.captions} captions" if row.captions and row.captions not in row.name else ""
-    extra = [text for text in (captions, row.pretrained_on, role) if text]
+    extra = [text for text in (captions, row.pretrained_on, row.variant, role) if text]
     return f"{row.name} ({'; '.join(extra)})" if extra else row.name
 
 
@@ -188,7 +188,7 @@ def unequal(section: Section) -> list[str]:
             + "."
         )
     for task in section.protocols:
-        for key in ("iterations", "batch_size", "train_images"):
+        for key in ("iterations", "global_batch", "precision", "input_size", "train_images"):
             values = sorted(
                 {str(r["settings"][key]) for r in section.records if r["task"] == task and r["status"] == "ok"}
             )

@@ -28,6 +28,7 @@ from engine.provenance import REPOSITORY, digest
 from engine.recipe import expand
 from engine.run_path import RunPath, parse_checkpoint, pretraining
 from recognition.config import check_test, variant
+from reports.migrations import SEARCHED
 
 PRETRAINING = Path("pretrain/configs")
 
@@ -245,8 +246,18 @@ def name_run(
     cfg.work_dir = str(work_dir or RunPath(place, cfg.task, cfg.method, seed, suffix).folder)
     cfg.run_name = f"{cfg.task} {cfg.method} seed {seed}"
     if cfg.task != "pretrain":
-        parts = (cfg.data.name, cfg.task.replace("_", "-"), variant(cfg), scale, "v1")
+        cfg.departures = sorted(f"{k}={v}" for k, v in (departures["options"] or {}).items() if k not in SEARCHED)
+        parts = (cfg.data.name, cfg.task.replace("_", "-"), variant(cfg), pixels(cfg), scale, "v1")
         cfg.protocol = "-".join(filter(None, parts))
+
+
+def pixels(cfg: Config) -> str | None:
+    """The size of images that are trained on, as part of a protocol: "512", or "96x128", the height first.
+
+    None where the data state none: then each encoder sees images of its own size, which is part of what it is.
+    """
+    size = cfg.data.get("size") if trained(cfg) else None
+    return size and "x".join(map(str, dict.fromkeys(size)))
 
 
 def check_encoder(encoder: Mapping[str, Any]) -> None:

@@ -8,18 +8,20 @@ from mmengine.runner import Runner
 
 from backbones import encoder_flops, parameter_count
 from backbones.towers import Features, Towers
-from engine.catalogue import METHOD
+from engine.catalogue import METHOD, family_of
 from engine.errors import UserError
 from engine.panels import panel_files
 from engine.provenance import code_version, hardware, peak_memory_mib, versions
 from engine.resume import bare, resume_hook
 from recognition.measures import Outcome
-from reports.migrations import VERSION
+from reports.migrations import UNKNOWN, VERSION
 from reports.schema import SCHEMA
+from study.settings import batch_of_process, settings, tested_on
 
 
 def pick_metrics(declared: dict[str, dict], measured: dict[str, float], place: str) -> dict[str, dict]:
-    """Turn evaluator output into the record's metrics, in the declared order.
+    """Turn evaluator output into the record's metrics, in the declared order; one that came out as what its declaration
+    calls `absent` (there was nothing to measure) is left out.
 
     Raises:
         UserError: a declared metric is missing or is not a finite number.
@@ -27,6 +29,8 @@ def pick_metrics(declared: dict[str, dict], measured: dict[str, float], place: s
     metrics = {}
     for name, spec in declared.items():
         value = measured.get(spec["source"])
+        if value is not None and value == spec.get("absent"):
+            continue
         if value is None or not math.isfinite(value):
             raise UserError(f"{place}: metric {name} came out as {value}; see curve.jsonl there for how training went")
         metrics[name] = {
@@ -41,6 +45,9 @@ def pick_metrics(declared: dict[str, dict], measured: dict[str, float], place: s
     return metrics
 
 
+PUBLISHED = "published"  # the scale, and the name of the data, of checkpoints that were not pretrained here
+
+
 def failed_record(cfg: Config, meta: dict, error: str, command: str) -> dict[str, Any]:
     """The record of a run that ended with `error`."""
     return {**identity(cfg, meta, command), "status": "failed", "error": error, "metrics": {}, "samples": [],
@@ -48,7 +55,13 @@ def failed_record(cfg: Config, meta: dict, error: str, command: str) -> dict[str
 
 
 def result_record(
-    cfg: Config, meta: dict, runner: Runner, measured: dict[str, float], flops: float | None, command: str
+    cfg: Config,
+    meta: dict,
+    runner: Runner,
+    measured: dict[str, float],
+    flops: float | None,
+    command: str,
+    details: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The record of a finished run.
 
@@ -59,6 +72,7 @@ def result_record(
         measured: what the test evaluator returned.
         flops: multiply-adds times two of the encoder for one test image, or None where it cannot be counted.
         command: the command line that made the run.
+        details: what the test evaluator knows class by class; None where it tells nothing.
     """
     wall = resume_hook(runner).wall_seconds()
     seen = cfg.train_cfg.max_iters * batch_of_process(cfg) * runner.world_size
@@ -70,7 +84,8 @@ def result_record(
         "metrics": pick_metrics(cfg.metrics, measured, cfg.work_dir),
         "samples": panel_files(cfg.work_dir),
         "cost": costs(meta, wall, seen / wall if wall else None, parameters, flops),
-        "settings": {**settings(cfg), "train_images": len(runner.train_dataloader.dataset)},
+        "settings": {**settings(cfg, meta, runner.world_size), "train_images": len(runner.train_dataloader.dataset)},
+        **({"details": details} if details else {}),
     }
 
 
@@ -111,24 +126,6 @@ def evaluation_record(
     }
 
 
-def batch_of_process(cfg: Config) -> int:
-    """Images of one process in one update, in however many passes."""
-    return cfg.train_dataloader.batch_size * cfg.train_cfg.get("accumulation", 1)
-
-
-def settings(cfg: Config) -> dict[str, Any]:
-    """The choices of this fine-tuning that a reader compares; null where nothing is trained."""
-    if "optim_wrapper" not in cfg:
-        return dict.fromkeys(("lr", "layer_decay", "iterations", "batch_size", "train_images"))
-    return {
-        "lr": cfg.optim_wrapper.optimizer.lr,
-        "layer_decay": cfg.optim_wrapper.get("paramwise_cfg", {}).get("layer_decay"),
-        "iterations": cfg.train_cfg.max_iters,
-        "batch_size": batch_of_process(cfg),
-        "train_images": None,
-    }
-
-
 def identity(cfg: Config, meta: dict, command: str) -> dict[str, Any]:
     """What names a cell of the result table, and where it comes from."""
     method = meta["method"]
@@ -142,8 +139,12 @@ def identity(cfg: Config, meta: dict, command: str) -> dict[str, Any]:
         "protocol": cfg.protocol,
         "dataset": cfg.data.name,
         "split": "val" if cfg.role == "trial" else "test",
+        "tested_on": tested_on(cfg),
         "scale": cfg.scale,
         "role": cfg.role,
+        "name": name_of(meta),
+        "source": source_of(meta),
+        "family": meta.get("family", family_of(method)),
         "method": method,
         "method_name": known.name if known else method,
         "captions": meta["captions"],
@@ -153,7 +154,7 @@ def identity(cfg: Config, meta: dict, command: str) -> dict[str, Any]:
         "seed": cfg.seed,
         "checkpoint": {"sha256": meta["sha256"]["encoder.safetensors"], "encoder": meta["encoder"]},
         "selection": selection.to_dict() if selection else None,
-        "settings": settings(cfg),
+        "settings": settings(cfg, meta),
         "budget": budget(meta),
         "command": command,
         "config_hash": cfg.config_hash,
@@ -163,10 +164,29 @@ def identity(cfg: Config, meta: dict, command: str) -> dict[str, Any]:
     }
 
 
+def name_of(meta: dict) -> str:
+    """The encoder's name: its checkpoint's, else its method's, or the architecture's where that says nothing."""
+    known = METHOD.get(meta["method"])
+    unnamed = known.name if known else meta["encoder"]["name"] if meta["method"] == "timm" else meta["method"]
+    return meta.get("name") or unnamed
+
+
+def source_of(meta: dict) -> str | None:
+    """Where published weights are from; None for those that the suite trained."""
+    return meta.get("source") or (UNKNOWN if meta["scale"] == PUBLISHED else None)
+
+
 def budget(meta: dict) -> dict[str, Any]:
-    """What pretraining saw; for a second stage also the stages before it, which are part of what its encoder cost."""
-    own = {"pretrain_updates": meta["updates"], "pretrain_samples": meta["samples_seen"],
-           "pretrain_data": {key: meta["data"][key] for key in ("name", "samples")}}  # fmt: skip
+    """What pretraining saw; for a second stage also the stages before it, which are part of what its encoder cost.
+
+    Of weights from elsewhere only what their checkpoint tells: a count of 0 means there that nobody counted.
+    """
+    data = {key: meta["data"][key] for key in ("name", "samples")}
+    seen = {"pretrain_updates": meta["updates"], "pretrain_samples": meta["samples_seen"]}
+    if meta["scale"] == PUBLISHED:
+        seen = {key: count or None for key, count in seen.items()}
+        data["name"] = UNKNOWN if data["name"] == PUBLISHED else data["name"]
+    own = {**seen, "pretrain_data": data, "pretrain_scale": meta["scale"]}
     stages, parent = [], meta["parent"]
     while parent is not None:
         stages.append({"method": parent["method"], "samples": parent["samples_seen"], "wall_s": parent["wall_s"]})

@@ -93,15 +93,17 @@ def test_records_that_must_not_be_compared(tmp_path):
         data_scaling.run([["a", *good], ["b", *good, other]])
     longer = written(tmp_path, "c", 1000, 30.0, budget={
         "pretrain_updates": 77, "pretrain_samples": 77, "pretrain_data": {"name": "scenes", "samples": 1000},
+        "pretrain_scale": "tiny",
     })  # fmt: skip
     with pytest.raises(UserError, match="has pretraining updates 77"):
         data_scaling.run([["a", *good], ["b", *good, longer]])
     batches = written(tmp_path, "f", 1000, 30.0, budget={
         "pretrain_updates": 5500, "pretrain_samples": 77, "pretrain_data": {"name": "scenes", "samples": 1000},
+        "pretrain_scale": "tiny",
     })  # fmt: skip
     with pytest.raises(UserError, match="has pretraining samples seen 77"):
         data_scaling.run([["a", *good], ["b", *good, batches]])
-    settings = {"lr": 0.1, "layer_decay": 0.5, "iterations": 7, "batch_size": 16, "train_images": 128}
+    settings = synthetic.record()["settings"] | {"iterations": 7}
     with pytest.raises(UserError, match="has fine-tuning iterations 7, .* 400: compare runs that differ in data"):
         data_scaling.run([["a", *good], ["b", *good, written(tmp_path, "g", 1000, 30.0, settings=settings)]])
     stray = written(tmp_path, "h", 1000, 30.0, method="mae")
@@ -109,7 +111,7 @@ def test_records_that_must_not_be_compared(tmp_path):
         data_scaling.run([["a", *good], ["b", *good, stray]])
     with pytest.raises(UserError, match="are of one checkpoint of 10 samples and one seed, 0: name one of them"):
         data_scaling.run([["a", *good], ["b", *good, written(tmp_path, "i", 10, 11.0)]])
-    unsaid = written(tmp_path, "d", 1000, 30.0, budget={"pretrain_updates": 1, "pretrain_samples": 1})
+    unsaid = written(tmp_path, "d", 1000, 30.0, budget=synthetic.record()["budget"])
     with pytest.raises(UserError, match="does not say how large its pretraining set was"):
         data_scaling.run([["a", unsaid], ["b", *good]])
     with pytest.raises(UserError, match="line 'b' has records of 1 size"):

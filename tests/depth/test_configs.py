@@ -69,7 +69,7 @@ def setup(data, kind, **options):
 def test_one_file_serves_every_method(method):
     cfg = load_config(CONFIGS / "depth.py", encoder=method)
     assert (cfg.task, cfg.method, cfg.head) == ("depth", method, "DepthHead")
-    assert cfg.protocol == "scenes-depth-tiny-v1" and cfg.work_dir == f"runs/tiny/depth/{method}/seed0"
+    assert cfg.protocol == "scenes-depth-64-tiny-v1" and cfg.work_dir == f"runs/tiny/depth/{method}/seed0"
     assert [name for name, spec in cfg.metrics.items() if spec.get("primary")] == ["rmse"]
     assert cfg.param_scheduler[-1].end == cfg.train_cfg.max_iters
     assert load_config(CONFIGS / f"{method}.py").to_dict() == cfg.to_dict(), "the name that records of any age know"

@@ -28,7 +28,7 @@ SMALL = {"name": "vit_base_patch16_224", "kwargs": {"embed_dim": 24, "num_heads"
 @pytest.mark.parametrize("method", METHODS)
 def test_every_config_loads(method):
     cfg = load_config(f"depth/configs/{method}.py", scale="paper")
-    assert cfg.protocol == "nyuv2-depth-paper-v1"
+    assert cfg.protocol == "nyuv2-depth-480-paper-v1"
     assert cfg.checkpoint == f"runs/paper/pretrain/{method}/seed0/checkpoint"
     assert cfg.train_dataloader.batch_size == 24 and cfg.train_cfg.max_iters * 24 == pytest.approx(25 * 24231, abs=24)
     assert cfg.model.decode_head.max_depth == 10 and cfg.drop_path_rate == 0.3
@@ -165,7 +165,7 @@ def test_a_step_and_a_test_image(nyuv2, tmp_path):
 def test_the_published_form_only_scales_images_to_one(nyuv2, tmp_path):
     """Scale paper-raw: a protocol id of its own, the same recipe, and inputs in [0, 1] whatever the encoder knew."""
     plain, raw = (load_config("depth/configs/mae.py", scale=scale) for scale in ("paper", "paper-raw"))
-    assert raw.protocol == "nyuv2-depth-paper-raw-v1" and raw.checkpoint == plain.checkpoint
+    assert raw.protocol == "nyuv2-depth-480-paper-raw-v1" and raw.checkpoint == plain.checkpoint
     assert raw.work_dir == "runs/paper-raw/depth/mae/seed0"
     differs = {key for key in {*plain, *raw} if plain.get(key) != raw.get(key)}
     assert differs == {"image_constants", "model", "pretrain_scale", "protocol", "scale", "work_dir", "config_hash"}

@@ -123,7 +123,9 @@ def test_two_slurm_tasks_record_what_their_saved_weights_give(configure, in_chil
     said = [task.communicate(timeout=400) for task in tasks]
     assert [task.returncode for task in tasks] == [0, 0], said[0][1][-2000:] + said[1][1][-2000:]
     record = json.loads((tmp_path / "two" / "result.json").read_text())
-    assert record["settings"]["batch_size"] == 2 and record["settings"]["iterations"] == 4
+    assert (record["settings"]["global_batch"], record["settings"]["processes"]) == (4, 2) and record["settings"][
+        "iterations"
+    ] == 4
 
     cfg = configure(config, 4, tmp_path / "again", checkpoint=checkpoint)
     settle(cfg, ensure_data)

@@ -29,7 +29,7 @@ def whole(method="mae", scale="paper", **arguments):
 @pytest.mark.parametrize("method", METHODS)
 def test_every_config_loads(method):
     cfg = whole(method)
-    assert cfg.protocol == "coco-cascade-mask-rcnn-paper-v1"
+    assert cfg.protocol == "coco-cascade-mask-rcnn-800x1333-paper-v1"
     assert cfg.work_dir == f"runs/paper/cascade_mask_rcnn/{method}/seed0"
     assert cfg.checkpoint == f"runs/paper/pretrain/{method}/seed0/checkpoint"
     assert cfg.train_dataloader.batch_size == 16 and cfg.train_cfg.max_iters == 36 * EPOCH
@@ -91,7 +91,7 @@ def test_a_step_at_scale_tiny_on_data_of_ones_own(tmp_path):
         "            images='{split}', splits=dict(train='train2017', val='val2017', test='val2017'), size=(96, 128))\n"
     )
     cfg = whole("maskclip", "tiny", data=str(overlay), checkpoint=str(tmp_path / "encoder"))
-    assert cfg.protocol == "mine-cascade-mask-rcnn-tiny-v1"
+    assert cfg.protocol == "mine-cascade-mask-rcnn-96x128-tiny-v1"
     save_checkpoint(tmp_path / "encoder", build_encoder(**TINY), meta_of(TINY))
     fill_encoder_parts(cfg, tmp_path / "encoder")
     cfg.model.test_cfg.rcnn.score_thr = 0.0

@@ -28,7 +28,7 @@ def whole(scale, method="mae", **options):
 @pytest.mark.parametrize("method", METHODS)
 def test_every_config_loads(method):
     cfg = whole("paper", method)
-    assert cfg.protocol == "coco-mask-rcnn-paper-v1"
+    assert cfg.protocol == "coco-mask-rcnn-800x1333-paper-v1"
     assert cfg.checkpoint == f"runs/paper/pretrain/{method}/seed0/checkpoint"
     heads = cfg.model.roi_head
     assert heads.bbox_head.num_classes == heads.mask_head.num_classes == len(set(cfg.data.classes)) == 80
@@ -40,7 +40,7 @@ def test_every_config_loads(method):
 def test_the_numbers_of_each_form(scale):
     cfg = whole(scale)
     batch, (rate, decay, layers, drop, _) = BATCH[scale], FORMS[scale]
-    assert cfg.protocol == f"coco-mask-rcnn-{scale}-v1", "each form has a protocol id of its own"
+    assert cfg.protocol == f"coco-mask-rcnn-800x1333-{scale}-v1", "each form has a protocol id of its own"
     assert cfg.work_dir == f"runs/{scale}/mask_rcnn/mae/seed0"
     assert cfg.checkpoint == "runs/paper/pretrain/mae/seed0/checkpoint", "all forms fine-tune the same encoders"
     assert cfg.train_dataloader.batch_size == batch and cfg.train_cfg.max_iters == 12 * EPOCH[batch]

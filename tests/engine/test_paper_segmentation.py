@@ -51,7 +51,7 @@ def whole(head, method="mae", encoder=SMALL, folder=None, **options):
 @pytest.mark.parametrize("head", ["upernet", "semantic_fpn"])
 def test_every_config_loads(head, method):
     cfg = whole(head, method)
-    assert cfg.protocol == f"ade20k-{head.replace('_', '-')}-paper-v1"
+    assert cfg.protocol == f"ade20k-{head.replace('_', '-')}-512-paper-v1"
     assert cfg.checkpoint == f"runs/paper/pretrain/{method}/seed0/checkpoint"
     assert cfg.work_dir == f"runs/paper/{head}/{method}/seed0"
     assert len(cfg.data.classes) == len(set(cfg.data.classes)) == cfg.model.decode_head.num_classes == 150

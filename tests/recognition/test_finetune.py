@@ -72,7 +72,7 @@ def rates(cfg, steps):
 def test_the_published_rows(method, tmp_path):
     rate, batch, decay, drop_path, warm_up, pool = ROWS[method]
     cfg = load_config(CONFIG.format("finetune"), scale="paper", checkpoint=checkpoint(tmp_path / "c", TINY, method))
-    assert (cfg.method, cfg.protocol) == (method, "imagenet-finetune-paper-v1")
+    assert (cfg.method, cfg.protocol) == (method, "imagenet-finetune-224-paper-v1")
     assert cfg.optim_wrapper.optimizer.to_dict() == dict(
         type="AdamW", lr=rate, betas=(0.9, 0.999), weight_decay=0.05, fused=True
     )
@@ -106,7 +106,7 @@ def test_the_rate_of_fine_tuning_at_its_corners(tmp_path):
                                                                   ("attentive", 8192, 0.4, "sgd")])  # fmt: skip
 def test_the_probes_at_scale_paper(kind, batch, rate, optimizer, tmp_path):
     cfg = load_config(CONFIG.format(f"{kind}_probe"), scale="paper", checkpoint=checkpoint(tmp_path / "c", TINY))
-    assert (cfg.protocol, cfg.head) == (f"imagenet-{kind}-probe-paper-v1", f"{kind} probe")
+    assert (cfg.protocol, cfg.head) == (f"imagenet-{kind}-probe-224-paper-v1", f"{kind} probe")
     assert cfg.train_dataloader.batch_size == batch
     assert cfg.train_cfg.max_iters * batch == pytest.approx(90 * 1_281_167, abs=batch)
     assert cfg.optim_wrapper.optimizer.to_dict() == dict(type=optimizer, lr=rate)

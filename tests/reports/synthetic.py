@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from engine.catalogue import family_of
 from reports.records import write_record
 
 METHODS = {  # id -> name, captions, reference kind
@@ -54,15 +55,19 @@ def record(task="upernet", method="maskclip", seed=0, **changes):
     floor = method == "random"
     result = {
         "schema": "densebench/result",
-        "version": 2,
+        "version": 3,
         "status": "ok",
         "error": None,
         "task": task,
-        "protocol": f"scenes-{task}-tiny-v1",
+        "protocol": f"scenes-{task}-64-tiny-v1" if task in HEADS else f"scenes-{task}-tiny-v1",
         "dataset": "scenes",
         "split": "test",
+        "tested_on": "test",
         "scale": "tiny",
         "role": "final",
+        "name": name,
+        "source": None,
+        "family": family_of(method),
         "method": method,
         "method_name": name,
         "captions": captions,
@@ -84,8 +89,26 @@ def record(task="upernet", method="maskclip", seed=0, **changes):
             "trials": trials,
             "chosen": {"lr": 0.0003, "layer_decay": 0.65},
         },
-        "settings": {"lr": 0.0003, "layer_decay": 0.65, "iterations": 400, "batch_size": 16, "train_images": 128},
-        "budget": {"pretrain_updates": 0 if floor else 5500, "pretrain_samples": 0 if floor else 352000},
+        "settings": {
+            "lr": 0.0003,
+            "layer_decay": 0.65,
+            "iterations": 400,
+            "global_batch": 16,
+            "processes": 1,
+            "precision": "float32",
+            "input_size": [64, 64],
+            "mean": [0.485, 0.456, 0.406],
+            "std": [0.229, 0.224, 0.225],
+            "train_images": 128,
+            **dict.fromkeys(("detections", "proposals"), 20 if task == "mask_rcnn" else None),
+            "options": [],
+        },
+        "budget": {
+            "pretrain_updates": 0 if floor else 5500,
+            "pretrain_samples": 0 if floor else 352000,
+            "pretrain_data": {"name": "unknown", "samples": None},
+            "pretrain_scale": "tiny",
+        },
         "cost": {
             "pretrain_wall_s": 0 if floor else 812.5 + seed,
             "pretrain_samples_per_s": None if floor else 431.7,
@@ -103,6 +126,21 @@ def record(task="upernet", method="maskclip", seed=0, **changes):
         "samples": [],
     }
     return copy.deepcopy(result | changes)
+
+
+def untrained():
+    """The settings of a record of what nothing trains."""
+    return dict.fromkeys(record()["settings"]) | {"options": []}
+
+
+def as_version_2(entry):
+    """What the release before version 3 would have written of the same run."""
+    old = {key: value for key, value in entry.items() if key not in ("name", "source", "family", "tested_on")}
+    kept = ("lr", "layer_decay", "iterations", "train_images")
+    settings = {key: entry["settings"][key] for key in kept} | {"batch_size": entry["settings"]["global_batch"]}
+    budget = {key: entry["budget"][key] for key in ("pretrain_updates", "pretrain_samples")}
+    return old | {"version": 2, "settings": settings, "budget": budget,
+                  "protocol": entry["protocol"].replace("-64-", "-")}  # fmt: skip
 
 
 def noise(task, method, seed):

@@ -16,7 +16,7 @@ model-index:
 - name: "densebench-tiny-mae-abababababab"
   results:
   - task: {"type": "image-segmentation", "name": "UperNet"}
-    dataset: {"type": "scenes", "name": "scenes, scenes-upernet-tiny-v1", "split": "test"}
+    dataset: {"type": "scenes", "name": "scenes, scenes-upernet-64-tiny-v1", "split": "test"}
     metrics:
     - {"type": "mean_iou", "value": 31.0, "name": "mIoU UperNet (%), mean of 2 runs"}
   - task: {"type": "image-classification", "name": "k-NN"}
@@ -45,7 +45,7 @@ encoder.load_state_dict(safetensors.torch.load_file('encoder.safetensors'))
 
 | Task | Metric | Value | n | Protocol | Split |
 | --- | --- | ---: | ---: | --- | --- |
-| UperNet | mIoU UperNet (%) ↑ | 31.0 ± 12.7 | 2 | scenes-upernet-tiny-v1 | test |
+| UperNet | mIoU UperNet (%) ↑ | 31.0 ± 12.7 | 2 | scenes-upernet-64-tiny-v1 | test |
 | k-NN | k-NN top-1 (%) ↑ | 60.0 [58.0, 62.0] | 1 | scenes-knn-tiny-v1 | test |
 """
 )

@@ -25,7 +25,7 @@ BAD = {  # folder -> (content of result.json, a word of the reason)
     "cut": (entry()[:300], "truncated or not JSON"),
     "list": ("[]", "not a result record"),
     "foreign": ('{"schema": "other/thing", "version": 1}', "not a result record"),
-    "newer": (entry(version=3), "version 3 of the record format"),
+    "newer": (entry(version=4), "version 4 of the record format"),
     "older": (entry(version=0), "version 0 of the record format"),
     "word for a version": (entry(version="2"), "version '2' of the record format"),
     "nan": (entry().replace(FLOPS, '"flops": NaN'), "NaN is not a finite number"),

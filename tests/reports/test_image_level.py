@@ -1,6 +1,6 @@
 """Columns of the image-level tasks: intervals over images, chance, and what needs a text tower."""
 
-from synthetic import metric, record
+from synthetic import metric, record, untrained
 from test_tables import miou, section_of, series
 
 from reports.markdown import cell_text, table
@@ -77,7 +77,7 @@ def test_mean_per_class_is_a_column_only_where_it_is_primary():
 def test_settings_of_what_nothing_trains_are_a_note():
     from reports.costs import settings_table
 
-    entry = record("knn", "clip", settings=dict.fromkeys(record()["settings"]), selection=None)
+    entry = record("knn", "clip", settings=untrained(), selection=None)
     content = settings_table(section_of(entry, record("upernet", "clip")))
     assert [row[0].text for row in content.rows] == ["UperNet"]
     assert content.notes[-1] == "k-NN: nothing is trained, so there are no settings."
@@ -85,7 +85,10 @@ def test_settings_of_what_nothing_trains_are_a_note():
 
 def test_families_and_variants_keep_their_place():
     entries = [miou(method, 0, 30.0) for method in ("random", "clip", "maskclip", "mae", "oracle")]
-    entries += [{**miou("mae", 0, 30.0), "method": "mae-pixels"}, {**miou("mae", 0, 30.0), "method": "other"}]
+    entries += [
+        {**miou("mae", 0, 30.0), "method": "mae-pixels"},
+        {**miou("mae", 0, 30.0), "method": "other", "family": "new"},
+    ]
     content = main_table(section_of(*entries))
     section = sections([Record(str(k), None, e) for k, e in enumerate(entries)])[0][0]
     assert [row.method for row in section.rows] == [

@@ -5,10 +5,9 @@ import math
 
 import pytest
 from fastjsonschema import JsonSchemaValueException
-from synthetic import failed, metric, record
+from synthetic import failed, metric, record, untrained
 
 from engine.errors import UserError
-from reports.migrations import STEPS, VERSION
 from reports.records import read_record, scan, write_record
 from reports.schema import compiled, validator
 
@@ -76,7 +75,9 @@ BROKEN = [
     ({"samples": [{"image": "/a.png", "truth": "b.png", "prediction": "c.png"}]}, "samples"),
     ({"task": "poetry"}, "task"),
     ({"method": "../mae"}, "method"),
-    ({"version": 3}, "version"),
+    ({"version": 4}, "version"),
+    ({"source": ""}, "source"),
+    ({"details": {"classes": ["a", "b"], "per_class": {"IoU": [1.0]}}}, "1 values of IoU for 2 classes"),
     ({"version": True}, "version"),
     ({"schema": "densebench/checkpoint"}, "densebench/checkpoint"),
 ]
@@ -114,7 +115,7 @@ def test_reader_and_writer_refuse_in_one_line(tmp_path, changes, word):
 def test_tasks_of_version_2(tmp_path, task, names, word):
     interval = {"low": 0.5, "high": 2, "chance": 0.1}
     metrics = {name: metric(1, "%", primary=name == names[0]) | interval for name in names}
-    entry = record() | {"task": task, "metrics": metrics, "settings": dict.fromkeys(record()["settings"])}
+    entry = record() | {"task": task, "metrics": metrics, "settings": untrained()}
     if word is None:
         assert read_record(write_record(tmp_path, entry)) == entry
         metrics[names[0]]["direction"] = "down"
@@ -129,18 +130,6 @@ def test_an_interval_has_two_ordered_ends(tmp_path, ends):
         write_record(tmp_path, record(metrics={"mIoU": metric(1.5, "%", primary=True) | ends}))
 
 
-def test_version_1_is_migrated_on_read_and_never_written(tmp_path):
-    old = record(version=1)
-    path = raw(tmp_path / "old", json.dumps(old))
-    before = path.read_bytes()
-    assert read_record(path) == record() and path.read_bytes() == before
-    with pytest.raises(UserError, match="written as version 2"):
-        write_record(tmp_path / "new", old)
-    broken = raw(tmp_path / "broken", json.dumps(old | {"seed": -1}))
-    with pytest.raises(UserError, match="seed"):
-        read_record(broken)
-
-
 def places(value, path=()):
     """Every path in a record, its containers included."""
     yield path
@@ -150,7 +139,7 @@ def places(value, path=()):
 
 
 def test_the_compiled_check_passes_nothing_that_jsonschema_refuses():
-    """Every value of two records replaced by odd ones, and every key left out."""
+    """Every value of three records replaced by odd ones, and every key left out."""
     retrieval = {
         name: metric(1, "%", primary=name == "image_to_text_R1") | {"low": 0.5, "high": 2}
         for name in ("image_to_text_R1", "text_to_image_R1")
@@ -159,6 +148,13 @@ def test_the_compiled_check_passes_nothing_that_jsonschema_refuses():
     entries = [
         record(samples=[sample], selection=record()["selection"] | {"trials": []}, versions={}),
         record() | {"task": "retrieval", "metrics": retrieval, "selection": None, "versions": {}},
+        record(
+            details={
+                "classes": ["a", "b"],
+                "per_class": {"IoU": [50.0, None]},
+                "confusion": [{"right": 5, "wrong": [[1, 3]], "others": 0}, {"right": 0, "wrong": [], "others": 0}],
+            }
+        ),
     ]
     refused, allowed = 0, 0
     for entry in entries:
@@ -180,10 +176,6 @@ def test_the_compiled_check_passes_nothing_that_jsonschema_refuses():
                 allowed += 1
                 assert validator().is_valid(changed), (path, odd)
     assert refused > 500 and allowed > 50
-
-
-def test_every_version_but_the_current_one_has_a_step():
-    assert sorted(STEPS) == list(range(1, VERSION))
 
 
 def test_every_key_is_required(tmp_path):
@@ -248,19 +240,24 @@ def test_scan_accounts_for_every_file(tmp_path):
 
 def test_contradicting_records_are_all_left_out(tmp_path):
     entry = record()
-    other = record(checkpoint=entry["checkpoint"] | {"sha256": "0" * 64})
-    values = record(seed=1)
+    shared = entry | {"settings": entry["settings"] | {"processes": 8}}  # of the same batch
     write_record(tmp_path / "a", entry)
-    write_record(tmp_path / "b", other)
-    write_record(tmp_path / "c", values)
-    write_record(tmp_path / "d", values | {"metrics": {"mIoU": metric(1.0, "%", primary=True)}})
-    write_record(tmp_path / "e", record(seed=2))
+    write_record(tmp_path / "b", shared | {"metrics": {"mIoU": metric(1.0, "%", primary=True)}})
+    write_record(tmp_path / "c", record(seed=2))
     records, unused = scan(tmp_path)
-    assert [r.path for r in records] == ["e/result.json"]
+    assert [r.path for r in records] == ["c/result.json"]
     reasons = [u.reason for u in unused]
-    assert ["another checkpoint" in r for r in reasons] == [True, True, False, False]
     assert "contradicts b/result.json" in reasons[0] and "contradicts a/result.json" in reasons[1]
-    assert "other metric values" in reasons[2]
+    assert all("other metric values" in reason for reason in reasons)
+
+
+@pytest.mark.parametrize("settings", [{"lr": 0.5}, {"global_batch": 8}, {"precision": "bf16"}, {"options": ["a=1"]}])
+def test_other_settings_are_another_cell(tmp_path, settings):
+    entry = record()
+    write_record(tmp_path / "a", entry)
+    write_record(tmp_path / "b", record(settings=entry["settings"] | settings))
+    write_record(tmp_path / "c", record(checkpoint=entry["checkpoint"] | {"sha256": "0" * 64}))
+    assert len(scan(tmp_path)[0]) == 3 and scan(tmp_path)[1] == []
 
 
 def test_a_finished_run_replaces_its_failed_one(tmp_path):

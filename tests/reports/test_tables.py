@@ -114,7 +114,7 @@ def test_every_declared_published_row_is_in_the_file():
 
 
 def test_variants_are_ablations_of_their_method():
-    pixels = [{**entry, "method": "mae-pixels", "method_name": "MAE, pixels"} for entry in series("mae", 28.0, 29.0)]
+    pixels = [{**entry, "method": "mae-pixels", "name": "MAE, pixels"} for entry in series("mae", 28.0, 29.0)]
     (ablations,) = comparison_tables(section_of(*series("mae", 30.0, 31.5), *pixels))
     assert ablations.caption == "Ablations"
     assert [cell_text(cell) for cell in ablations.rows[0]] == ["MAE, pixels − MAE", "−2.2 ± 3.2 (n=2, ≈ 0)"]
@@ -227,7 +227,7 @@ def test_a_task_that_failed_everywhere_keeps_its_columns():
 
 
 def test_unequal_budgets_are_said():
-    big = miou("mae", 0, 31.0, budget={"pretrain_updates": 9, "pretrain_samples": 999})
+    big = miou("mae", 0, 31.0, budget=record()["budget"] | {"pretrain_updates": 9, "pretrain_samples": 999})
     assert "CLIP: 352000; MAE: 999" in unequal(section_of(miou("clip", 0, 30.0), big))[0]
     long = miou("mae", 0, 31.0, settings=record()["settings"] | {"iterations": 800})
     assert unequal(section_of(miou("clip", 0, 30.0), long)) == [

@@ -31,7 +31,7 @@ def test_every_config_loads_whole(path, scale):
     assert cfg.randomness.seed == 3
     if cfg.task != "pretrain":
         assert cfg.checkpoint == f"runs/{scale}/pretrain/{cfg.method}/seed3/checkpoint"
-        assert cfg.protocol == f"scenes-{cfg.task.replace('_', '-')}-{scale}-v1"
+        assert cfg.protocol == f"scenes-{cfg.task.replace('_', '-')}-64-{scale}-v1"
         assert sum(m.get("primary", False) for m in cfg.metrics.values()) == 1
 
 

@@ -26,7 +26,9 @@ def test_a_record_of_what_was_not_trained(cfg, clip, tmp_path):
                                          "low": 40.0, "high": 42.5, "chance": 12.5}  # fmt: skip
     assert not record["metrics"]["mean_per_class"]["primary"]
     assert (record["task"], record["split"], record["method_name"]) == ("zero_shot", "test", "CLIP")
-    assert set(record["settings"].values()) == {None} and record["samples"] == []
+    untrained = ("lr", "layer_decay", "iterations", "global_batch", "train_images", "detections", "proposals")
+    assert {record["settings"][key] for key in untrained} == {None} and record["samples"] == []
+    assert record["settings"]["input_size"] == [32, 32] and record["settings"]["mean"] == part.meta["image"]["mean"]
     cost = record["cost"]
     assert (cost["finetune_wall_s"], cost["finetune_samples_per_s"]) == (2.5, None)
     assert cost["parameters"] == sum(p.numel() for p in part.model.parameters())

@@ -19,11 +19,12 @@ DECLARED = {
     "box_AP": dict(source="coco/bbox_mAP", unit="%", direction="up", primary=True, factor=100),
     "mask_AP": dict(source="coco/segm_mAP", unit="%", direction="up", factor=100),
 }
+AP = {f"coco/{kind}_mAP{part}": 0.123 for kind in ("bbox", "segm") for part in ("", "_50", "_75", "_s", "_m", "_l")}
 CONFIGS = {
     "upernet": ("seg_configs/upernet_{}.py", {"mIoU": 41.25, "mAcc": 50.0, "aAcc": 80.0}),
     "semantic_fpn": ("seg_configs/semantic_fpn_{}.py", {"mIoU": 41.25, "mAcc": 50.0, "aAcc": 80.0}),
-    "mask_rcnn": ("det_configs/mask_rcnn_{}.py", {"coco/bbox_mAP": 0.123, "coco/segm_mAP": 0.1}),
-    "cascade_mask_rcnn": ("det_configs/cascade_mask_rcnn_{}.py", {"coco/bbox_mAP": 0.123, "coco/segm_mAP": 0.1}),
+    "mask_rcnn": ("det_configs/mask_rcnn_{}.py", AP),
+    "cascade_mask_rcnn": ("det_configs/cascade_mask_rcnn_{}.py", AP),
     "depth": ("depth/configs/{}.py", dict.fromkeys(("rmse", "abs_rel", "log10", "silog", "d1", "rmse_pooled"), 0.5)),
 }
 
@@ -31,6 +32,7 @@ CONFIGS = {
 def meta_of(method="mae", captions=None):
     return {
         "method": method, "captions": captions, "encoder": {"name": "vit_tiny_patch16_224", "kwargs": {"depth": 4}},
+        "image": {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.1], "size": 64}, "scale": "tiny",
         "sha256": {"encoder.safetensors": "ab" * 32}, "updates": 1500, "samples_seen": 96000, "parent": None,
         "data": {"name": "scenes", "samples": 64000},
         "cost": {"wall_s": 200.5, "samples_per_s": 480.0, "peak_memory_mib": 700.0, "hardware": None},
@@ -67,6 +69,13 @@ def test_a_metric_that_is_no_number_is_refused(bad):
         pick_metrics(DECLARED, {"coco/bbox_mAP": 0.2, "coco/segm_mAP": bad}, "runs/x")
 
 
+def test_what_there_is_none_of_is_no_metric():
+    """COCO's AP is -1 where no object is of that size."""
+    declared = DECLARED | {"box_AP_small": dict(source="coco/bbox_mAP_s", unit="%", direction="up", absent=-1)}
+    measured = {"coco/bbox_mAP": 0.2, "coco/segm_mAP": 0.1, "coco/bbox_mAP_s": -1.0}
+    assert list(pick_metrics(declared, measured, "x")) == ["box_AP", "mask_AP"]
+
+
 def test_a_missing_metric_is_refused():
     with pytest.raises(UserError, match="metric mask_AP came out as None"):
         pick_metrics(DECLARED, {"coco/bbox_mAP": 0.2}, "runs/x")
@@ -80,14 +89,21 @@ def test_a_whole_record_passes_the_strict_writer(task, tmp_path):
     cfg, record = record_of(task, "maskclip", "noisy", work_dir=tmp_path)
     assert read_record(write_record(tmp_path, record)) == record
     assert (record["task"], record["status"], record["role"], record["split"]) == (task, "ok", "final", "test")
-    assert record["protocol"] == f"scenes-{task.replace('_', '-')}-tiny-v1" and record["seed"] == 2
+    assert record["protocol"] == f"scenes-{task.replace('_', '-')}-64-tiny-v1" and record["seed"] == 2
     assert (record["method_name"], record["captions"], record["reference_kind"]) == ("MaskCLIP", "noisy", None)
+    assert (record["name"], record["source"], record["family"]) == ("MaskCLIP", None, "clip")
     assert record["checkpoint"] == {"sha256": "ab" * 32, "encoder": meta_of()["encoder"]}
     assert record["budget"] == {"pretrain_updates": 1500, "pretrain_samples": 96000,
-                                "pretrain_data": {"name": "scenes", "samples": 64000}}  # fmt: skip
+                                "pretrain_data": {"name": "scenes", "samples": 64000},
+                                "pretrain_scale": "tiny"}  # fmt: skip
     assert record["config_hash"] == cfg.config_hash and len(record["samples"]) == 1
-    assert record["settings"] == {"lr": cfg.optim_wrapper.optimizer.lr, "layer_decay": 0.65, "train_images": 128,
-                                  "iterations": cfg.train_cfg.max_iters, "batch_size": 8}  # fmt: skip
+    limits = {"mask_rcnn": (20, 50), "cascade_mask_rcnn": (20, 50)}.get(task, (None, None))
+    assert record["settings"] == {
+        "lr": cfg.optim_wrapper.optimizer.lr, "layer_decay": 0.65, "train_images": 128,
+        "iterations": cfg.train_cfg.max_iters, "global_batch": 8, "processes": 1, "precision": "float32",
+        "input_size": [64, 64], "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.1],
+        **dict(zip(("detections", "proposals"), limits, strict=True)), "options": [],
+    }  # fmt: skip
 
 
 def test_costs():
@@ -165,3 +181,34 @@ def test_a_method_without_a_row_of_the_catalogue_goes_by_its_id(tmp_path):
     record = result_record(cfg, meta_of("mymethod"), runner_of(), measured, None, "x")
     assert (record["method"], record["method_name"], record["reference_kind"]) == ("mymethod", "mymethod", None)
     write_record(tmp_path, record)
+
+
+def test_published_weights_go_by_their_name_and_say_what_is_known(tmp_path):
+    cfg, measured = load_config("depth/configs/mae.py", work_dir=str(tmp_path)), CONFIGS["depth"][1]
+    meta = meta_of("timm") | {"scale": "published", "updates": 0, "samples_seen": 0,
+                              "data": {"name": "published", "samples": None}}  # fmt: skip
+    record = result_record(cfg, meta, runner_of(), measured, None, "x")
+    assert (record["name"], record["source"], record["family"]) == ("vit_tiny_patch16_224", "unknown", "unknown")
+    named = {"name": "DINOv2 ViT-S", "source": "timm:vit_small_patch14_dinov2.lvd142m", "family": "dino"}
+    record = result_record(cfg, meta | named, runner_of(), measured, None, "x")
+    assert {key: record[key] for key in named} == named
+    assert record["budget"] == {"pretrain_updates": None, "pretrain_samples": None, "pretrain_scale": "published",
+                                "pretrain_data": {"name": "unknown", "samples": None}}  # fmt: skip
+    write_record(tmp_path, record)
+
+
+def test_processes_share_one_batch_and_options_are_kept():
+    cfg = load_config("depth/configs/mae.py", options={"model.decode_head.in_index": 2, "role": "trial"}, amp=True)
+    measured = CONFIGS["depth"][1]
+    two = result_record(cfg, meta_of(), runner_of(processes=2), measured, None, "x")["settings"]
+    assert (two["global_batch"], two["processes"], two["precision"]) == (16, 2, "bf16")
+    assert two["options"] == ["model.decode_head.in_index=2"]
+
+
+def test_what_the_data_call_their_split():
+    data = {"root": "x", "name": "mine", "kind": "seg", "classes": ["a"], "size": [96, 128], "splits": {"test": "val"}}
+    options = {f"data.{key}": value for key, value in data.items()}
+    cfg = load_config("seg_configs/upernet_mae.py", options=options)
+    record = result_record(cfg, meta_of(), runner_of(), CONFIGS["upernet"][1], None, "x")
+    assert (record["split"], record["tested_on"]) == ("test", "val")
+    assert record["protocol"] == "mine-upernet-96x128-tiny-v1" and record["settings"]["input_size"] == [96, 128]
