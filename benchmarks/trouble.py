@@ -163,7 +163,7 @@ def trials(root: Path) -> dict[str, tuple[int, Callable[[Path, random.Random], b
     straight, shards = root / "straight", root / "scenes" / "shards"
     checkpoint, index = straight / "checkpoint", root / "scenes" / ".shards.index"
     caches = {
-        "members": lambda: [part.tolist() for part in load_index(shards)[1:]],
+        "counts": lambda: load_index(shards).first.tolist(),
         "vocabulary": lambda: shard_vocabulary(shards),
         "tags": lambda: tag_vocabulary(shards, "*.tar", "enriched", 2),
     }

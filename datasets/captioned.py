@@ -42,7 +42,7 @@ class CaptionedImages:
             self.owner += [sample] * len(texts)
 
     def __len__(self) -> int:
-        return len(self.reader.index.keys)
+        return len(self.reader)
 
     def images(self) -> Iterator[np.ndarray]:
         """RGB images, uint8 [H, W, 3]. UserError names one that cannot be decoded."""

@@ -1,40 +1,24 @@
 """Random access into image-text tar shards (WebDataset, img2dataset): an index of where each member's bytes lie."""
 
+import functools
 import hashlib
 import json
+import multiprocessing
 import os
-import tarfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from datasets.headers import CorruptSample
-from datasets.images import IMAGE_SUFFIXES, is_image
+from datasets.images import IMAGE_SUFFIXES
+from datasets.tar_headers import ABSENT, BLOCK, FAULTS, LARGEST, PARTS, Sample, read_headers, stated_size
 from engine.caches import ensure_cached
 from engine.errors import UserError
 
 VERSION = 3
-PARTS = ("image", "txt", "json")
-ABSENT, TWICE, DOTTED = -1, -2, -3  # in place of an offset
-FAULTS = {
-    TWICE: "its key stands in the tar with several {part} members, so nothing tells which belong together",
-    DOTTED: "a dot in the key of its image: WebDataset ends a key at the first dot; rename the members",
-}
-
-
-class ShardIndex(NamedTuple):
-    """Samples of a shard folder in the order of file names, then of members.
-
-    shards: the tar files; shard: int32 [n], which one; spans: int64 [n, 3, 2], (offset, size) in bytes of image, text
-    and JSON, offset ABSENT where there is none, or one of FAULTS; keys: bytes [n], the samples' names.
-    """
-
-    shards: list[Path]
-    shard: np.ndarray
-    spans: np.ndarray
-    keys: np.ndarray
 
 
 def list_shards(root: Path, pattern: str) -> list[Path]:
@@ -48,7 +32,7 @@ def list_shards(root: Path, pattern: str) -> list[Path]:
 
 
 def fingerprint(shards: list[Path]) -> str:
-    """Names, sizes and times of the shards as one hash, which names the index: a changed shard gets a new one."""
+    """Names, sizes and times of shards as one hash, which names what is derived of them: a changed shard gets anew."""
     stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in shards]
     return hashlib.sha256(json.dumps([VERSION, stats]).encode()).hexdigest()
 
@@ -62,101 +46,163 @@ def cache_folder(root: Path) -> Path:
     return base / "densebench" / hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
 
 
-def key_and_extension(member: str) -> tuple[str, str]:
-    """A member's name -> (key of its sample, extension): a key is a path up to the first dot of its last part."""
-    folder, _, name = member.rpartition("/")
-    stem, _, extension = name.partition(".")
-    return f"{folder}/{stem}" if folder else stem, extension.lower()
+class ShardIndex:
+    """Samples of a shard folder in the order of file names, then of members.
 
+    A tar's places are a file of their own, which is checked and memory-mapped when one of its samples is first asked
+    for: 12 bytes a sample, which all processes share. Nothing else grows with the number of samples.
 
-def part_of(extension: str) -> tuple[int, int] | None:
-    """A member's extension -> (place in PARTS, 0 or the fault DOTTED); None for members that are nobody's concern."""
-    if is_image(f"x.{extension}"):
-        return 0, DOTTED if "." in extension else 0
-    return (PARTS.index(extension), 0) if extension in PARTS[1:] else None
+    Args:
+        shards: the tar files. counts: how many samples each holds.
+        places: gives where the parts of a tar's samples begin: uint32 [n, 3], as in `tar_headers.Sample`.
 
-
-def read_headers(path: Path) -> list[tuple[str, list[tuple[int, int]]]]:
-    """The samples of one tar: key and the spans of its parts. Hidden members (macOS's ._*) are nobody's.
-
-    Raises:
-        UserError: no tar, or one that is cut short, damaged, or goes on after its end mark: what follows would be lost.
+    Attributes: shards; first, int64 [len(shards) + 1]: samples before each tar, and of all.
     """
-    samples: dict[str, list[tuple[int, int]]] = {}
-    size = path.stat().st_size
+
+    OPEN = 256  # maps at once
+
+    def __init__(self, shards: list[Path], counts: list[int], places: Callable[[Path], np.ndarray]) -> None:
+        self.shards, self.places = shards, places
+        self.first = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        self.open: dict[int, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return int(self.first[-1])
+
+    def owner(self, samples: int | np.ndarray) -> Any:
+        """The numbers of the shards that hold these samples."""
+        return np.searchsorted(self.first, samples, side="right") - 1
+
+    def find(self, sample: int) -> tuple[int, int]:
+        """A sample -> (number of its shard, place in it)."""
+        number = int(self.owner(sample))
+        return number, int(sample - self.first[number])
+
+    def blocks(self, number: int) -> np.ndarray:
+        """The places of one shard.
+
+        Raises:
+            UserError: a shard that holds another number of samples than was stated of it.
+        """
+        if number not in self.open:
+            if len(self.open) == self.OPEN:
+                del self.open[next(iter(self.open))]
+            table = self.places(self.shards[number])
+            wanted = int(self.first[number + 1] - self.first[number])
+            if len(table) != wanted:
+                raise UserError(
+                    f"{self.shards[number]} holds {len(table):,} samples, but {wanted:,} by the index beside it "
+                    f"(wids) or its statistics (img2dataset): make these again, or remove them"
+                )
+            self.open[number] = table
+        return self.open[number]
+
+    def keys(self, number: int) -> list[str]:
+        """The names of one shard's samples, read from its headers."""
+        return shard_keys(self.shards[number])
+
+    def name(self, sample: int) -> str:
+        """Where a sample lies, for messages: shard and key."""
+        number, row = self.find(sample)
+        return f"{self.shards[number]}:{self.keys(number)[row]}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Maps belong to a process and do not travel."""
+        return {**self.__dict__, "open": {}}
+
+
+@functools.lru_cache(maxsize=4)
+def shard_keys(shard: Path) -> list[str]:
+    """The keys of a shard's samples: for messages and copies, too rare to be stored."""
+    return [key for key, _ in read_headers(shard)]
+
+
+def table_of(samples: list[Sample]) -> np.ndarray:
+    """Where the parts of a shard's samples begin, uint32 [n, 3]."""
+    return np.array([blocks for _, blocks in samples], np.uint32).reshape(-1, len(PARTS))
+
+
+def stored_places(folder: Path, shard: Path) -> np.ndarray:
+    """A shard's places, memory-mapped; their file is made from its headers where it is missing or damaged."""
+
+    def make(temporary: Path) -> None:
+        with open(temporary, "wb") as handle:
+            np.save(handle, table_of(read_headers(shard)))
+
+    mark = fingerprint([shard])[:16]
+    path = ensure_cached(folder / "tars" / f"{shard.parent.name}-{shard.name}-{mark}.npy", make)
+    return np.load(path, mmap_mode="r")
+
+
+def count_samples(folder: Path, shard: Path) -> int | str:
+    """How many samples a shard holds; or the sentence that says why it cannot be read."""
     try:
-        with tarfile.open(path, "r:") as archive:
-            for member in archive:
-                if member.offset_data + member.size > size:
-                    raise tarfile.ReadError("ends in the middle of a member")
-                key, extension = key_and_extension(member.name)
-                part = part_of(extension)
-                if member.isfile() and part is not None and not member.name.rpartition("/")[2].startswith("."):
-                    note_member(samples.setdefault(key, [(ABSENT, 0)] * len(PARTS)), part, member)
-            check_end(archive, size)
-    except (tarfile.TarError, OSError, ValueError, RecursionError) as error:  # what damaged headers raise
-        raise UserError(
-            f"shard {path} cannot be read ({error}; {len(samples):,} samples stand before that): fetch it again or "
-            "move it away"
-        ) from None
-    return list(samples.items())
+        return len(stored_places(folder, shard))
+    except UserError as error:
+        return str(error)
 
 
-def note_member(spans: list[tuple[int, int]], part: tuple[int, int], member: tarfile.TarInfo) -> None:
-    """Enter a member's place into its sample's spans; a second one of the same part makes the sample a fault."""
-    place, fault = part
-    if fault:  # KEY.seg.png is some other picture of a sample that has an image; alone it is an image with a dotted key
-        if spans[place][0] == ABSENT:
-            spans[place] = (fault, 0)
-    elif spans[place][0] in (ABSENT, DOTTED):
-        spans[place] = (member.offset_data, member.size)
-    else:
-        spans[place] = (TWICE, 0)
+def each_count(shards: list[Path], folder: Path) -> Iterator[int | str]:
+    """The outcome of `count_samples` for each shard, many at once where there are many."""
+    count = functools.partial(count_samples, folder)
+    if len(shards) < 2 * (os.cpu_count() or 1) or multiprocessing.current_process().daemon:
+        yield from map(count, shards)
+        return
+    with multiprocessing.get_context("fork").Pool() as pool:
+        yield from pool.imap(count, shards, chunksize=4)
 
 
-def check_end(archive: tarfile.TarFile, size: int) -> None:
-    """Raise ReadError unless an end mark of zeros, and nothing else, follows the last member that tarfile saw.
+def stated_counts(shards: list[Path]) -> list[int] | None:
+    """How many samples each shard holds, by a wids index or img2dataset's statistics beside all of them, else None.
 
-    tarfile takes a damaged or missing header for the end of the archive.
+    Shards need not be read then before one of their samples is wanted.
     """
-    if archive.offset >= size:
-        raise tarfile.ReadError("has no end mark: cut short, or still being written")
-    archive.fileobj.seek(archive.offset)
-    while rest := archive.fileobj.read(1 << 20):
-        if rest.count(0) < len(rest):
-            where = archive.fileobj.tell() - len(rest)
-            raise tarfile.ReadError(f"is damaged, or two joined tars, after byte {where:,} of {size:,}")
+    folder = shards[0].parent
+    for path in sorted(folder.glob("*.json")):
+        known = read_document(path) if not path.name.endswith("_stats.json") else {}
+        if "wids_version" in known and isinstance(known.get("shardlist"), list):
+            listed = {Path(str(row.get("url"))).name: row.get("nsamples") for row in known["shardlist"]}
+            return whole_numbers([listed.get(shard.name) for shard in shards])
+    stats = (shard.with_name(f"{shard.stem}_stats.json") for shard in shards)
+    return whole_numbers([read_document(path).get("successes") for path in stats])
 
 
-def build_index(shards: list[Path]) -> ShardIndex:
-    """Read the headers of all shards."""
-    keys, owners, spans = [], [], []
-    for number, path in enumerate(tqdm(shards, desc="index of shards", unit="tar", disable=len(shards) < 4)):
-        for key, parts in read_headers(path):
-            keys.append(key.encode())
-            owners.append(number)
-            spans.append(parts)
-    if not keys:
-        raise UserError(f"the shards in {shards[0].parent} hold no image of type {', '.join(IMAGE_SUFFIXES)}")
-    return ShardIndex(shards, np.array(owners, np.int32), np.array(spans, np.int64), np.array(keys))
+def read_document(path: Path) -> dict[str, Any]:
+    """A JSON object that somebody else wrote; empty where it is none."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def whole_numbers(values: list[Any]) -> list[int] | None:
+    """The values, if all are counts."""
+    return values if all(type(value) is int and value >= 0 for value in values) else None
 
 
 def load_index(root: str | Path, pattern: str = "*.tar") -> ShardIndex:
-    """The index of a folder of shards: from its cache if names, sizes and times still agree, else built and stored.
+    """The index of a folder of shards.
 
-    Processes that want it at once build it once.
+    The number of samples in each is taken from what was stored, if names, sizes and times still agree; else from a wids
+    index or img2dataset's statistics; else from the headers of all, by as many processes as there are cores. Runs that
+    want it at once make it once.
     """
-    shards = list_shards(Path(root), pattern)
-    mark = fingerprint(shards)
-    path = cache_folder(Path(root)) / f"members-{mark[:16]}.npz"
+    shards, folder = list_shards(Path(root), pattern), cache_folder(Path(root))
 
     def make(temporary: Path) -> None:
-        index = build_index(shards)
-        with open(temporary, "wb") as handle:
-            np.savez(handle, shard=index.shard, spans=index.spans, keys=index.keys)
+        counts = stated_counts(shards)
+        if counts is None:
+            bar = tqdm(each_count(shards, folder), "index of shards", len(shards), unit="tar", disable=len(shards) < 4)
+            counts = list(bar)
+            if faults := [found for found in counts if isinstance(found, str)]:
+                raise UserError(faults[0] + (f" ({len(faults)} shards are faulty)" if len(faults) > 1 else ""))
+        if not sum(counts):
+            raise UserError(f"the shards in {shards[0].parent} hold no image of type {', '.join(IMAGE_SUFFIXES)}")
+        temporary.write_text(json.dumps(counts))
 
-    with np.load(ensure_cached(path, make), allow_pickle=False) as stored:
-        return ShardIndex(shards, stored["shard"], stored["spans"], stored["keys"])
+    path = ensure_cached(folder / f"counts-{fingerprint(shards)[:16]}.json", make)
+    return ShardIndex(shards, json.loads(path.read_text()), functools.partial(stored_places, folder))
 
 
 class ShardReader:
@@ -168,27 +214,31 @@ class ShardReader:
         self.index = index
         self.descriptors: dict[int, int] = {}
 
+    def __len__(self) -> int:
+        return len(self.index)
+
     def read(self, sample: int, part: int) -> bytes | None:
         """Bytes of part 0 (image), 1 (txt) or 2 (json) of a sample; None where it has no such part.
 
         Raises:
             CorruptSample: the shard does not say which bytes they are.
         """
-        offset, size = self.index.spans[sample, part].tolist()
-        if offset == ABSENT:
+        number, row = self.index.find(sample)
+        block = int(self.index.blocks(number)[row, part])
+        if block == ABSENT:
             return None
-        if offset < 0:
-            raise CorruptSample(FAULTS[offset].format(part=PARTS[part]))
-        number = int(self.index.shard[sample])
+        if block > LARGEST:
+            raise CorruptSample(FAULTS[block].format(part=PARTS[part]))
         if number not in self.descriptors:
             if len(self.descriptors) == self.OPEN:
                 os.close(self.descriptors.pop(next(iter(self.descriptors))))
             self.descriptors[number] = os.open(self.index.shards[number], os.O_RDONLY)
-        return os.pread(self.descriptors[number], size, offset)
+        header = os.pread(self.descriptors[number], BLOCK, (block - 1) * BLOCK)
+        return os.pread(self.descriptors[number], stated_size(header), block * BLOCK)
 
     def name(self, sample: int) -> str:
         """Where a sample lies, for messages: shard and key."""
-        return f"{self.index.shards[self.index.shard[sample]]}:{self.index.keys[sample].decode()}"
+        return self.index.name(sample)
 
     def __getstate__(self) -> dict:
         """Descriptors belong to a process and do not travel."""

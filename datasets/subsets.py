@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from datasets.shards import key_and_extension, load_index
+from datasets.shards import load_index
+from datasets.tar_headers import key_and_extension
 from engine.config import check_seed
 from engine.errors import UserError
 from engine.files import whole_folder
@@ -36,16 +37,18 @@ def write_subsets(root: Path, out: Path, sizes: Sequence[int], pattern: str = "*
         UserError: shards that cannot be read, a size that they do not have, or a folder that is already there.
     """
     index = load_index(root, pattern)
-    chosen = nested_subsets(len(index.keys), sizes, seed)
+    chosen = nested_subsets(len(index), sizes, seed)
     folders = {size: out / str(size) for size in chosen}
     if taken := [folder for folder in folders.values() if folder.exists()]:
         raise UserError(f"{taken[0]} is already there: delete it, or name another folder")
     for size, folder in folders.items():
-        owner, keys = index.shard[chosen[size]], index.keys[chosen[size]]
+        owner = index.owner(chosen[size])
         with whole_folder(folder) as new:
             for number in tqdm(np.unique(owner), desc=f"subset of {size}", unit="tar", disable=None):
                 shard = index.shards[number]
-                copy_samples(shard, new / shard.name, {key.decode() for key in keys[owner == number]})
+                rows = chosen[size][owner == number] - index.first[number]
+                keys = index.keys(number)
+                copy_samples(shard, new / shard.name, {keys[row] for row in rows})
     return list(folders.values())
 
 

@@ -28,13 +28,21 @@ class AddressedLoop(BaseLoop):
         max_iters: updates.
         accumulation: batches of the loader, one after the other, whose gradients make one update.
         repeats: how often each sample comes in a row, see `engine.order.AddressedSampler`.
+        shuffle_window: samples over which an epoch is mixed, for sets too large to permute; None: over all.
     """
 
     def __init__(
-        self, runner: Runner, dataloader: DataLoader | dict, max_iters: int, accumulation: int = 1, repeats: int = 1
+        self,
+        runner: Runner,
+        dataloader: DataLoader | dict,
+        max_iters: int,
+        accumulation: int = 1,
+        repeats: int = 1,
+        shuffle_window: int | None = None,
     ) -> None:
         if isinstance(dataloader, dict):
-            dataloader = {**dataloader, "sampler": dict(type="AddressedSampler", seed=runner.seed, repeats=repeats)}
+            sampler = dict(type="AddressedSampler", seed=runner.seed, repeats=repeats, window=shuffle_window)
+            dataloader = {**dataloader, "sampler": sampler}
             dataloader["dataset"] = dict(type="Addressed", seed=runner.seed, dataset=dataloader["dataset"])
         super().__init__(runner, dataloader)
         self.max_iters = int(max_iters)

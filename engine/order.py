@@ -1,7 +1,7 @@
 """The order of training samples and the random state each is augmented under: functions of (seed, epoch, index)."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from mmengine.dist import get_dist_info
 from mmengine.registry import DATA_SAMPLERS, DATASETS
 from torch.utils.data import Dataset, Sampler
 
+from engine.blocks import BlockOrder
 from engine.errors import UserError
 from engine.seeding import seed_host
 from engine.stop import shield
@@ -53,6 +54,8 @@ class Addressed(Dataset):
 class AddressedSampler(Sampler[int]):
     """Endless shuffled addresses; epoch e is the permutation of (seed, e), whatever the number of processes.
 
+    A set too large to permute has the order of `engine.blocks` instead, if `window` says over how many samples to mix.
+
     Process r of w takes positions r, r + w, r + 2w, ..., so the global batch is the same set for any w. `start_at`
     moves the cursor, which makes resuming exact and free.
 
@@ -61,9 +64,10 @@ class AddressedSampler(Sampler[int]):
     DeiT).
     """
 
-    def __init__(self, dataset: Dataset, seed: int, repeats: int = 1) -> None:
-        self.size = len(dataset)
-        self.seed, self.repeats = seed, repeats
+    def __init__(self, dataset: Dataset, seed: int, repeats: int = 1, window: int | None = None) -> None:
+        if window is not None and window < 1:
+            raise UserError(f"train_cfg.shuffle_window {window} is no number of samples: choose 1 or more")
+        self.size, self.seed, self.repeats, self.window = len(dataset), seed, repeats, window
         self.rank, self.world_size = get_dist_info()
         self.start = 0
 
@@ -77,10 +81,16 @@ class AddressedSampler(Sampler[int]):
         while True:
             epoch, offset = divmod(position, self.size)
             if epoch != current:
-                current, order = epoch, np.random.default_rng([self.seed, epoch]).permutation(self.size)
+                current, order = epoch, self.order(epoch)
             place, again = divmod(offset, self.repeats)
             yield (epoch * self.repeats + again) * self.size + int(order[place])
             position += self.world_size
+
+    def order(self, epoch: int) -> Sequence[int]:
+        """The samples of an epoch in their order."""
+        if self.window is not None:
+            return BlockOrder(self.size, self.seed, epoch, self.window)
+        return np.random.default_rng([self.seed, epoch]).permutation(self.size)
 
     def __len__(self) -> int:
         """One epoch's share of this process: what mmengine reports as the loader's length."""

@@ -11,7 +11,8 @@ from datasets.parallel import each
 from datasets.prepare.findings import Findings
 from datasets.prepare.job import Plan
 from datasets.prepare.place import OVERLAY, Place
-from datasets.shards import ABSENT, ShardIndex, ShardReader, list_shards, listed_tags, read_captions, read_headers
+from datasets.shards import ShardIndex, ShardReader, list_shards, listed_tags, read_captions, table_of
+from datasets.tar_headers import ABSENT, Sample, read_headers
 from engine.errors import UserError
 
 EXAMINED = 2000  # samples whose image and captions are read, spread evenly; the headers of all are
@@ -63,13 +64,16 @@ def check_shards(data: dict[str, Any], findings: Findings) -> str | None:
     if index is None:
         findings.problem("no sample", f"the shards in {data['root']} hold no image with text that can be read")
         return None
-    reader, total = ShardReader(index), len(index.keys)
+    reader, total = ShardReader(index), len(index)
     findings.count("shards", "tars", len(shards))
     findings.count("shards", "samples", total)
     findings.take_sample([str(path) for path in shards], most=2)
     chosen = np.unique(np.linspace(0, total - 1, min(total, EXAMINED)).astype(int)).tolist()
     names: Counter = Counter()
-    corrupt = [reader.name(k) + ": no image" for k in np.flatnonzero(index.spans[:, 0, 0] == ABSENT)]
+    corrupt = [
+        reader.name(int(index.first[number] + row)) + ": no image"
+        for number in range(len(index.shards)) for row in np.flatnonzero(index.blocks(number)[:, 0] == ABSENT)
+    ]  # fmt: skip
     sizes = []
     for size, captions, fault in each(lambda k: examine(reader, k), chosen, "check samples", "sample"):
         names.update(captions)
@@ -94,21 +98,17 @@ def check_shards(data: dict[str, Any], findings: Findings) -> str | None:
 
 def read_index(shards: list[Path], findings: Findings) -> ShardIndex | None:
     """The index of all shards that can be read, None if they hold nothing; nothing is stored."""
-    keys, owners, spans = [], [], []
-    for number, found in enumerate(each(try_headers, shards, "read shards", "tar")):
+    tables: dict[Path, np.ndarray] = {}
+    for shard, found in zip(shards, each(try_headers, shards, "read shards", "tar"), strict=True):
         if isinstance(found, str):
             findings.problem("unreadable or truncated shard", found)
-            continue
-        for key, parts in found:
-            keys.append(key.encode())
-            owners.append(number)
-            spans.append(parts)
-    if not keys:
-        return None
-    return ShardIndex(shards, np.array(owners, np.int32), np.array(spans, np.int64), np.array(keys))
+        else:
+            tables[shard] = table_of(found)
+    counts = list(map(len, tables.values()))
+    return ShardIndex(list(tables), counts, tables.__getitem__) if sum(counts) else None
 
 
-def try_headers(path: Path) -> list | str:
+def try_headers(path: Path) -> list[Sample] | str:
     """The samples of a shard, or the sentence that says why it cannot be read."""
     try:
         return read_headers(path)

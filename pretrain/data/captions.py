@@ -41,7 +41,7 @@ def find_vocabulary(root: str | Path, pattern: str) -> list[str]:
 
     def captions() -> set[str]:
         found: set[str] = set()
-        for sample in tqdm(range(len(reader.index.keys)), desc="vocabulary of captions", unit="sample"):
+        for sample in tqdm(range(len(reader)), desc="vocabulary of captions", unit="sample"):
             try:
                 read = read_captions(reader.read(sample, 1), reader.read(sample, 2))
                 found.update(text for name in read for text in texts_of(read, name)[0])
@@ -67,7 +67,7 @@ def check_captions(reader: ShardReader, chosen: Sequence[str], max_corrupt: floa
         UserError: none of the samples has a caption of a chosen kind, or too many lack it.
     """
     wanted = {name for captions in chosen for name in captions.split("+")}
-    total = len(reader.index.keys)
+    total = len(reader)
     drawn = np.random.default_rng(0).choice(total, min(total, LOOKED), replace=False)  # some write texts by turns
     looked = np.sort(drawn).tolist() if wanted else []
     having = Counter()

@@ -180,7 +180,7 @@ class ImageTextShards(PretrainDataset):
             self.reinforcement = Reinforcement(reinforcement, self.reader.index.shards, self.texts, self.views)
 
     def __len__(self) -> int:
-        return len(self.reader.index.shard)
+        return len(self.reader)
 
     def where(self, index: int) -> str:
         """Shard and key."""

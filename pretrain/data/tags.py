@@ -64,7 +64,7 @@ def tag_vocabulary(root: str | Path, pattern: str, captions: str | None, min_cou
 def find_tags(root: str | Path, pattern: str, captions: str | None, min_count: int) -> list[str]:
     """As `tag_vocabulary`, read from the shards."""
     reader, counts = ShardReader(load_index(root, pattern)), Counter()
-    for sample in tqdm(range(len(reader.index.keys)), desc="vocabulary of tags", unit="sample"):
+    for sample in tqdm(range(len(reader)), desc="vocabulary of tags", unit="sample"):
         try:
             record = reader.read(sample, 2)
             tags = listed_tags(record)

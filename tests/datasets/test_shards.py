@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from datasets.images import CorruptSample
-from datasets.shards import ShardReader, list_shards, load_index, read_captions, read_headers
+from datasets.shards import ShardReader, list_shards, load_index, read_captions
+from datasets.tar_headers import LARGEST, any_members, plain_members, read_headers
 from engine.errors import UserError
 from pretrain.data.dataset import ImageTextShards
 from tests.pretrain.samples import make_sample
@@ -81,7 +82,7 @@ def test_hidden_members_and_files_are_nobodys(tmp_path):
     (tmp_path / "shards/._a.tar").write_bytes(b"x")
     assert list_shards(tmp_path / "shards", "*.tar") == [path]
     index = load_index(tmp_path / "shards")
-    assert index.keys.tolist() == [b"000000", b"000001"] and (index.spans[..., 0] >= 0).all()
+    assert index.keys(0) == ["000000", "000001"] and (index.blocks(0) <= LARGEST).all()
     assert ShardReader(index).read(1, 0) == make_sample(1)["png"]
 
 
@@ -100,7 +101,7 @@ def test_a_key_given_twice_is_named(tmp_path):
 def test_dots_in_keys_are_named(tmp_path):
     write(tmp_path / "shards/a.tar", [*members(2), ("img.v1.jpg", b"x"), ("img.v1.txt", b"y")])
     reader = ShardReader(load_index(tmp_path / "shards"))
-    assert reader.index.keys.tolist() == [b"000000", b"000001", b"img"]
+    assert reader.index.keys(0) == ["000000", "000001", "img"]
     with pytest.raises(CorruptSample, match="a dot in the key of its image: .* rename"):
         reader.read(2, 0)
 
@@ -163,3 +164,74 @@ def test_what_replaces_a_corrupt_sample_does_not_depend_on_what_was_seen_before(
     forwards, backwards = items(addresses), items(addresses[::-1])
     assert forwards == backwards
     assert {forwards[1, seed][0] for seed in range(8)} == {1, 2}, "it serves where a caption is there"
+
+
+@pytest.mark.parametrize("how", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_plain_headers_are_read_as_tarfile_reads_them(tmp_path, how):
+    rng, path = np.random.default_rng(how), tmp_path / "a.tar"
+    for trial in range(20):
+        longest = 90 if trial % 2 else 130  # beyond 100 bytes the formats differ
+        with tarfile.open(path, "w", format=how) as archive:
+            for k in range(rng.integers(1, 9)):
+                folder = "d" * int(rng.integers(1, longest)) + "/" if rng.random() < 0.5 else ""
+                info = tarfile.TarInfo(f"{folder}{k:03d}.{rng.choice(['png', 'txt', 'json'])}")
+                if rng.random() < 0.1:
+                    info.type, info.name = tarfile.DIRTYPE, folder or "x"
+                    archive.addfile(info)
+                else:
+                    info.size = int(rng.integers(0, 2000))
+                    archive.addfile(info, io.BytesIO(rng.bytes(info.size)))
+        plain, (known, problem) = plain_members(path), any_members(path)
+        assert problem is None and plain in (known, None)
+        assert plain is not None or longest > 100, "plain tars take the short way"
+
+
+def test_no_damage_of_a_header_passes_the_short_way(tmp_path):
+    path = write(tmp_path / "a.tar", members(3))
+    data, rng = path.read_bytes(), np.random.default_rng(0)
+    for start in headers(path)[:4]:
+        for place in rng.choice(512, 40, replace=False):
+            damaged = bytearray(data)
+            damaged[start + place] ^= 1 << int(rng.integers(8))
+            path.write_bytes(damaged)
+            assert plain_members(path) is None
+
+
+@pytest.fixture
+def stated(tmp_path):
+    """Three shards of 4, 3 and 5 samples, and a way to state how many they hold."""
+    root = tmp_path / "shards"
+    for number, count in enumerate((4, 3, 5)):
+        write(root / f"{number}.tar", members(count, first=10 * number))
+
+    def state(how, counts):
+        if how == "wids":
+            rows = [{"url": f"https://somewhere/{number}.tar", "nsamples": n} for number, n in enumerate(counts)]
+            (root / "index.json").write_text(json.dumps({"wids_version": 1, "shardlist": rows}))
+        else:
+            for number, count in enumerate(counts):
+                (root / f"{number}_stats.json").write_text(json.dumps({"successes": count}))
+        return root
+
+    return state
+
+
+@pytest.mark.parametrize("how", ["wids", "img2dataset"])
+def test_counts_of_others_spare_reading_all_headers(stated, how):
+    root = stated(how, [4, 3, 5])
+    reader = ShardReader(load_index(root))
+    assert len(reader) == 12 and not (root.parent / ".shards.index/tars").exists()
+    assert reader.read(5, 0) == make_sample(11)["png"] and reader.name(5).endswith("1.tar:000011")
+    assert len(list((root.parent / ".shards.index/tars").glob("*.npy"))) == 1, "only the shard that was asked for"
+
+
+def test_counts_of_others_must_be_true(stated):
+    reader = ShardReader(load_index(stated("wids", [4, 4, 5])))
+    assert reader.read(0, 0) == make_sample(0)["png"]
+    with pytest.raises(UserError, match=r"1.tar holds 3 samples, but 4 by the index beside it .* remove them"):
+        reader.read(5, 0)
+
+
+def test_counts_of_some_shards_alone_are_not_taken(stated):
+    root = stated("wids", [4, 3])
+    assert load_index(root).first.tolist() == [0, 4, 7, 12]
