@@ -19,8 +19,6 @@ class Method:
         family: the group of rows in which tables show it.
         text: whether its checkpoints hold a text tower, so that tasks with texts can use them.
         reference: "floor" or "ceiling" of what can be won; None for a competitor, which alone is ranked.
-        study: place in the order in which the study starts methods; None: only by `--methods`.
-        demo: the same for the demo.
         clip_kin: compared as a relative of CLIP, and fine-tuned on ImageNet by CLIP's published recipe.
         colour: in charts, of Okabe and Ito's palette; None: one of those that such methods share.
     """
@@ -30,37 +28,35 @@ class Method:
     family: str
     text: bool = False
     reference: Literal["floor", "ceiling"] | None = None
-    study: int | None = None
-    demo: int | None = None
     clip_kin: bool = False
     colour: str | None = None
 
 
 METHODS = (
-    Method("random", "random initialisation", "references", reference="floor", study=0, demo=0, colour="#999999"),
-    Method("oracle", "oracle (dense labels)", "references", reference="ceiling", study=1),
-    Method("supervised", "supervised (image labels)", "labels", study=7, colour="#E69F00"),
-    Method("clip", "CLIP", "captions", text=True, study=6, demo=1, clip_kin=True, colour="#56B4E9"),
+    Method("random", "random initialisation", "references", reference="floor", colour="#999999"),
+    Method("oracle", "oracle (dense labels)", "references", reference="ceiling"),
+    Method("supervised", "supervised (image labels)", "labels", colour="#E69F00"),
+    Method("clip", "CLIP", "captions", text=True, clip_kin=True, colour="#56B4E9"),
     Method("clip_resnet18", "CLIP", "captions", text=True),
-    Method("clip_rewritten", "CLIP", "captions", text=True, study=19, clip_kin=True),
-    Method("clip_enriched", "CLIP", "captions", text=True, study=17, clip_kin=True),
-    Method("clip_mixed", "CLIP", "captions", text=True, study=18, clip_kin=True),
-    Method("clip_aligned", "CLIP", "captions", text=True, study=5, clip_kin=True, colour="#0072B2"),
-    Method("datacompdr", "CLIP, real and synthetic", "captions", text=True, study=14, clip_kin=True),
-    Method("slip", "SLIP", "captions", text=True, study=11, clip_kin=True),
-    Method("declip", "DeCLIP", "captions", text=True, study=12, clip_kin=True),
-    Method("lightclip", "LightCLIP", "captions", text=True, study=13, clip_kin=True),
+    Method("clip_rewritten", "CLIP", "captions", text=True, clip_kin=True),
+    Method("clip_enriched", "CLIP", "captions", text=True, clip_kin=True),
+    Method("clip_mixed", "CLIP", "captions", text=True, clip_kin=True),
+    Method("clip_aligned", "CLIP", "captions", text=True, clip_kin=True, colour="#0072B2"),
+    Method("datacompdr", "CLIP, real and synthetic", "captions", text=True, clip_kin=True),
+    Method("slip", "SLIP", "captions", text=True, clip_kin=True),
+    Method("declip", "DeCLIP", "captions", text=True, clip_kin=True),
+    Method("lightclip", "LightCLIP", "captions", text=True, clip_kin=True),
     Method("lightclip_resnet18", "LightCLIP", "captions", text=True),
     Method("lightclip_mobilenetv2", "LightCLIP", "captions", text=True),
     Method("lightclip_swin_nano", "LightCLIP", "captions", text=True),
-    Method("maskclip", "MaskCLIP", "captions", text=True, study=4, demo=2, clip_kin=True, colour="#009E73"),
-    Method("moco_v3", "MoCo v3", "views", study=15),
-    Method("dino", "DINO", "views", study=16),
-    Method("mae", "MAE", "masked images", study=2, demo=3, colour="#D55E00"),
-    Method("beit", "BEiT", "masked images", study=8),
-    Method("cae", "CAE", "masked images", study=3, demo=4),
-    Method("fd", "FD of CLIP", "two stages", study=9),
-    Method("wsp", "WSP after MAE", "two stages", study=10),  # reads captions as tags, and keeps no text tower
+    Method("maskclip", "MaskCLIP", "captions", text=True, clip_kin=True, colour="#009E73"),
+    Method("moco_v3", "MoCo v3", "views"),
+    Method("dino", "DINO", "views"),
+    Method("mae", "MAE", "masked images", colour="#D55E00"),
+    Method("beit", "BEiT", "masked images"),
+    Method("cae", "CAE", "masked images"),
+    Method("fd", "FD of CLIP", "two stages"),
+    Method("wsp", "WSP after MAE", "two stages"),  # reads captions as tags, and keeps no text tower
 )
 
 
@@ -197,9 +193,3 @@ def family_of(method: str) -> str:
     if known is None:
         return "unknown"
     return "clip" if known.family == "captions" else KIN.get(known.id, known.id)
-
-
-def started(plan: Literal["study", "demo"]) -> tuple[str, ...]:
-    """The ids of a plan's methods, in the order in which it starts them."""
-    places = {method.id: getattr(method, plan) for method in METHODS}
-    return tuple(sorted((id for id, place in places.items() if place is not None), key=places.__getitem__))

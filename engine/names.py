@@ -23,7 +23,7 @@ TOP = {
     "task", "method", "head", "data", "metrics", "scale", "seed", "role", "protocol", "checkpoint", "parent",
     "captions", "run_name", "config_hash", "checkpoint_of_method", "selection", "recipe", "sync_bn",
     "model_wrapper_cfg", "global_batch_size", "accumulation", "drop_path_rate", "image_constants",
-    "refused_encoders", "pretrain_scale",
+    "refused_encoders", "pretrain_scale", "encoder_name",
     "progress_interval", "state_interval", "state_minutes", "questions", "primary", "neighbours", "prefix", "probe",
     "custom_imports", "at_scale", "by_method",
 }  # fmt: skip

@@ -40,9 +40,15 @@ def pretraining(place: str, method: str, seed: int) -> RunPath:
     return RunPath(place, "pretrain", method, seed)
 
 
-def trial_folder(place: str, task: str, method: str, point: dict[str, float]) -> Path:
+def place_of(scale: str, data: str | None) -> str:
+    """Where the runs of a scale lie that read a data set of that name; None: the scale's own data."""
+    return scale if data is None else f"{scale}-{data}"
+
+
+def trial_folder(place: str, task: str, method: str, point: dict[str, float], suffix: str = "") -> Path:
     """The folder of a trial of settings."""
-    return RUNS / place / "trials" / task / method / "-".join(f"{key}{value:g}" for key, value in point.items())
+    settings = "-".join(f"{key}{value:g}" for key, value in point.items())
+    return RUNS / place / "trials" / task / method / f"{settings}{suffix}"
 
 
 def parse_checkpoint(folder: str | Path) -> RunPath | None:

@@ -52,6 +52,7 @@ class PretrainHook(Hook):
         wall = resume_hook(runner).wall_seconds()
         meta = model.checkpoint_meta()
         meta["image"]["size"] = dataset.size
+        meta |= {"name": cfg.encoder_name} if "encoder_name" in cfg else {}
         meta |= {
             "method": cfg.method,
             "captions": cfg.get("captions"),

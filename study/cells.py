@@ -1,14 +1,16 @@
-"""The cells of a study: which runs there are, what each needs, and how each is configured."""
+"""The cells of a study: what each needs, where it lies and how it is configured."""
 
 import itertools
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
-from engine.catalogue import NEED_TEXT, PRETRAIN, TASK, TASKS
+from engine.catalogue import TASK, TASKS
 from engine.errors import UserError
+from engine.provenance import digest
 from engine.run_path import RunPath, trial_folder
 from reports.records import read_record
 from study.configure import load_config
@@ -24,10 +26,15 @@ class Cell:
     """One run of a study.
 
     Attributes:
-        encoder: the checkpoint folder to fine-tune or to test; None in pretraining.
+        method: the encoder, as a part of the folder's name: its method's id alone where the suite pretrains it, that id
+            and more where the weights are another's.
+        encoder: the checkpoint folder to fine-tune or to test, or a baseline that has none; None in pretraining.
         needs: files that other runs leave when they have finished.
         point: learning rate and layer decay of a trial, None for the others.
         trials: the trials whose validation scores decide this run's settings.
+        data: a data overlay; None: the scale's own data. place: part of the folder, of scale and data.
+        options: configuration keys in which the run departs from its file, but for what trials decide.
+        label: what tables call its encoder; None: what its checkpoint says.
     """
 
     scale: str
@@ -35,24 +42,33 @@ class Cell:
     method: str
     seed: int
     point: dict[str, float] | None = None
-    encoder: Path | None = None
+    encoder: Path | str | None = None
     needs: list[Path] = field(default_factory=list)
     trials: list["Cell"] = field(default_factory=list)
     grid: dict | None = None
+    data: str | None = None
+    place: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        self.place = self.place or self.scale
 
     @property
     def name(self) -> str:
         """What a person calls this run."""
+        run = f"{self.task} {self.method}" + (f" on {self.place}" if self.place != self.scale else "")
         if self.point:
-            return f"trial {self.task} {self.method} " + " ".join(f"{k} {v:g}" for k, v in self.point.items())
-        return f"{self.task} {self.method} seed {self.seed}"
+            return f"trial {run} " + " ".join(f"{k} {v:g}" for k, v in self.point.items())
+        return f"{run} seed {self.seed}"
 
     @property
     def folder(self) -> Path:
         """The run's folder."""
+        suffix = f"-{digest(self.options)[:8]}" if self.options and self.task != "pretrain" else ""
         if self.point:
-            return trial_folder(self.scale, self.task, self.method, self.point)
-        return RunPath(self.scale, self.task, self.method, self.seed).folder
+            return trial_folder(self.place, self.task, self.method, self.point, suffix)
+        return RunPath(self.place, self.task, self.method, self.seed, suffix).folder
 
     @property
     def outcome(self) -> Path:
@@ -72,29 +88,38 @@ class Cell:
     @property
     def path(self) -> str:
         """The config file."""
-        return TASK[self.task].config.format(method=self.method)
+        return TASK[self.task].config.format(method=self.method.partition("-")[0])
 
     @property
     def of_images(self) -> bool:
         """Whether this run tests an encoder on images as a whole."""
         return self.task in IMAGE_TASKS
 
+    @property
+    def words(self) -> dict[str, Any]:
+        """Arguments of `load_config`, beside those that every cell has."""
+        stated = {"data": self.data, "name": self.label}
+        return {key: value for key, value in stated.items() if value is not None}
+
     def overrides(self) -> dict[str, Any]:
         """The configuration keys in which this run departs from its file; of a final run only once its trials ended."""
         if self.point:
-            whole = load_config(self.path, self.scale, encoder=self.method)
+            encoder = self.encoder or self.method
+            whole = load_config(self.path, self.scale, encoder=encoder, options=self.options, **self.words)
             iterations = round(TRIAL_SHARE * whole.train_cfg.max_iters)
-            return {"role": "trial", "train_cfg.max_iters": iterations, **as_options(self.point)}
-        return as_options(choose(self.trials, self.grid)["chosen"]) if self.trials else {}
+            return {**self.options, "role": "trial", "train_cfg.max_iters": iterations, **as_options(self.point)}
+        chosen = as_options(choose(self.trials, self.grid)["chosen"]) if self.trials else {}
+        return {**self.options, **chosen}
 
     @property
     def command(self) -> str:
         """The command that repeats this cell alone."""
-        encoder = f" --encoder {self.encoder}" if self.encoder else ""
-        options = "".join(f" {key}={value}" for key, value in self.overrides().items())
-        options = f" --cfg-options{options}" if options else ""
         script = "tools/test.py" if self.of_images else "tools/train.py"
-        return f"python {script} {self.path} --scale {self.scale} --seed {self.run_seed}{encoder}{options}"
+        words = [script, self.path, "--scale", self.scale, "--seed", str(self.run_seed)]
+        words += ["--encoder", str(self.encoder)] if self.encoder else []
+        words += [word for key, value in self.words.items() for word in (f"--{key}", value)]
+        options = [f"{key}={typed(value)}" for key, value in self.overrides().items()]
+        return shlex.join(["python", *words, *(["--cfg-options", *options] if options else [])])
 
     @property
     def run_seed(self) -> int:
@@ -104,7 +129,8 @@ class Cell:
     def config(self) -> Config:
         """The run's configuration; an unfinished run resumes, a test begins again."""
         if self.of_images:
-            return load_config(self.path, self.scale, self.seed, encoder=self.encoder, work_dir=self.folder)
+            named = {"encoder": self.encoder, "work_dir": self.folder, **self.words}
+            return load_config(self.path, self.scale, self.seed, **named)
         selection = {"selection": choose(self.trials, self.grid)} if self.trials else {}
         return load_config(
             self.path,
@@ -114,7 +140,13 @@ class Cell:
             work_dir=self.folder,
             options={**selection, **self.overrides()},
             resume=True,
+            **self.words,
         )
+
+
+def typed(value: Any) -> str:
+    """A value as `--cfg-options` reads it: lists without blanks."""
+    return f"[{','.join(map(typed, value))}]" if isinstance(value, list | tuple) else str(value)
 
 
 def as_options(point: dict[str, float]) -> dict[str, float]:
@@ -142,72 +174,6 @@ def choose(trials: list[Cell], grid: dict) -> dict:
     best = max(usable, key=lambda s: s["value"] if up else -s["value"])
     chosen = {key: best[key] for key in grid}
     return {"metric": metric, "grid": {k: list(v) for k, v in grid.items()}, "trials": scored, "chosen": chosen}
-
-
-@dataclass
-class Study:
-    """All methods x tasks x seeds, each method with the same grid and the same number of trials.
-
-    Attributes:
-        anew: pretrain once for every seed, so that intervals hold the variance of pretraining too; otherwise each
-            method is pretrained once and the seeds are those of fine-tuning. Random initialisation is always new.
-    """
-
-    scale: str
-    methods: tuple[str, ...]
-    tasks: tuple[str, ...]
-    seeds: tuple[int, ...]
-    grid: dict[str, tuple[float, ...]] | None
-    anew: bool = False
-
-    def cells(self) -> list[Cell]:
-        """Every run, pretraining first, in the order in which they should start.
-
-        Raises:
-            UserError: a method without a pretraining config.
-        """
-        for method in self.methods:
-            if not Path(PRETRAIN.config.format(method=method)).is_file():
-                known = sorted(p.stem for p in Path("pretrain/configs").glob("*.py"))
-                raise UserError(f"unknown method {method!r}: choose among {', '.join(known)}")
-        pretraining: dict[tuple[str, int], Cell] = {}
-        for seed, method in itertools.product(self.seeds, self.methods):
-            if seed == self.seeds[0] or self.anew or method == "random":
-                self.add_pretraining(pretraining, method, seed)
-        trials, finals, worded = [], [], {method for method in self.methods if has_text(method)}
-        for method, task in itertools.product(self.methods, self.tasks):
-            if task in NEED_TEXT and method not in worded:
-                continue
-            first = pretraining[method, self.seeds[0]]
-            own = [
-                Cell(self.scale, task, method, first.seed, point, first.folder / "checkpoint", [first.outcome])
-                for point in ([] if task in IMAGE_TASKS else points(self.grid))
-            ]
-            trials += own
-            for seed in self.seeds:
-                if task in IMAGE_TASKS and not TASK[task].drawn and (method, seed) not in pretraining:
-                    continue  # the same encoder as the first seed's, and nothing else differs
-                source = pretraining.get((method, seed), first)
-                needs = [source.outcome, *(trial.outcome for trial in own)]
-                encoder = source.folder / "checkpoint"
-                finals.append(
-                    Cell(self.scale, task, method, seed, encoder=encoder, needs=needs, trials=own, grid=self.grid)
-                )
-        return [*pretraining.values(), *trials, *sorted(finals, key=lambda cell: cell.seed)]
-
-    def add_pretraining(self, cells: dict[tuple[str, int], Cell], method: str, seed: int) -> Cell:
-        """Add the pretraining of a method after that of its parent, which need not be one of the study's methods."""
-        if (method, seed) not in cells:
-            path = PRETRAIN.config.format(method=method)
-            parent = load_config(path, self.scale).get("parent")
-            needs = [self.add_pretraining(cells, parent, seed).outcome] if parent else []
-            cells[method, seed] = Cell(self.scale, "pretrain", method, seed, needs=needs)
-        return cells[method, seed]
-
-
-def has_text(method: str) -> bool:
-    """Whether a method's checkpoints hold a text tower."""
-    return "text" in load_config(PRETRAIN.config.format(method=method)).model
 
 
 def points(grid: dict[str, tuple[float, ...]] | None) -> list[dict[str, float]]:

@@ -24,13 +24,12 @@ from engine.catalogue import TASK
 from engine.config import Trace, check_seed, config_hash, fill_schedule, merge_layers, read, settled, share_batch
 from engine.errors import UserError
 from engine.names import check_typed, did_you_mean
-from engine.provenance import REPOSITORY, digest
+from engine.provenance import digest
 from engine.recipe import expand
-from engine.run_path import RunPath, parse_checkpoint, pretraining
+from engine.run_path import RunPath, parse_checkpoint, place_of, pretraining
 from recognition.config import check_test, variant
 from reports.migrations import SEARCHED
-
-PRETRAINING = Path("pretrain/configs")
+from study.encoders import checkpoint_of, methods
 
 
 def load_config(
@@ -41,6 +40,7 @@ def load_config(
     encoder: str | Path | None = None,
     checkpoint: str | Path | None = None,
     data: str | None = None,
+    name: str | None = None,
     work_dir: str | Path | None = None,
     options: dict[str, Any] | None = None,
     amp: bool = False,
@@ -54,10 +54,12 @@ def load_config(
         path: a config file of `pretrain/configs`, `seg_configs`, `det_configs`, `depth/configs`, `recognition/configs`.
         scale: name of a scale overlay beside the config.
         seed: the run's seed.
-        encoder: a method's name, whose own checkpoint of this scale and seed is taken, or a checkpoint folder.
+        encoder: a method's name, whose own checkpoint of this scale and seed is taken, or what
+            `study.encoders.checkpoint_of` makes a checkpoint folder of.
         checkpoint: a checkpoint folder in place of the method's own; in pretraining, the parent instead of that of the
             method named as `parent`.
         data: a data overlay file.
+        name: what tables call the encoder, instead of what its checkpoint says; in pretraining, what that will say.
         work_dir: the run's folder instead of `runs/<scale>/<task>/<method>/seed<seed>`.
         options: dotted keys and values of `--cfg-options`.
         amp: bf16 autocast.
@@ -77,6 +79,8 @@ def load_config(
     check_seed(seed)
     cfg.scale, cfg.seed, cfg.launcher, cfg.resume = scale, seed, launcher, resume
     cfg.setdefault("role", "final")
+    if name is not None:
+        cfg.encoder_name = name
     fill_data(cfg, TASK[task_of(cfg, path)].kinds)
     trace.note(cfg, "the data section")
     if trained(cfg):
@@ -140,11 +144,6 @@ def take_encoder(cfg: Config) -> dict:
     return meta
 
 
-def methods() -> list[str]:
-    """The names of all methods: those of the configurations of pretraining."""
-    return sorted(path.stem for path in (REPOSITORY / PRETRAINING).glob("*.py"))
-
-
 def heads(folder: Path) -> list[Path]:
     """The config files of a folder that serve the encoders of all methods."""
     return [path for path in sorted(folder.glob("*.py")) if "method" not in read(path)]
@@ -192,7 +191,8 @@ def which_encoder(
     if encoder is not None and str(encoder) not in methods():
         if checkpoint is not None and str(checkpoint) != str(encoder):
             raise UserError("--encoder and --checkpoint name two folders: give one of them")
-        encoder, checkpoint = method_in(encoder), encoder
+        checkpoint = checkpoint_of(encoder)
+        encoder = method_in(checkpoint)
         own = None if own is None else encoder  # any encoder that is named in full is taken, and recorded as its own
     if own is not None:
         if encoder is not None and encoder != own:
@@ -208,9 +208,6 @@ def method_in(folder: str | Path) -> str:
     if Path(folder).is_dir():
         return backbones.read_checkpoint(folder)["method"]
     place = parse_checkpoint(folder)
-    if place is None and Path(folder).parent == Path():
-        raise UserError(f"--encoder {folder} is neither a checkpoint folder nor a method"
-                        f"{did_you_mean(str(folder), methods())}")  # fmt: skip
     if place is None:
         raise UserError(backbones.missing_checkpoint_message(folder))
     return place.method
@@ -232,7 +229,7 @@ def name_run(
     hash of the departures. A run is named after data that an overlay brought; a scale's own data need no name.
     """
     scale, seed = cfg.scale, cfg.seed
-    place = scale if data is None or cfg.data.get("scenes_root") else f"{scale}-{cfg.data.name}"
+    place = place_of(scale, None if data is None or cfg.data.get("scenes_root") else cfg.data.name)
     # The encoder to fine-tune; in pretraining, the parent of a second stage.
     source = cfg.get("parent") if cfg.task == "pretrain" else cfg.method
     if source or checkpoint:

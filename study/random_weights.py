@@ -46,6 +46,7 @@ def draw(cfg: Config, command: str) -> None:
         model = MODELS.build(cfg.model)
         meta = model.checkpoint_meta()
         meta["image"]["size"] = cfg.train_dataloader.dataset.size
+        meta |= {"name": cfg.encoder_name} if "encoder_name" in cfg else {}
         meta |= {
             "method": cfg.method, "captions": None, "seed": cfg.seed, "scale": cfg.scale, "data": NO_DATA,
             "samples_seen": 0, "updates": 0, "config_hash": cfg.config_hash, "code_version": code_version(),

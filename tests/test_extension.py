@@ -44,7 +44,7 @@ model = dict(type="Colour")
 train_dataloader = dict(batch_size=8, dataset=dict(views=dict(image=dict(flip=0.5))))
 at_scale = dict(tiny=dict(train_cfg=dict(max_iters=3)))
 """
-METHOD_ROW = '    Method("colour", "Mean colour", "views", study=20),\n'
+METHOD_ROW = '    Method("colour", "Mean colour", "views"),\n'
 HEAD = '''
 """A classifier of each pixel of the finest map."""
 

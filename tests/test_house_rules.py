@@ -165,6 +165,8 @@ def test_config_header(path):
     stated = {ast.unparse(node.targets[0]) for node in TREES[path].body if isinstance(node, ast.Assign)}
     if "method" not in stated and not name.startswith("recognition/"):
         command += " --encoder NAME|FOLDER"  # a head, for the encoders of all methods
+    if name.startswith("study/"):
+        command = f"study.py {path.stem}"
     if path.stem == "finetune":  # which trains, whichever checkpoint it is given
         command = f"train.py {name} --checkpoint FOLDER"
     assert f"COMMAND   python tools/{command}" in text.splitlines()

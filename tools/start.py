@@ -40,7 +40,8 @@ def run_parser(doc: str | None, first: str) -> argparse.ArgumentParser:
     add = parser.add_argument
     add("config", help=first)
     add("--encoder", metavar="NAME|FOLDER", help="whose encoder to fine-tune or test: a method's name, whose checkpoint"
-        " of this scale and seed is taken, or a checkpoint folder")  # fmt: skip
+        " of this scale and seed is taken; a checkpoint folder; a published file or folder, timm:NAME.TAG or"
+        " hf:ORG/REPO, converted once")  # fmt: skip
     add("--checkpoint", metavar="FOLDER", help="checkpoint folder instead of the method's own, of this seed; in"
         " pretraining, to start or learn from instead of the parent's")  # fmt: skip
     add("--scale", default="tiny", help="overlay beside the config: tiny (default), study, paper (the published"
@@ -48,6 +49,7 @@ def run_parser(doc: str | None, first: str) -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="seed of weights, data, augmentation, masks (default 0); where nothing is"
         " drawn it only names the run")  # fmt: skip
     add("--data", help="data overlay: a file with data = dict(...) for your own data (README)")
+    add("--name", help="what tables call the encoder (default: what its checkpoint says)")
     add("--work-dir", help="the run's folder (default runs/<scale>/<task>/<method>/seed<seed>; with a hash where the"
         " options depart from the study's own settings)")  # fmt: skip
     add("--cfg-options", nargs="+", action=KeyValues, default={}, metavar="KEY=VALUE",

@@ -21,6 +21,7 @@ def bring_in(source: str, out: str, format: str, options: dict[str, Any], name: 
     path = found.path
     format = found.format if format == "auto" else format
     converted = convert_source(path, format, **{**found.options, **options})
+    source = source.partition("@")[0] if source.startswith(TIMM) else source
     hub = source.startswith((TIMM, HUB))
     tag = source if hub else str(options.get("model", ""))
     encoder = build_encoder(**converted.encoder)

@@ -1,4 +1,5 @@
-"""Sources that are no path: `timm:NAME.TAG` and `hf:ORG/REPO`, out of the local caches first, else downloaded.
+"""Sources that are no path: `timm:NAME.TAG` and `hf:ORG/REPO`, out of the local caches first, else downloaded, and
+`timm:NAME.TAG@FILE`, a file of yours in timm's keys.
 
 Downloads go through huggingface_hub and torch.hub, into the caches that timm and transformers share with them.
 """
@@ -34,7 +35,9 @@ def locate(source: str) -> Found:
         UserError: weights that timm does not have, or that are neither in a cache nor to be downloaded.
     """
     if source.startswith(TIMM):
-        model = source.removeprefix(TIMM)
+        model, _, file = source.removeprefix(TIMM).partition("@")
+        if file:
+            return Found(Path(file), "timm", {"model": model})
         return Found(_timm_file(model), "timm", {"model": model})
     if source.startswith(HUB):
         return Found(_hub_folder(source.removeprefix(HUB)), "auto", {})

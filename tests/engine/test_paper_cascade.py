@@ -10,11 +10,10 @@ from mmengine.registry import DATASETS, DefaultScope
 
 from backbones import build_encoder, fill_encoder_parts, save_checkpoint
 from engine.errors import UserError
-from study.cells import Study
 from study.configure import load_config
+from study.studies import Study
 from tests.backbones.conftest import TINY, meta_of
 from tests.engine.detection_recipes import SMALL, built, groups_of, rates_at, step_and_test, write_coco
-from tools.study import ON_DEMAND, TASKS
 
 METHODS = sorted(path.stem for path in Path("pretrain/configs").glob("*.py"))
 EPOCH = 7330  # 117 266 images by batches of 16
@@ -105,8 +104,10 @@ def test_a_step_at_scale_tiny_on_data_of_ones_own(tmp_path):
 
 
 def test_it_is_in_no_plan_but_can_be_asked_for():
-    assert "cascade_mask_rcnn" in ON_DEMAND and "cascade_mask_rcnn" not in TASKS
-    (cell,) = [c for c in Study("tiny", ("random",), ON_DEMAND, (0,), None).cells() if c.task != "pretrain"]
+    always = {cell.task for cell in Study("tiny", ("random",), (), (0,), None).cells()}
+    assert "cascade_mask_rcnn" not in always and {"mask_rcnn", "upernet"} < always
+    asked = Study("tiny", ("random",), ("cascade_mask_rcnn",), (0,), None).cells()
+    (cell,) = [c for c in asked if c.task != "pretrain"]
     assert cell.path == "det_configs/cascade_mask_rcnn.py" and Path(cell.path).is_file()
 
 

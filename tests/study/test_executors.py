@@ -11,9 +11,10 @@ from engine.errors import UserError
 from engine.run_folder import FolderInUse
 from study import attempt as attempts
 from study import executors, local
-from study.cells import Cell, Study
+from study.cells import Cell
 from study.executors import add_options, listing, run_alone
 from study.local import Local, visible_gpus
+from study.studies import Study
 
 GRID = {"lr": (1e-3, 2e-3), "layer_decay": (0.65,)}
 

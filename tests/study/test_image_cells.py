@@ -4,8 +4,8 @@ import pytest
 
 from reports.records import read_record
 from study import cells as grid
-from study.cells import Study
 from study.local import run_cell
+from study.studies import Study
 
 
 @pytest.fixture

@@ -15,9 +15,10 @@ import pytest
 from reports.records import read_record
 from study import local
 from study import scheduler as schedule
-from study.cells import Cell, Study
+from study.cells import Cell
 from study.local import Local
 from study.scheduler import Scheduler
+from study.studies import Study
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ import pytest
 
 from engine.catalogue import TASK
 from study import cells as grid
-from study.cells import TRIAL_SEED, Study
+from study.cells import TRIAL_SEED
 from study.configure import load_config
 from study.local import Local, import_everything
 from study.scheduler import Scheduler
+from study.studies import Study
 from tools.report import main as report
 
 METHODS, TASKS = ("random", "mae"), ("upernet", "depth")

@@ -9,10 +9,12 @@ import pytest
 from mmengine.config import DictAction
 
 from engine.errors import UserError
-from study.cells import IMAGE_TASKS, TRIAL_SEED, TRIAL_SHARE, Cell, Study, choose, has_text, points
+from study.cells import IMAGE_TASKS, TRIAL_SEED, TRIAL_SHARE, Cell, choose, points
 from study.configure import load_config
+from study.encoders import row
+from study.plan import read_plan, study_of
 from study.scheduler import Scheduler
-from tools.study import PLANS, TASKS
+from study.studies import Study, has_text
 
 GRID = {"lr": (1e-3, 2e-3), "layer_decay": (0.65, 0.9)}
 WORDED = {"maskclip", "clip_aligned", "clip", "slip", "declip", "lightclip", "datacompdr", "clip_enriched",
@@ -58,9 +60,11 @@ def counted(cells):
 
 @pytest.mark.parametrize("anew", [False, True])
 def test_cells_of_the_whole_study(anew):
-    plan = PLANS["study"]
-    cells = Study(plan.scale, plan.methods, TASKS, plan.seeds, plan.grid, anew).cells()
-    assert len(plan.methods) == len({*plan.methods}) == 20
+    plan = read_plan("study")
+    assert plan == read_plan("full") and len(plan["encoders"]) == len({*plan["encoders"]}) == 20
+    assert plan["encoders"][:2] == ("random", "oracle"), "a study without floor and ceiling cannot be judged"
+    assert {*read_plan("demo")["encoders"]} < {*plan["encoders"]}
+    cells = study_of({**plan, "pretrain_anew": anew}).cells()
     methods, tasks, seeds, size = 20, 4, 3, 4
     pretrainings = methods * seeds if anew else methods + seeds - 1  # random initialisation: one for every seed
     rows = methods * tasks
@@ -83,23 +87,24 @@ def test_cells_of_the_whole_study(anew):
             )
             assert cell.needs == parent and cell.encoder is None
             continue
-        source = cell.seed if not cell.point and (anew or cell.method == "random") else plan.seeds[0]
+        source = cell.seed if not cell.point and (anew or cell.method == "random") else plan["seeds"][0]
         assert cell.encoder == Path(f"runs/study/pretrain/{cell.method}/seed{source}/checkpoint")
         assert cell.needs[0] == cell.encoder / "checkpoint.json"
         if not cell.point:
             own = [c for c in cells if c.point and (c.method, c.task) == (cell.method, cell.task)]
-            assert cell.trials == own and cell.needs[1:] == [c.outcome for c in own] and cell.grid == plan.grid
+            assert cell.trials == own and cell.needs[1:] == [c.outcome for c in own] and cell.grid == plan["grid"]
             assert len(own) == (0 if cell.task in IMAGE_TASKS else size)
             assert cell.folder == Path(f"runs/study/{cell.task}/{cell.method}/seed{cell.seed}")
 
 
 @pytest.mark.parametrize("anew", [False, True])
 def test_tests_of_images_come_for_the_encoders_and_seeds_where_they_differ(anew):
-    plan = PLANS["study"]
-    cells = Study(plan.scale, plan.methods, IMAGE_TASKS, plan.seeds, plan.grid, anew).cells()
+    plan = read_plan("full")
+    cells = study_of({**plan, "tasks": IMAGE_TASKS, "pretrain_anew": anew}).cells()
     for task in IMAGE_TASKS:
         found = {(c.method, c.seed): c.encoder for c in cells if c.task == task}
-        wanted = {(m, s) for m in (WORDED if task in ("zero_shot", "retrieval") else plan.methods) for s in plan.seeds
+        methods = WORDED if task in ("zero_shot", "retrieval") else plan["encoders"]
+        wanted = {(m, s) for m in methods for s in plan["seeds"]
                   if anew or s == 0 or m == "random" or task.endswith("_probe")}  # fmt: skip
         assert {*found} == wanted
         for (method, seed), folder in found.items():
@@ -111,7 +116,7 @@ def test_tests_of_images_come_for_the_encoders_and_seeds_where_they_differ(anew)
 def test_the_methods_with_texts_are_those_whose_models_hold_a_text_tower():
     methods = [path.stem for path in Path("pretrain/configs").glob("*.py")]
     pictured = {"random", "oracle", "supervised", "mae", "beit", "cae", "moco_v3", "dino", "fd", "wsp"}
-    assert {m for m in methods if not has_text(m)} == pictured and {*methods} - pictured > WORDED
+    assert {m for m in methods if not has_text(row(m))} == pictured and {*methods} - pictured > WORDED
 
 
 def test_a_test_of_images_and_its_command_agree(here, checkpoint):
@@ -129,8 +134,7 @@ def test_a_test_of_images_and_its_command_agree(here, checkpoint):
 
 
 def test_cells_of_the_demo():
-    plan = PLANS["demo"]
-    cells = Study(plan.scale, plan.methods, TASKS, plan.seeds, plan.grid).cells()
+    cells = study_of(read_plan("demo")).cells()
     assert counted(cells) == {"pretrain": 5, "final": 20 + 3 * 5 + 2 * 2}
     assert {c.folder.parts[:2] for c in cells} == {("runs", "tiny")}
 
@@ -164,8 +168,8 @@ def test_methods_and_seeds_named_twice_run_once(command, here, monkeypatch):
 
 
 def test_an_unknown_method_is_refused():
-    with pytest.raises(UserError, match="unknown method 'mea': choose among .*mae"):
-        Study("tiny", ("mae", "mea"), TASKS, (0,), None).cells()
+    with pytest.raises(UserError, match="mea is neither a checkpoint folder nor a method; did you mean mae"):
+        Study("tiny", ("mae", "mea"), (), (0,), None).cells()
 
 
 def test_status(here, finish):

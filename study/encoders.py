@@ -1,0 +1,135 @@
+"""Whatever `--encoder` names, as a checkpoint folder, and the encoders that a study compares.
+
+Published weights are converted once, into `runs/encoders`, and found there again.
+"""
+
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import backbones
+from backbones.checkpoint import ENCODER, META
+from engine.catalogue import PRETRAIN
+from engine.errors import UserError
+from engine.names import did_you_mean
+from engine.provenance import REPOSITORY, digest
+from engine.run_path import RUNS, parse_checkpoint
+
+KEPT = RUNS / "encoders"
+LONGEST = 40  # characters of a name within a folder's name
+HUBS = ("timm:", "hf:")
+
+
+def methods() -> list[str]:
+    """The names of all methods: those of the configurations of pretraining."""
+    return sorted(path.stem for path in (REPOSITORY / PRETRAIN.config).parent.glob("*.py"))
+
+
+def slug(text: str) -> str:
+    """Text as a part of a folder's name."""
+    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-._")[:LONGEST].strip("-._") or "encoder"
+
+
+def checkpoint_of(source: str | Path, format: str = "auto", options: Mapping[str, Any] | None = None) -> Path:
+    """The checkpoint folder of whatever `--encoder` takes but a method's name.
+
+    Args:
+        source: a checkpoint folder, or the place where a pretraining will leave one; a published file or folder,
+            `timm:NAME.TAG`, `hf:ORG/REPO`: these are converted, once.
+        format, options: of a published file, as those of tools/convert.py.
+
+    Raises:
+        UserError: nothing of these, or what does not convert.
+    """
+    folder = Path(source)
+    if backbones.checkpoint_exists(folder) and (folder / META).is_file():
+        return folder
+    if not str(source).startswith(HUBS) and not folder.exists():
+        if parse_checkpoint(folder):
+            return folder
+        if folder.parent == Path():
+            hint = did_you_mean(str(folder), methods())
+            raise UserError(f"--encoder {folder} is neither a checkpoint folder nor a method{hint}")
+        raise UserError(backbones.missing_checkpoint_message(folder))
+    from study.first_stage import made_once
+
+    options = dict(options or {})
+    about = digest({"source": identity(str(source)), "format": format, "options": options})
+    named = Path(source).stem if folder.exists() else str(source).partition("@")[0]
+    kept = KEPT / f"{slug(named)}-{about[:8]}" / "checkpoint"
+    with made_once(kept, f"{source} is wanted as a checkpoint") as lock:
+        if lock is not None:
+            from backbones.convert.bring import bring_in
+
+            done = bring_in(str(source), str(kept), format, options)
+            print(f"{source}: converted, once\n{done}", file=sys.stderr, flush=True)
+    return kept
+
+
+def identity(source: str) -> list:
+    """What tells a source from its next version without reading it: path, sizes and times of its files; of a hub's
+    weights, their name."""
+    hub, _, file = source.partition("@") if source.startswith(HUBS) else ("", "", source)
+    if not file:
+        return [hub]
+    path = Path(file)
+    files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+    return [hub, str(path.resolve()), *((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files)]
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """One encoder of a study, a row of its tables.
+
+    Attributes:
+        id: its part of the runs' folders.
+        method: of the suite, whose pretraining is part of the study; None: the checkpoint is there.
+        folder: the checkpoint folder, where it is there.
+        name: of its row; None: what its checkpoint says.
+        weights: `id` of its pretraining, which several rows may share.
+        options: configuration keys of its fine-tunings.
+        recipe: configuration keys of its pretraining.
+    """
+
+    id: str
+    method: str | None = None
+    folder: Path | None = None
+    name: str | None = None
+    weights: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
+
+
+ENTRY = {"encoder": str, "name": str, "options": Mapping, "format": str, "convert": Mapping}
+
+
+def row(entry: str | Mapping[str, Any], names: Mapping[str, str] | None = None) -> Encoder:
+    """What a study file says of one encoder: its word for `--encoder`, or a dict of ENTRY's keys.
+
+    Args:
+        names: names of rows by the word for `--encoder`.
+
+    Raises:
+        UserError: an unknown key, a value of another type, no encoder, or as `checkpoint_of`.
+    """
+    stated = {"encoder": entry} if isinstance(entry, str) else entry
+    if not isinstance(stated, Mapping) or not isinstance(stated.get("encoder"), str):
+        raise UserError(f"encoders holds {entry!r}: write what --encoder takes, or dict(encoder=..., name=...)")
+    for key, value in stated.items():
+        if key not in ENTRY:
+            raise UserError(f"encoder {stated['encoder']!r}: nothing reads {key!r}{did_you_mean(key, ENTRY)}")
+        if not isinstance(value, ENTRY[key]):
+            raise UserError(f"encoder {stated['encoder']!r}: {key} is {value!r}, which is no {ENTRY[key].__name__}")
+    source, options = stated["encoder"], dict(stated.get("options", {}))
+    name = stated.get("name") or (names or {}).get(source)
+    if source in methods():
+        if {"format", "convert"} & stated.keys():
+            raise UserError(f"encoder {source!r} is a method: format and convert tell of published files")
+        return Encoder(f"{source}-{slug(name)}" if name else source, source, None, name, source, options)
+    folder = checkpoint_of(source, stated.get("format", "auto"), stated.get("convert"))
+    meta = backbones.read_checkpoint(folder)
+    sha = meta["sha256"][ENCODER]
+    return Encoder(f"{slug(name or meta.get('name') or meta['method'])}-{sha[:8]}", None, folder, name, "", options)

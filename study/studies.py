@@ -1,0 +1,213 @@
+"""A study: encoders x data sets x tasks x seeds, each encoder with the same grid and the same number of trials."""
+
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import backbones
+from engine.catalogue import NEED_TEXT, PRETRAIN, TASK, TASKS
+from engine.config import read
+from engine.errors import UserError
+from engine.names import did_you_mean
+from engine.provenance import digest
+from engine.run_path import place_of
+from study.cells import IMAGE_TASKS, Cell, points
+from study.configure import load_config
+from study.encoders import Encoder, row, slug
+
+RANDOM = "random"
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """An overlay with the name and the kind of its data; all None: the scale's own."""
+
+    overlay: str | None = None
+    name: str | None = None
+    kind: str | None = None
+
+    def serves(self, task: str) -> bool:
+        """Whether a task can be done on it."""
+        return self.kind is None or self.kind in TASK[task].kinds
+
+
+@dataclass
+class Study:
+    """All encoders x data sets x tasks x seeds.
+
+    Attributes:
+        encoders: methods' names, whatever else `--encoder` takes, or rows.
+        tasks: ids; empty: all of a study that the data serve.
+        anew: pretrain once for every seed, so that intervals hold the variance of pretraining too; otherwise each
+            method is pretrained once and the seeds are those of fine-tuning. Random initialisation is always new.
+        data: overlays; empty: the scale's own data.
+        options: configuration keys of every fine-tuning.
+        floor: compare with random weights of each architecture too.
+    """
+
+    scale: str
+    encoders: tuple[str | Encoder, ...]
+    tasks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    grid: Mapping[str, tuple[float, ...]] | None
+    anew: bool = False
+    data: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+    floor: bool = False
+
+    def cells(self) -> list[Cell]:
+        """Every run, pretraining first, in the order in which they should start.
+
+        Raises:
+            UserError: an encoder, a data set or a task that is none, or a task that no data set serves.
+        """
+        encoders = [one if isinstance(one, Encoder) else row(one) for one in self.encoders]
+        if self.floor:
+            encoders = [*self.floors(encoders), *encoders]
+        first: dict[tuple[str, int], Cell] = {}
+        for seed, encoder in itertools.product(self.seeds, encoders):
+            if encoder.method and (seed == self.seeds[0] or self.anew or encoder.method == RANDOM):
+                self.add_pretraining(first, encoder, seed)
+        trials, finals = [], []
+        for data in self.data_sets():
+            for encoder, task in itertools.product(encoders, self.tasks_on(data)):
+                if task not in NEED_TEXT or has_text(encoder):
+                    own, runs = self.cells_of(encoder, task, data, first)
+                    trials += own
+                    finals += runs
+        return [*first.values(), *trials, *sorted(finals, key=lambda cell: cell.seed)]
+
+    def cells_of(
+        self, encoder: Encoder, task: str, data: DataSet, first: dict[tuple[str, int], Cell]
+    ) -> tuple[list[Cell], list[Cell]]:
+        """The trials and the final runs of one encoder on one task.
+
+        Args:
+            first: the pretrainings by (`Encoder.weights`, seed).
+        """
+        options = {} if task in IMAGE_TASKS else {**self.options, **encoder.options}
+        common = dict(data=data.overlay, place=place_of(self.scale, data.name), options=options, label=encoder.name)
+        source = first.get((encoder.weights, self.seeds[0]))
+        own = []
+        for point in [] if task in IMAGE_TASKS else points(self.grid):
+            needs = [source.outcome] if source else []
+            own.append(Cell(self.scale, task, encoder.id, self.seeds[0], point, weights(encoder, source), needs,
+                            **common))  # fmt: skip
+        finals = []
+        for seed in self.seeds:
+            drawn = task not in IMAGE_TASKS or TASK[task].drawn
+            if seed != self.seeds[0] and not drawn and (encoder.weights, seed) not in first:
+                continue  # the same encoder as the first seed's, and nothing else differs
+            made = first.get((encoder.weights, seed), source)
+            needs = [cell.outcome for cell in ([made] if made else []) + own]
+            finals.append(Cell(self.scale, task, encoder.id, seed, encoder=weights(encoder, made), needs=needs,
+                               trials=own, grid=self.grid, **common))  # fmt: skip
+        return own, finals
+
+    def add_pretraining(self, cells: dict[tuple[str, int], Cell], encoder: Encoder, seed: int) -> Cell:
+        """Add the pretraining of a method after that of its parent, which need not be one of the study's encoders."""
+        key = (encoder.weights, seed)
+        if key not in cells:
+            parent = load_config(PRETRAIN.config.format(method=encoder.method), self.scale).get("parent")
+            needs = [self.add_pretraining(cells, row(parent), seed).outcome] if parent else []
+            label = encoder.name if encoder.recipe else None
+            cells[key] = Cell(self.scale, "pretrain", encoder.weights, seed, needs=needs, options=encoder.recipe,
+                              label=label)  # fmt: skip
+        return cells[key]
+
+    def data_sets(self) -> list[DataSet]:
+        """What its overlays bring. UserError for two of one name and kind, whose runs would share their folders."""
+        found = []
+        for overlay in self.data:
+            stated = read_overlay(overlay)
+            found.append(DataSet(str(overlay), stated["name"], stated["kind"]))
+        named = [(data.name, data.kind) for data in found]
+        if twice := next((pair for pair in named if named.count(pair) > 1), None):
+            raise UserError(f"two overlays have data {twice[0]!r} of kind {twice[1]!r}: give each a name of its own")
+        return found or [DataSet()]
+
+    def tasks_on(self, data: DataSet) -> list[str]:
+        """Its tasks on a data set. UserError for one that is none, or that no data set serves."""
+        for task in self.tasks:
+            if task not in TASK or TASK[task].study is None:
+                known = [one.id for one in TASKS if one.study]
+                raise UserError(f"unknown task {task!r}{did_you_mean(task, known)}: choose among {', '.join(known)}")
+            if not any(one.serves(task) for one in self.data_sets()):
+                kinds = " or ".join(map(repr, TASK[task].kinds))
+                raise UserError(f"{task} needs data of kind {kinds}, which none of {', '.join(self.data)} is")
+        asked = self.tasks or tuple(task.id for task in TASKS if task.study == "always")
+        return [task for task in asked if data.serves(task)]
+
+    def floors(self, encoders: list[Encoder]) -> list[Encoder]:
+        """Random weights of each architecture that has none among the encoders."""
+        own = built(row(RANDOM), self.scale)["encoder"]
+        there = [built(one, self.scale)["encoder"] for one in encoders if one.method == RANDOM]
+        found = []
+        for meta in (built(one, self.scale) for one in encoders):
+            encoder = meta["encoder"]
+            if encoder in there:
+                continue
+            there.append(encoder)
+            found.append(row(RANDOM) if encoder == own else random_weights(meta))
+        return found
+
+    @staticmethod
+    def make_data(cells: list[Cell]) -> None:
+        """Generate the embedded scenes where a cell reads them, and see that data of overlays are there."""
+        from study.run import ensure_data
+
+        reading = [cell for cell in cells if cell.status() != "ok" and not is_drawn(cell)]
+        for cell in {(cell.data, cell.scale): cell for cell in reversed(reading)}.values():
+            ensure_data(load_config(cell.path, cell.scale, encoder=cell.encoder, **cell.words))
+
+
+def is_drawn(cell: Cell) -> bool:
+    """Whether a cell only draws random weights, and reads no data."""
+    return cell.task == "pretrain" and cell.method.partition("-")[0] == RANDOM
+
+
+def weights(encoder: Encoder, made: Cell | None) -> Any:
+    """The checkpoint folder of an encoder, whose pretraining is `made`."""
+    return encoder.folder if made is None else made.folder / "checkpoint"
+
+
+def read_overlay(path: str) -> dict[str, Any]:
+    """The data section of an overlay, as far as a study must know it. UserError for none, or one without a kind."""
+    data = read(Path(path)).get("data")
+    if not isinstance(data, Mapping) or not all(isinstance(data.get(key), str) for key in ("name", "kind")):
+        raise UserError(f"{path} has no `data = dict(name=..., kind=...)` section: see README, 'Your own data'")
+    return data
+
+
+def has_text(encoder: Encoder) -> bool:
+    """Whether an encoder comes with a text tower."""
+    if encoder.method:
+        return "text" in load_config(PRETRAIN.config.format(method=encoder.method)).model
+    return backbones.read_checkpoint(encoder.folder)["text"] is not None
+
+
+def built(encoder: Encoder, scale: str) -> dict[str, Any]:
+    """The architecture and the image constants of an encoder, as checkpoint.json has them."""
+    if encoder.folder:
+        meta = backbones.read_checkpoint(encoder.folder)
+        return {"encoder": meta["encoder"], "image": meta["image"]}
+    cfg = load_config(PRETRAIN.config.format(method=encoder.method), scale)
+    stated = cfg.model.data_preprocessor
+    mean, std = stated.get("mean", backbones.IMAGENET_MEAN), stated.get("std", backbones.IMAGENET_STD)
+    encoder_of = {"name": cfg.model.encoder.name, "kwargs": dict(cfg.model.encoder.get("kwargs", {}))}
+    size = cfg.train_dataloader.dataset.size
+    return json.loads(json.dumps({"encoder": encoder_of, "image": {"mean": mean, "std": std, "size": size}}))
+
+
+def random_weights(meta: dict[str, Any]) -> Encoder:
+    """Random weights of an architecture, seen with the same image constants."""
+    encoder, image = meta["encoder"], meta["image"]
+    id = f"{RANDOM}-{slug(encoder['name'])}-{digest(meta)[:8]}"
+    recipe = {"model.encoder._delete_": True, "model.encoder.name": encoder["name"]}
+    recipe |= {f"model.encoder.kwargs.{key}": value for key, value in encoder["kwargs"].items()}
+    recipe |= {f"model.data_preprocessor.{key}": image[key] for key in ("mean", "std")}
+    recipe |= {"train_dataloader.dataset.size": image["size"]}
+    return Encoder(id, RANDOM, None, f"random weights ({encoder['name']})", id, {}, recipe)

@@ -1,0 +1,123 @@
+"""Whatever `--encoder` takes becomes a checkpoint folder once; study files say which encoders meet on which data."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from mmengine.config import DictAction
+from safetensors.torch import save_file
+
+from backbones import load_encoder, read_checkpoint
+from engine.errors import UserError
+from study.configure import load_config
+from study.encoders import checkpoint_of
+from study.plan import complete, read_plan, study_of
+from tests.commands import ENCODER
+
+TAG = "test_efficientnet.r160_in1k"
+SEG = "data = dict(name={name!r}, kind='seg', root='nowhere', classes=('a', 'b'), size=(32, 48))\n"
+
+
+@pytest.fixture
+def published(here):
+    """A file of timm's smallest network, with its classifier, whose layout only its user knows."""
+    torch.manual_seed(0)
+    save_file(timm.create_model(TAG.split(".")[0]).state_dict(), here / "net.safetensors")
+    return "net.safetensors"
+
+
+def overlays(here, *names):
+    for name in names:
+        (here / f"{name}.py").write_text(SEG.format(name=name))
+    return tuple(f"{name}.py" for name in names)
+
+
+def test_a_published_file_is_converted_once_and_again_when_it_changes(published, capfd):
+    source = f"timm:{TAG}@{published}"
+    folder = checkpoint_of(source)
+    meta = read_checkpoint(folder)
+    assert meta["encoder"]["name"] == "test_efficientnet" and meta["name"] == f"timm:{TAG}"
+    assert folder.parts[:2] == ("runs", "encoders") and "converted, once" in capfd.readouterr().err
+    written = (folder / "checkpoint.json").stat().st_mtime_ns
+    assert checkpoint_of(source) == folder == checkpoint_of(folder)
+    assert (folder / "checkpoint.json").stat().st_mtime_ns == written and "converted" not in capfd.readouterr().err
+    torch.manual_seed(1)
+    save_file(timm.create_model("test_efficientnet").state_dict(), published)
+    again = checkpoint_of(source)
+    assert again != folder and read_checkpoint(again)["sha256"] != meta["sha256"]
+    cfg = load_config("seg_configs/upernet.py", encoder=source)
+    assert cfg.checkpoint == str(again) and "timm" in cfg.work_dir
+    with pytest.raises(UserError, match="neither a checkpoint folder nor a method; did you mean mae"):
+        checkpoint_of("mea")
+    with pytest.raises(UserError, match="name one with --format"):
+        checkpoint_of(published)
+
+
+def test_cells_of_encoders_and_overlays(here, checkpoint, published):
+    """Methods, folders and published files by data sets, with random weights of each architecture, apart by folder."""
+    folders = [str(checkpoint("mae", folder=here / f"mine{k}")) for k in range(2)]
+    plan = complete({
+        "encoders": ["mae", *folders, {"encoder": f"timm:{TAG}@{published}", "name": "small net"},
+                     {"encoder": "mae", "name": "MAE, slow", "options": {"optim_wrapper.optimizer.lr": 1e-4}}],
+        "data": overlays(here, "roads", "rooms"), "tasks": ["upernet"], "seeds": [0, 1], "floor": True,
+        "options": {"train_cfg.max_iters": 12},
+    }, "mine")  # fmt: skip
+    cells = study_of(plan, {folders[0]: "A", folders[1]: "B"}).cells()
+    first = [cell for cell in cells if cell.task == "pretrain"]
+    finals = [cell for cell in cells if cell.task == "upernet"]
+    drawn = [cell for cell in first if cell.method.startswith("random")]
+    assert len({cell.folder for cell in cells}) == len(cells) and len({cell.name for cell in cells}) == len(cells)
+    assert [cell.method for cell in first if cell not in drawn] == ["mae"], "two rows share one pretraining"
+    assert len(drawn) == 2 * 2, "two architectures, two seeds"
+    assert len(finals) == (5 + 2) * 2 * 2
+    assert {cell.place for cell in finals} == {"tiny-roads", "tiny-rooms"}
+    made = {cell.outcome for cell in first}
+    assert all(set(cell.needs) <= made for cell in finals)
+    own = [cell for cell in finals if cell.label in ("A", "B", "small net")]
+    assert len(own) == 12 and all(not cell.needs and (Path(cell.encoder) / "checkpoint.json").is_file() for cell in own)
+    slow = next(cell for cell in finals if cell.label == "MAE, slow")
+    assert slow.overrides() == {"train_cfg.max_iters": 12, "optim_wrapper.optimizer.lr": 1e-4}
+    words = shlex.split(next(cell for cell in own if cell.label == "small net").command)
+    assert words[words.index("--name") + 1] == "small net" and words[words.index("--data") + 1] == "roads.py"
+
+    net = next(cell for cell in drawn if "efficientnet" in cell.method)
+    words = shlex.split(net.command)
+    parsed = dict(word.split("=", 1) for word in words[words.index("--cfg-options") + 1 :])
+    action = DictAction([], "options")
+    typed = load_config(words[2], seed=net.seed, options={k: action._parse_iterable(v) for k, v in parsed.items()},
+                        name=words[words.index("--name") + 1], work_dir=net.folder)  # fmt: skip
+    assert typed.config_hash == net.config().config_hash, "typed by hand, it draws the same"
+    from study.run import run
+
+    run(net.config(), net.command)
+    encoder, meta, _ = load_encoder(net.folder / "checkpoint")
+    theirs = read_checkpoint(checkpoint_of(f"timm:{TAG}@{published}"))
+    assert meta["name"] == "random weights (test_efficientnet)" and meta["encoder"] == theirs["encoder"]
+    assert meta["image"] == theirs["image"] and meta["method"] == "random"
+    assert ENCODER["kwargs"]["embed_dim"] == 96 != encoder.num_features, "nothing of the suite's own is left"
+
+
+@pytest.mark.parametrize("text, sentence", [
+    ("encoders = ('mae',)\nseed = (0,)", "nothing reads 'seed'; did you mean seeds"),
+    ("seeds = (0,)", "names no encoders"),
+    ("encoders = ('mae',)\nseeds = 3", "seeds is 3: write a list of whole numbers"),
+    ("encoders = ('mae',)\ngrid = dict(lr=(1e-3,))", "grid is .*: write dict"),
+    ("encoders = (dict(encoder='mae', nam='x'),)", "nothing reads 'nam'; did you mean name"),
+    ("encoders = ('mae',)\ntasks = ('upernt',)", "unknown task 'upernt'; did you mean upernet"),
+    ("encoders = ('mae',)\ndata = ('roads.py',)\ntasks = ('depth',)", "depth needs data of kind 'depth'"),
+    ("encoders = ('mae',)\ndata = ('roads.py', 'roads.py', './roads.py')", "two overlays have data 'roads'"),
+])  # fmt: skip
+def test_study_files_with_faults(here, text, sentence):
+    overlays(here, "roads")
+    Path("mine.py").write_text(text)
+    with pytest.raises(UserError, match=sentence):
+        study_of(read_plan("mine.py")).cells()
+
+
+def test_a_study_that_is_none_and_a_name_for_nobody(here):
+    with pytest.raises(UserError, match="neither a study file nor one of demo, full, mine; did you mean demo"):
+        read_plan("demu")
+    with pytest.raises(UserError, match="--name speaks of 'mea', which is none of the encoders; did you mean mae"):
+        study_of(complete({"encoders": ["mae"]}, "words"), {"mea": "x"})
