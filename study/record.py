@@ -142,7 +142,7 @@ def identity(cfg: Config, meta: dict, command: str) -> dict[str, Any]:
         "tested_on": tested_on(cfg),
         "scale": cfg.scale,
         "role": cfg.role,
-        "name": name_of(meta),
+        "name": cfg.get("encoder_name") or name_of(meta),
         "source": source_of(meta),
         "family": meta.get("family", family_of(method)),
         "method": method,
