@@ -39,9 +39,8 @@ def run_parser(doc: str | None, first: str) -> argparse.ArgumentParser:
     parser = parser_of(doc)
     add = parser.add_argument
     add("config", help=first)
-    add("--encoder", metavar="NAME|FOLDER", help="whose encoder to fine-tune or test: a method's name, whose checkpoint"
-        " of this scale and seed is taken; a checkpoint folder; a published file or folder, timm:NAME.TAG or"
-        " hf:ORG/REPO, converted once")  # fmt: skip
+    add("--encoder", metavar="NAME|FOLDER", help="a method's name, whose checkpoint of this scale and seed"
+        " is taken; a checkpoint folder; a published file, timm:NAME.TAG or hf:ORG/REPO, converted once")  # fmt: skip
     add("--checkpoint", metavar="FOLDER", help="checkpoint folder instead of the method's own, of this seed; in"
         " pretraining, to start or learn from instead of the parent's")  # fmt: skip
     add("--scale", default="tiny", help="overlay beside the config: tiny (default), study, paper (the published"
