@@ -1,6 +1,5 @@
 """Build an image encoder by its timm name, and state the facts that the rest of the suite needs about it."""
 
-import difflib
 import functools
 import inspect
 import json
@@ -18,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from backbones.facts import EncoderFacts, describe_encoder
 from backbones.relative_positions import take_any_size
 from engine.errors import UserError
+from engine.names import did_you_mean
 
 # Arguments that say how an encoder is used here rather than what it is; `build_encoder` sets them itself.
 OWN_ARGUMENTS = ("pretrained", "num_classes", "dynamic_img_size", "strict_img_size", "features_only", "checkpoint_path")
@@ -38,9 +38,8 @@ def build_encoder(name: str, kwargs: Mapping[str, Any] | None = None) -> nn.Modu
     """
     kwargs = dict(kwargs or {})
     if not isinstance(name, str) or not timm.is_model(name) or "." in name:
-        near = difflib.get_close_matches(str(name).split(".")[0], timm.list_models(), n=3, cutoff=0.5)
-        hint = f"did you mean {', '.join(near)}?" if near else "list the names with timm.list_models()"
-        raise UserError(f"unknown encoder {name!r}: timm has no architecture of that name; {hint}")
+        hint = did_you_mean(str(name).split(".")[0], timm.list_models()) or "; list the names with timm.list_models()"
+        raise UserError(f"unknown encoder {name!r}: timm has no architecture of that name{hint}")
     for key in OWN_ARGUMENTS:
         if key in kwargs:
             raise UserError(f"encoder {name}: argument {key!r} is set by build_encoder; remove it")
@@ -77,9 +76,7 @@ def _explain(name: str, error: Exception) -> str:
         return f"timm refuses these arguments ({first_line}); correct the encoder's kwargs"
     with torch.device("meta"):  # no weights are needed to read a signature
         known = inspect.signature(type(timm.create_model(name, pretrained=False)).__init__).parameters
-    near = difflib.get_close_matches(unknown, known, n=3, cutoff=0.5)
-    hint = f"did you mean {', '.join(near)}?" if near else "remove it"
-    return f"unknown argument {unknown!r}; {hint}"
+    return f"unknown argument {unknown!r}{did_you_mean(unknown, known) or '; remove it'}"
 
 
 def encoder_facts(name: str, kwargs: Mapping[str, Any] | None = None) -> EncoderFacts:

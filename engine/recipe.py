@@ -7,7 +7,6 @@ training, the batch of all processes, the optimizer's rate and decay, and the sc
 states itself stays: a rate, a length or schedules that the command line or a data overlay gives.
 """
 
-import difflib
 import math
 from dataclasses import dataclass, fields
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from engine.errors import UserError
+from engine.names import did_you_mean
 
 ALMOST_ZERO = 1e-6  # LinearLR multiplies, so it cannot leave 0
 
@@ -120,9 +120,7 @@ def check(stated: ConfigDict) -> Recipe:
     known = [field.name for field in fields(Recipe)]
     for name, value in stated.items():
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise UserError(f"recipe has no {name!r}: {hint}It takes {', '.join(known)}")
+            raise UserError(f"recipe has no {name!r}{did_you_mean(name, known)}: it takes {', '.join(known)}")
         if value is not None:
             check_value(name, value)
     if missing := [name for name in ("rate", "decay") if stated.get(name) is None]:

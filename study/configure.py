@@ -86,7 +86,6 @@ def load_config(
     if trained(cfg):
         expand(cfg)
         trace.note(cfg, "the recipe (engine/recipe.py)")
-        check_intervals(cfg)
         cfg.optim_wrapper.type, cfg.optim_wrapper.amp = "SteadyOptimWrapper", amp
         share_batch(cfg)
         fill_schedule(cfg)
@@ -261,15 +260,6 @@ def check_encoder(encoder: Mapping[str, Any]) -> None:
     """UserError for an encoder that timm does not know, or an argument that it does not take; costs no arithmetic."""
     with torch.device("meta"):
         backbones.build_encoder(encoder["name"], dict(encoder.get("kwargs", {})))
-
-
-def check_intervals(cfg: Config) -> None:
-    """UserError where a state could be written whose losses were not checked before."""
-    if cfg.state_interval % cfg.progress_interval:
-        raise UserError(
-            f"state_interval {cfg.state_interval} is no multiple of progress_interval {cfg.progress_interval}: choose "
-            "one, so that losses are checked before a state that holds them is written"
-        )
 
 
 def trained(cfg: Config) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # before this folder, whose study.py and scenes.py are named like rooms
 
-INTERRUPTED = 130  # what shells report of a program that SIGINT (2) ended: 128 + 2
+INTERRUPTED, UNREAD = 130, 141  # what shells report of a program that SIGINT (2), SIGPIPE (13) ended: 128 + number
 
 
 class KeyValues(argparse.Action):
@@ -82,6 +82,10 @@ def run(
 
     try:
         status = main(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads, such as `head`, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        status = UNREAD
     except UserError as error:
         status = tell(error)
     except KeyboardInterrupt:

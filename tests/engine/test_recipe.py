@@ -100,7 +100,7 @@ def test_what_the_configuration_states_stays():
 @pytest.mark.parametrize(
     "recipe, sentence",
     [
-        (dict(updates=5, epoch=3), "recipe has no 'epoch': did you mean epochs"),
+        (dict(updates=5, epoch=3), "recipe has no 'epoch'; did you mean epochs"),
         (dict(updates=5, zzz=3), "recipe has no 'zzz': It takes images, batch"),
         ({}, "recipe says no length: add epochs"),
         (dict(updates=5, epochs=1, images=8, batch=2), "both epochs and updates: leave one out"),
@@ -144,5 +144,5 @@ def test_the_command_line_changes_a_recipe_or_what_it_comes_to():
     assert cfg.train_cfg.max_iters == 30 and cfg.optim_wrapper.optimizer.lr == 0.25
     with pytest.raises(UserError, match="change the recipe instead"):
         load_config(path, options={"param_scheduler.0.end": 3})
-    with pytest.raises(UserError, match="recipe has no 'warmup': did you mean warm_up"):
+    with pytest.raises(UserError, match="recipe has no 'warmup'; did you mean warm_up"):
         load_config(path, options={"recipe.warmup": 3})

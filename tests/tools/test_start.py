@@ -39,6 +39,12 @@ def test_statuses(monkeypatch, capsys):
 
     assert ending(monkeypatch, refuse) == 2 and capsys.readouterr().err == "error: this file is broken: mend it\n"
     assert ending(monkeypatch, interrupt, advice="go on") == 130 and capsys.readouterr().err == "interrupted: go on\n"
+
+    def write_on(words):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(os, "dup2", lambda *files: met.append(files))
+    assert ending(monkeypatch, write_on) == 141 and capsys.readouterr().err == "" and len(met) == 2
     with pytest.raises(ZeroDivisionError):  # a fault of ours keeps its traceback
         start.run(lambda words: 1 / 0)
 
