@@ -41,16 +41,12 @@ def run_parser(doc: str | None, first: str) -> argparse.ArgumentParser:
     add("config", help=first)
     add("--encoder", metavar="NAME|FOLDER", help="a method's name, whose checkpoint of this scale and seed"
         " is taken; a checkpoint folder; a published file, timm:NAME.TAG or hf:ORG/REPO, converted once")  # fmt: skip
-    add("--checkpoint", metavar="FOLDER", help="checkpoint folder instead of the method's own, of this seed; in"
-        " pretraining, to start or learn from instead of the parent's")  # fmt: skip
-    add("--scale", default="tiny", help="overlay beside the config: tiny (default), study, paper (the published"
-        " recipe), of COCO and NYUv2 further forms of it: docs/protocols.md")  # fmt: skip
-    add("--seed", type=int, default=0, help="seed of weights, data, augmentation, masks (default 0); where nothing is"
-        " drawn it only names the run")  # fmt: skip
+    add("--checkpoint", metavar="FOLDER", help="instead of the method's own; in pretraining, of the parent's")
+    add("--scale", default="tiny", help="tiny (default), study, paper (published), and its forms: docs/protocols.md")
+    add("--seed", type=int, default=0, help="of weights, data, augmentation, masks; or just a name (default 0)")
     add("--data", help="data overlay: a file with data = dict(...) for your own data (README)")
     add("--name", help="what tables call the encoder (default: what its checkpoint says)")
-    add("--work-dir", help="the run's folder (default runs/<scale>/<task>/<method>/seed<seed>; with a hash where the"
-        " options depart from the study's own settings)")  # fmt: skip
+    add("--work-dir", help="the run's folder (default runs/<scale>/<task>/<method>/seed<seed>[-<hash of options>])")
     add("--cfg-options", nargs="+", action=KeyValues, default={}, metavar="KEY=VALUE",
         help="change any value: train_cfg.max_iters=2 optim_wrapper.optimizer.lr=5e-4 neighbours=10")  # fmt: skip
     add("--save-predictions", action="store_true", help="of a segmentation, detection or depth test: leave class maps,"
@@ -61,7 +57,7 @@ def run_parser(doc: str | None, first: str) -> argparse.ArgumentParser:
 
 
 def mend() -> None:
-    """Import `compat`, which must come before the libraries that it mends. Repeating it costs nothing."""
+    """Import `compat`, which must come before the libraries that it mends."""
     importlib.import_module("compat")
 
 
@@ -73,7 +69,7 @@ def run(
     Bad input (`UserError`) is one line and status 2, an interruption one line and status 130.
 
     Args:
-        main: takes the arguments behind the command's name.
+        main: takes the words behind the command's name.
         threads: of torch, where OMP_NUM_THREADS does not say: at scale tiny, runs side by side beat one on all cores.
         advice: what a person may do after an interruption.
     """

@@ -101,7 +101,7 @@ def test_what_the_configuration_states_stays():
     "recipe, sentence",
     [
         (dict(updates=5, epoch=3), "recipe has no 'epoch'; did you mean epochs"),
-        (dict(updates=5, zzz=3), "recipe has no 'zzz': It takes images, batch"),
+        (dict(updates=5, zzz=3), "recipe has no 'zzz': it takes images, batch"),
         ({}, "recipe says no length: add epochs"),
         (dict(updates=5, epochs=1, images=8, batch=2), "both epochs and updates: leave one out"),
         (dict(updates=5, warm_up_updates=2, warm_up=1, images=8, batch=2), "both warm_up and warm_up_updates"),
