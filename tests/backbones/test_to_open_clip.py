@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from backbones import build_encoder, save_checkpoint
+from backbones import build_encoder, load_encoder, load_text_state, save_checkpoint
 from backbones.convert import Converted
 from backbones.text import TextTower
 from engine.errors import UserError
@@ -88,3 +88,26 @@ def test_what_open_clip_cannot_build_is_said(tmp_path, randomised, make_meta):
                      WORDS, randomised)  # fmt: skip
     with pytest.raises(UserError, match="by its name alone"):
         convert_main([str(stored(tmp_path / "in", mine, make_meta)), str(tmp_path / "out"), "--to", "open_clip"])
+
+
+VIT = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "name, kwargs, size, bias",
+    [("vit_tiny_patch16_224", VIT, 32, False), ("vit_base_patch16_clip_224", VIT, 32, False),
+     ("resnet18", {}, 64, True), ("mobilenetv2_100", {}, 64, False)],
+)  # fmt: skip
+def test_what_goes_out_comes_back(name, kwargs, size, bias, tmp_path, randomised, make_meta):
+    """The folder that `--to open_clip` writes is one that tools/convert.py reads, with the features of the start."""
+    mine = made_here(name, kwargs, WORDS, randomised, bias=bias, size=size)
+    convert_main([str(stored(tmp_path / "in", mine, make_meta)), str(tmp_path / "out"), "--to", "open_clip"])
+    convert_main([str(tmp_path / "out"), str(tmp_path / "again")])
+    encoder, meta, _ = load_encoder(tmp_path / "again")
+    again = Converted(meta["encoder"], encoder.state_dict(), {}, meta["image"], "clip", {}, {}, meta["text"],
+                      load_text_state(tmp_path / "again")[0])  # fmt: skip
+    image, tokens = torch.randn(2, 3, size, size), sentences()
+    for now, before in zip(features(again, image, tokens), features(mine, image, tokens), strict=True):
+        assert_close(now, before, atol=1e-5, rtol=1e-5)
+    assert again.image == mine.image
