@@ -22,6 +22,7 @@ from reports.records import write_record
 from study.finished import Finished, without_training
 from study.record import pick_metrics
 from study.run import check_predicts, ensure_data, headline, watch_test
+from study.settings import tested_on
 
 
 def test_again(
@@ -79,8 +80,9 @@ def retested(run: Finished, cfg: Config, measured: dict[str, float], command: st
     other = cfg.data.name != run.cfg.data.name
     protocol = run.record["protocol"]
     return {
-        **run.record,
+        **{key: value for key, value in run.record.items() if key != "details"},  # of the first test, class by class
         "dataset": cfg.data.name,
+        "tested_on": tested_on(cfg),
         # Trained on one set and tested on another is no value of either set's own protocol.
         "protocol": f"{cfg.data.name}-from-{protocol}" if other else protocol,
         "metrics": pick_metrics(cfg.metrics, measured, cfg.work_dir),

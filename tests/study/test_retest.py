@@ -113,6 +113,7 @@ def test_other_data_are_another_protocol(tested, finished, scenes_root, tmp_path
     record, _ = tested("upernet", data=tmp_path / "other.py")
     first = read_record(finished("upernet") / "result.json")
     assert (record["dataset"], record["protocol"]) == ("other", f"other-from-{first['protocol']}")
+    assert (first["tested_on"], record["tested_on"]) == ("test", "val")
     assert record["metrics"] != first["metrics"] and len(record["samples"]) == 4
 
 
