@@ -78,7 +78,7 @@ def card(records: list[Record]) -> str:
         f"`encoder.safetensors`, SHA-256 `{sha}`, under timm's key names. The encoder is",
         "",
         "```python",
-        _building(encoder),
+        *_building(encoder, _image(records)),
         "```",
         "",
         "## Results",
@@ -172,12 +172,37 @@ def _training(record: Record) -> list[str]:
     return lines
 
 
-def _building(encoder: dict) -> str:
+def _image(records: list[Record]) -> dict | None:
+    """Mean, std and input size as timm's configurations name them; None where no record knows them.
+
+    Tests of whole images come first: they see images as the encoder's pretraining did, at its own size.
+    """
+    known = [r for r in records if r["settings"]["mean"] and r["settings"]["input_size"]]
+    if not known:
+        return None
+    settings = min(known, key=lambda r: TASK[r["task"]].group != "image")["settings"]
+    return {"mean": tuple(settings["mean"]), "std": tuple(settings["std"]), "input_size": (3, *settings["input_size"])}
+
+
+def _building(encoder: dict, image: dict | None) -> list[str]:
+    """Lines of Python from the file to features; `tests/reports/test_cards.py` runs them."""
     arguments = "".join(f", {key}={value!r}" for key, value in sorted(encoder["kwargs"].items()))
-    return (
-        f"encoder = timm.create_model({encoder['name']!r}, num_classes=0{arguments})\n"
-        "encoder.load_state_dict(safetensors.torch.load_file('encoder.safetensors'))"
-    )
+    overlay = f", pretrained_cfg_overlay=image{arguments}" if image else arguments
+    lines = [
+        "import safetensors.torch, timm, torch",
+        "",
+        *([f"image = {image!r}"] if image else []),
+        f"encoder = timm.create_model({encoder['name']!r}, num_classes=0{overlay}).eval()",
+        "encoder.load_state_dict(safetensors.torch.load_file('encoder.safetensors'))",
+    ]
+    if not image:  # records of version 2
+        return [*lines, "# normalise images by mean and std of checkpoint.json, which lies beside that file"]
+    return [
+        *lines,
+        "mean, std = (torch.tensor(image[key]).reshape(3, 1, 1) for key in ('mean', 'std'))",
+        "pixels = torch.zeros(1, *image['input_size'])  # your RGB images, in 0..1",
+        "features = encoder((pixels - mean) / std)",
+    ]
 
 
 def _tags(record: Record) -> list[str]:

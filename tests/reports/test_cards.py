@@ -1,8 +1,11 @@
 """Model cards: metadata that YAML reads, golden text, one card per checkpoint, none from trials or failures."""
 
+import timm
+import torch
 import yaml
 from synthetic import failed, metric, record
 
+from backbones.towers import Features
 from reports.cards import render
 from reports.records import Record
 
@@ -37,8 +40,15 @@ not which pretraining is best.
     + """`, under timm's key names. The encoder is
 
 ```python
-encoder = timm.create_model('vit_tiny_patch16_224', num_classes=0, depth=4, embed_dim=96, img_size=64, patch_size=8)
+import safetensors.torch, timm, torch
+
+image = {'mean': (0.485, 0.456, 0.406), 'std': (0.229, 0.224, 0.225), 'input_size': (3, 64, 64)}
+encoder = timm.create_model('vit_tiny_patch16_224', num_classes=0, pretrained_cfg_overlay=image, depth=4, \
+embed_dim=96, img_size=64, patch_size=8).eval()
 encoder.load_state_dict(safetensors.torch.load_file('encoder.safetensors'))
+mean, std = (torch.tensor(image[key]).reshape(3, 1, 1) for key in ('mean', 'std'))
+pixels = torch.zeros(1, *image['input_size'])  # your RGB images, in 0..1
+features = encoder((pixels - mean) / std)
 ```
 
 ## Results
@@ -112,3 +122,29 @@ def test_earlier_stages_and_references_are_said():
     assert "- Before it: mae, 64,000 samples, not recorded" in text and "- Data: scenes, 20,000 samples" in text
     (text,) = cards(record(method="oracle")).values()
     assert "no fair competitor" in text and '"ceiling"' in text
+
+
+def test_the_code_of_a_card_gives_the_suite_s_features(clip, monkeypatch):
+    """With the encoder's own mean and std, which are not timm's."""
+    folder, _ = clip
+    ours = Features(folder)
+    entry = entries()[0]
+    entry["checkpoint"]["encoder"], image = ours.meta["encoder"], ours.meta["image"]
+    entry["settings"] |= {"mean": image["mean"], "std": image["std"], "input_size": [image["size"]] * 2}
+    (text,) = cards(entry).values()
+    code = text.split("```python\n")[1].split("```")[0]
+    pictures = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
+    monkeypatch.chdir(folder)
+    found = {"given": pictures.permute(0, 3, 1, 2) / 255}
+    exec(code.replace("torch.zeros(1, *image['input_size'])", "given"), found)
+    torch.testing.assert_close(found["features"], ours.pool(pictures.numpy()), atol=1e-5, rtol=1e-5)
+    config = timm.data.resolve_model_data_config(found["encoder"])
+    assert (config["mean"], config["std"]) == (tuple(image["mean"]), tuple(image["std"]))
+    assert config["input_size"] == (3, 32, 32) and image["mean"] != [0.5] * 3
+
+
+def test_a_card_of_old_records_says_where_mean_and_std_are():
+    entry = entries()[0]
+    entry["settings"] |= dict.fromkeys(("mean", "std", "input_size"))
+    (text,) = cards(entry).values()
+    assert "# normalise images by mean and std of checkpoint.json" in text and "image =" not in text
