@@ -29,12 +29,17 @@ def checkout() -> Path:
     return root
 
 
-def __getattr__(name: str) -> Any:
-    """One of `__all__`, with the checkout at the end of the path: a program's own modules keep their names."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def open_rooms() -> None:
+    """Put the checkout at the end of the path, where a program's own modules keep their names, and import `compat`."""
     root = str(checkout())
     if root not in sys.path:
         sys.path.append(root)
     importlib.import_module("compat")  # before the libraries that it mends
+
+
+def __getattr__(name: str) -> Any:
+    """One of `__all__`."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    open_rooms()
     return getattr(importlib.import_module("backbones"), name)

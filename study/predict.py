@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmcv.transforms import Compose
+from mmengine.config import ConfigDict
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.registry import DefaultScope
@@ -44,7 +45,7 @@ def predict(
             predictions of another model or picture in `out`.
     """
     finished, out = Finished.read(run), Path(out)
-    check_predicts(finished.cfg)
+    check_predicts(finished.cfg, "predict")
     top, pictures = pictures_of(Path(source))
     names = names_below(top, pictures)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -86,10 +87,14 @@ def samples(finished: Finished, pictures: list[Path]) -> Iterator[Any]:
 
 
 def picture_pipeline(finished: Finished) -> Compose:
-    """The run's test pipeline without the steps that read labels."""
-    steps = [step for step in copy.deepcopy(finished.cfg.test_dataloader.dataset.pipeline) if step.type not in LABELS]
+    """The run's test pipeline for pictures alone."""
     with DefaultScope.overwrite_default_scope(finished.cfg.default_scope):
-        return Compose(steps)
+        return Compose(picture_steps(finished))
+
+
+def picture_steps(finished: Finished) -> list[ConfigDict]:
+    """The steps of the run's test pipeline but those that read labels."""
+    return [step for step in copy.deepcopy(finished.cfg.test_dataloader.dataset.pipeline) if step.type not in LABELS]
 
 
 @torch.no_grad()

@@ -101,10 +101,10 @@ def train(cfg: Config, meta: dict | None, command: str, sink: str | None, save_p
         return evaluate(cfg, runner, meta, command)
 
 
-def check_predicts(cfg: Config) -> None:
-    """UserError for a task whose predictions are no file format's."""
+def check_predicts(cfg: Config, flag: str = "--save-predictions") -> None:
+    """UserError for a task that predicts nothing of pixels, by the name of the flag that asks for it."""
     if cfg.task == "pretrain" or cfg.data.kind not in ("seg", "coco", "depth"):
-        raise UserError(f"--save-predictions: {cfg.task} predicts no classes, boxes or depths of pixels; leave it out")
+        raise UserError(f"{flag}: {cfg.task} predicts no classes, boxes or depths of pixels; leave it out")
 
 
 def watch_test(cfg: Config, runner: Runner, save_predictions: bool) -> None:

@@ -7,6 +7,7 @@ r"""Checkpoints in and out: a published file becomes a checkpoint folder, a chec
     python tools/convert.py timm:convnext_tiny.dinov3_lvd1689m runs/published/dinov3 --name "DINOv3 ConvNeXt-T"
     python tools/convert.py hf:facebook/dinov2-small runs/published/dinov2
     python tools/convert.py runs/tiny/pretrain/mae/seed0/checkpoint mae.safetensors --to timm
+    python tools/convert.py runs/tiny/upernet/mae/seed0 out --to mmseg
 
 docs/convert.md lists the formats. What became of each key is printed and kept in the checkpoint.
 """
@@ -23,6 +24,8 @@ from engine.errors import UserError
 TARGETS = {
     "timm": ("backbones.convert.export", "to_timm"),
     "open_clip": ("backbones.convert.to_open_clip", "to_open_clip"),
+    "mmseg": ("study.to_openmmlab", "to_mmseg"),
+    "mmdet": ("study.to_openmmlab", "to_mmdet"),
     "safetensors": ("backbones.convert.export", "to_safetensors"),
 }
 
@@ -31,13 +34,15 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """The command line."""
     parser = start.parser_of(__doc__)
     parser.add_argument("source", help="a published file or folder, timm:NAME.TAG or hf:ORG/REPO; with --to, a "
-                        "checkpoint folder")  # fmt: skip
-    parser.add_argument("out", help="the checkpoint folder to write; with --to, the file, or open_clip's folder")
+                        "checkpoint folder, or a finished run's (mmseg, mmdet)")  # fmt: skip
+    parser.add_argument(
+        "out", help="the checkpoint folder to write; with --to, the file, or the folder (open_clip, mmseg, mmdet)"
+    )
     parser.add_argument("--format", default="auto", help="layout of the file (default auto: recognised by its keys)")
     parser.add_argument("--options", nargs="+", action=start.KeyValues, default={}, metavar="KEY=VALUE",
                         help="what the file does not tell: heads=12 quick_gelu=true model=NAME")  # fmt: skip
     parser.add_argument("--name", help="what tables call it (default: timm:NAME.TAG, hf:ORG/REPO, or the file's stem)")
-    parser.add_argument("--to", choices=sorted(TARGETS), help="write a checkpoint folder for others instead")
+    parser.add_argument("--to", choices=sorted(TARGETS), help="write a checkpoint or a finished run for others instead")
     return parser.parse_args(arguments)
 
 
