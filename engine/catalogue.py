@@ -19,6 +19,7 @@ class Method:
         family: the group of rows in which tables show it.
         text: whether its checkpoints hold a text tower, so that tasks with texts can use them.
         reference: "floor" or "ceiling" of what can be won; None for a competitor, which alone is ranked.
+        baseline: kind of data of which it predicts the same for every image, without an encoder; None: an encoder's.
         clip_kin: compared as a relative of CLIP, and fine-tuned on ImageNet by CLIP's published recipe.
         colour: in charts, of Okabe and Ito's palette; None: one of those that such methods share.
     """
@@ -28,12 +29,15 @@ class Method:
     family: str
     text: bool = False
     reference: Literal["floor", "ceiling"] | None = None
+    baseline: Literal["seg", "depth"] | None = None
     clip_kin: bool = False
     colour: str | None = None
 
 
 METHODS = (
     Method("random", "random initialisation", "references", reference="floor", colour="#999999"),
+    Method("majority_class", "most frequent class", "references", reference="floor", baseline="seg"),
+    Method("mean_depth", "mean depth map", "references", reference="floor", baseline="depth"),
     Method("oracle", "oracle (dense labels)", "references", reference="ceiling"),
     Method("supervised", "supervised (image labels)", "labels", colour="#E69F00"),
     Method("clip", "CLIP", "captions", text=True, clip_kin=True, colour="#56B4E9"),
@@ -176,6 +180,7 @@ METHOD = {method.id: method for method in METHODS}
 TASK = {task.id: task for task in (PRETRAIN, *TASKS)}
 DENSE = tuple(task.id for task in TASKS if task.group == "dense")
 NEED_TEXT = tuple(task.id for task in TASKS if task.needs_text)
+BASELINES = tuple(method.id for method in METHODS if method.baseline)
 CLIP_KIN = tuple(method.id for method in METHODS if method.clip_kin)
 
 # Families of pretraining, as checkpoints and records name them, that the id or the group of a method does not tell.

@@ -27,7 +27,7 @@ def render(records: Iterable[Record]) -> dict[str, str]:
     """{file name: card} of every checkpoint and scale with at least one finished final run, in the order of names."""
     groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
-        if record["role"] == "final" and record["status"] == "ok":
+        if record["role"] == "final" and record["status"] == "ok" and record["checkpoint"]:
             groups[record["checkpoint"]["sha256"], record["scale"]].append(record)
     cards = {}
     for (sha, scale), members in groups.items():

@@ -179,7 +179,8 @@ def _several_machines(members: Iterable[Section]) -> str:
 
 
 def _latency(records: list[Record], known: Mapping[str, float]) -> float | None:
-    values = [known[r["checkpoint"]["sha256"]] for r in records if r["checkpoint"]["sha256"] in known]
+    found = [r["checkpoint"]["sha256"] for r in records if r["checkpoint"]]
+    values = [known[sha] for sha in found if sha in known]
     return float(np.mean(values)) if values else None
 
 

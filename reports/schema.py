@@ -17,7 +17,7 @@ from typing import Any
 import fastjsonschema
 import jsonschema
 
-from engine.catalogue import TASKS, Task
+from engine.catalogue import BASELINES, TASKS, Task
 from engine.errors import UserError
 from reports.migrations import migrate
 from reports.strict_json import one_line
@@ -34,6 +34,9 @@ def document() -> dict[str, Any]:
     """The whole schema: the written one, with the catalogue's tasks and a rule for each."""
     schema = json.loads(WRITTEN.read_text())
     schema["properties"]["task"] = {"enum": [task.id for task in TASKS]}
+    encoder = {"properties": {"checkpoint": {"type": "object"}}}
+    without = {"properties": {"method": {"enum": [*BASELINES]}}}
+    schema["allOf"].append(_when("status", "ok", {"if": without, "else": encoder}))
     schema["allOf"].append(_when("status", "ok", {"allOf": [_when("task", task.id, _rule(task)) for task in TASKS]}))
     return schema
 

@@ -41,8 +41,11 @@ def record_failure(cell: Cell, reason: str) -> None:
     if cell.task == "pretrain":
         return
     from backbones import read_checkpoint
+    from engine.catalogue import BASELINES
     from reports.records import write_record
+    from study.baselines import meta_of
     from study.record import failed_record
 
     cfg = cell.config()
-    write_record(cell.folder, failed_record(cfg, read_checkpoint(cfg.checkpoint), reason, cell.command))
+    meta = meta_of(cfg) if cfg.method in BASELINES else read_checkpoint(cfg.checkpoint)
+    write_record(cell.folder, failed_record(cfg, meta, reason, cell.command))

@@ -20,7 +20,7 @@ from mmengine.config import Config
 
 import backbones
 from datasets.fill import fill_data
-from engine.catalogue import TASK
+from engine.catalogue import BASELINES, TASK
 from engine.config import Trace, check_seed, config_hash, fill_schedule, merge_layers, read, settled, share_batch
 from engine.errors import UserError
 from engine.names import check_typed, did_you_mean
@@ -187,6 +187,8 @@ def which_encoder(
                 f"{path} trains an encoder and takes none: leave out --encoder (--checkpoint is its parent)"
             )
         return None, checkpoint and str(checkpoint)
+    if encoder in BASELINES and own is None:
+        return str(encoder), None
     if encoder is not None and str(encoder) not in methods():
         if checkpoint is not None and str(checkpoint) != str(encoder):
             raise UserError("--encoder and --checkpoint name two folders: give one of them")
@@ -230,7 +232,7 @@ def name_run(
     scale, seed = cfg.scale, cfg.seed
     place = place_of(scale, None if data is None or cfg.data.get("scenes_root") else cfg.data.name)
     # The encoder to fine-tune; in pretraining, the parent of a second stage.
-    source = cfg.get("parent") if cfg.task == "pretrain" else cfg.method
+    source = cfg.get("parent") if cfg.task == "pretrain" else None if cfg.method in BASELINES else cfg.method
     if source or checkpoint:
         cfg.checkpoint_of_method = checkpoint is None
         # A second form of a published protocol fine-tunes the same encoders as the first.

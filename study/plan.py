@@ -43,6 +43,7 @@ KEYS: dict[str, tuple[Any, Any, str]] = {
     "grid": (None, is_grid, "dict(lr=(...), layer_decay=(...)), or None"),
     "options": ({}, lambda value: isinstance(value, Mapping), "a dict of what --cfg-options takes"),
     "pretrain_anew": (False, lambda value: isinstance(value, bool), "True or False"),
+    "baselines": (False, lambda value: isinstance(value, bool), "True or False"),
     "floor": (False, lambda value: isinstance(value, bool), "True or False"),
 }
 
@@ -102,4 +103,5 @@ def study_of(plan: Mapping[str, Any], names: Mapping[str, str] | None = None) ->
         )
     tasks, seeds, data = (tuple(dict.fromkeys(plan[key])) for key in ("tasks", "seeds", "data"))
     return Study(plan["scale"], tuple(encoders.values()), tasks, seeds, plan["grid"], anew=plan["pretrain_anew"],
-                 data=data, options=dict(plan["options"]), floor=plan["floor"])  # fmt: skip
+                 data=data, options=dict(plan["options"]), floor=plan["floor"],
+                 baselines=plan["baselines"])  # fmt: skip

@@ -17,6 +17,7 @@ import backbones
 import engine.parts  # noqa: F401  registers loops, samplers and hooks
 from datasets.predictions import PredictionHook
 from engine.bars import BarOfTest
+from engine.catalogue import BASELINES
 from engine.config import hashed_content
 from engine.distributed import set_up_processes
 from engine.errors import UserError
@@ -25,6 +26,7 @@ from engine.finite import faults, listed
 from engine.resume import bare
 from engine.run_folder import check_unfinished, flatten, occupied, open_run
 from reports.records import write_record
+from study.baselines import run_baseline
 from study.configure import settle, trained
 from study.first_stage import take_parent
 from study.random_weights import draw, draw_missing, is_drawn
@@ -59,6 +61,9 @@ def run(cfg: Config, command: str, sink: str | None = None, save_predictions: bo
     set_up_processes(cfg)
     folder = Path(cfg.work_dir)
     check_unfinished(folder)
+    if cfg.method in BASELINES:
+        ensure_data(cfg)
+        return run_baseline(cfg, command) if is_main_process() else None
     if is_drawn(cfg):
         return draw(cfg, command) if is_main_process() else None
     if cfg.task == "pretrain":

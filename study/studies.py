@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import backbones
-from engine.catalogue import NEED_TEXT, PRETRAIN, TASK, TASKS
+from engine.catalogue import BASELINES, METHOD, NEED_TEXT, PRETRAIN, TASK, TASKS
 from engine.config import read
 from engine.errors import UserError
 from engine.names import did_you_mean
@@ -46,6 +46,7 @@ class Study:
         data: overlays; empty: the scale's own data.
         options: configuration keys of every fine-tuning.
         floor: compare with random weights of each architecture too.
+        baselines: and with what needs no encoder.
     """
 
     scale: str
@@ -57,6 +58,7 @@ class Study:
     data: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     floor: bool = False
+    baselines: bool = False
 
     def cells(self) -> list[Cell]:
         """Every run, pretraining first, in the order in which they should start.
@@ -78,6 +80,7 @@ class Study:
                     own, runs = self.cells_of(encoder, task, data, first)
                     trials += own
                     finals += runs
+            finals += self.baselines_on(data) if self.baselines else []
         return [*first.values(), *trials, *sorted(finals, key=lambda cell: cell.seed)]
 
     def cells_of(
@@ -153,6 +156,16 @@ class Study:
             there.append(encoder)
             found.append(row(RANDOM) if encoder == own else random_weights(meta))
         return found
+
+    def baselines_on(self, data: DataSet) -> list[Cell]:
+        """What needs no encoder, once for each task that has such a thing."""
+        return [
+            Cell(self.scale, task, method, self.seeds[0], encoder=method, data=data.overlay,
+                 place=place_of(self.scale, data.name))
+            for task in self.tasks_on(data)
+            for method in BASELINES
+            if TASK[task].group == "dense" and METHOD[method].baseline in TASK[task].kinds
+        ]  # fmt: skip
 
     @staticmethod
     def make_data(cells: list[Cell]) -> None:

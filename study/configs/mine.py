@@ -1,7 +1,7 @@
 """Encoders of any origin on data of one's own: a study file to copy. docs/study_files.md says what each line may hold.
 
 COMMAND   python tools/study.py mine
-COST      a run takes as long as tools/train.py with the same words; random weights add runs
+COST      a run takes as long as tools/train.py with the same words; random weights and baselines add runs
 EXPECTED  a table of your own: python -m reports runs/tiny-camvid --out report/mine
 """
 
@@ -14,3 +14,4 @@ encoders = (
 tasks = ("upernet",)
 seeds = (0, 1, 2)
 floor = True  # random weights of each architecture too
+baselines = True  # and what needs no encoder: the most frequent class, the mean depth map
