@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 RUNS = Path("runs")
+LOG = "log.txt"  # in a run's folder: what it printed as a cell of a study
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,6 @@ from engine.errors import UserError
 from engine.run_folder import FolderInUse
 from study.cells import Cell
 
-LOG = "log.txt"  # in the cell's folder: what its attempts printed
-
 
 def attempt(cell: Cell) -> None:
     """Run a cell in this process; an unfinished run goes on where it stopped.

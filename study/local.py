@@ -8,7 +8,8 @@ import time
 import traceback
 
 from engine.distributed import die_with_parent
-from study.attempt import LOG, attempt
+from engine.run_path import LOG
+from study.attempt import attempt
 from study.cells import Cell
 from study.scheduler import FAILED, OK, RUNNING, Job
 

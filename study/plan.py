@@ -44,6 +44,7 @@ KEYS: dict[str, tuple[Any, Any, str]] = {
     "options": ({}, lambda value: isinstance(value, Mapping), "a dict of what --cfg-options takes"),
     "pretrain_anew": (False, lambda value: isinstance(value, bool), "True or False"),
     "baselines": (False, lambda value: isinstance(value, bool), "True or False"),
+    "cluster": ({}, lambda value: isinstance(value, Mapping), "a dict of partition, time, memory, gpus, cpus, sbatch"),
     "floor": (False, lambda value: isinstance(value, bool), "True or False"),
 }
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from engine.progress import duration
+from engine.run_path import LOG
 from reports.records import read_record
 from study.cells import Cell
 
@@ -75,18 +76,14 @@ class Scheduler:
 
     def run(self) -> int:
         """Run all cells; 0 when all finished, 1 when some failed."""
-        for cell in self.cells:
-            if cell.status() == "failed":
-                cell.outcome.unlink()  # tried again
-            if cell.status() == "open":
-                self.waiting.append(cell)
+        self.waiting = unfinished(self.cells)
         done = self.total - len(self.waiting)
         if done:
             self.say(f"{done} of {self.total} runs are already finished")
         self.loop()
         self.clear()
         for cell in self.failed:
-            print(f"failed: {cell.name}; see {cell.folder}/log.txt", flush=True)
+            print(f"failed: {cell.name}; see {cell.folder}/{LOG}", flush=True)
         return 1 if self.failed else 0
 
     def loop(self) -> None:
@@ -119,7 +116,7 @@ class Scheduler:
                 continue
             self.failed.append(cell)
             if job.state == FAILED:
-                self.say(f"{cell.name}: FAILED after {duration(took)}; see {cell.folder}/log.txt")
+                self.say(f"{cell.name}: FAILED after {duration(took)}; see {cell.folder}/{LOG}")
 
     @staticmethod
     def kind(cell: Cell) -> tuple[bool, str, bool]:
@@ -180,6 +177,17 @@ class Scheduler:
         self.clear()
         print(line, flush=True)
         self.said = time.monotonic()
+
+
+def unfinished(cells: list[Cell]) -> list[Cell]:
+    """The cells that are to be run; a failed one is tried again, so that its record goes."""
+    found = []
+    for cell in cells:
+        if cell.status() == "failed":
+            cell.outcome.unlink()
+        if cell.status() == "open":
+            found.append(cell)
+    return found
 
 
 def progress(cell: Cell) -> dict | None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
+
 import backbones
 from engine.catalogue import BASELINES, METHOD, NEED_TEXT, PRETRAIN, TASK, TASKS
 from engine.config import read
@@ -168,13 +170,11 @@ class Study:
         ]  # fmt: skip
 
     @staticmethod
-    def make_data(cells: list[Cell]) -> None:
-        """Generate the embedded scenes where a cell reads them, and see that data of overlays are there."""
-        from study.run import ensure_data
-
+    def data_of(cells: list[Cell]) -> list[Config]:
+        """A configuration for each of the data sets that unfinished cells read."""
         reading = [cell for cell in cells if cell.status() != "ok" and not is_drawn(cell)]
-        for cell in {(cell.data, cell.scale): cell for cell in reversed(reading)}.values():
-            ensure_data(load_config(cell.path, cell.scale, encoder=cell.encoder, **cell.words))
+        return [load_config(cell.path, cell.scale, encoder=cell.encoder, **cell.words)
+                for cell in {(cell.data, cell.scale): cell for cell in reversed(reading)}.values()]  # fmt: skip
 
 
 def is_drawn(cell: Cell) -> bool:

@@ -12,7 +12,7 @@ retrieval where it has a text tower; probes for every seed.
 
 Interrupt it at any time and run it again: finished cells are never run twice, unfinished ones resume where they
 stopped, failed ones are tried again. Nothing here writes a report; `python -m reports runs/<scale>` does. Each run gets
-a GPU of its own where there are any; `--list` prints the commands for a scheduler of another kind.
+a GPU of its own where there are any; `--executor slurm` makes each a job of a cluster (docs/cluster.md).
 """
 
 import argparse
@@ -52,8 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = {key: value for key, value in asked.items() if value is not None}
     plan = complete({**read_plan(args.study), **asked, **({"grid": None} if args.no_trials else {})}, args.study)
     study = study_of(plan)
-    cells = study.cells()
-    return execute(cells, args, f"{args.study}, scale {study.scale}", lambda: study.make_data(cells))
+    return execute(study.cells(), args, f"{args.study}, scale {study.scale}", study.data_of, plan["cluster"])
 
 
 if __name__ == "__main__":

@@ -45,19 +45,21 @@ def test_the_list_runs_a_study_in_any_order_that_keeps_to_it(here, finish):
 
 
 def test_a_cell_alone(here, finish, monkeypatch, capsys):
-    cells, made = study(), []
-    ran = []
+    cells, made, ran = study(), [], []
+    monkeypatch.setattr("study.run.ensure_data", made.append)
     monkeypatch.setattr(attempts, "attempt", lambda cell: ran.append(cell.name) or finish(cell))
     with pytest.raises(UserError, match="--cell runs/x is none of this study's 8 runs"):
-        run_alone(cells, "runs/x", lambda: None)
+        run_alone(cells, "runs/x", list)
     with pytest.raises(UserError, match="depth mae seed 0 needs runs/tiny/pretrain/mae/seed0/checkpoint/checkpoint.js"):
-        run_alone(cells, "runs/tiny/depth/mae/seed0", lambda: None)
+        run_alone(cells, "runs/tiny/depth/mae/seed0", list)
     for cell in cells[:-1]:
         finish(cell)
     finish(cells[-1], None)
     for _ in range(2):
-        assert run_alone(cells, "runs/tiny/depth/mae/seed0/", lambda: made.append(1)) == 0
-    assert (ran, made) == (["depth mae seed 0"], [1]), "a failed one is tried again, a finished one left alone"
+        assert run_alone(cells, "runs/tiny/depth/mae/seed0/", lambda of: [cell.name for cell in of]) == 0
+    assert (ran, made) == (["depth mae seed 0"], ["depth mae seed 0"]), (
+        "a failed one is tried again, a finished one left alone"
+    )
     assert capsys.readouterr().out.count("depth mae seed 0: done, rmse 1 m") == 2
 
 
