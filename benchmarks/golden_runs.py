@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from engine.catalogue import TASK
 from engine.errors import UserError
 from engine.provenance import digest
 from engine.resume import newest_state
@@ -37,7 +38,8 @@ CONFIGS = {
     "depth": "depth/configs/{method}.py",
 }
 # one config for the encoders of all methods
-IMAGE_TASKS = ("zero_shot", "retrieval", "knn", "linear_probe", "attentive_probe", "finetune")
+IMAGE_TASKS = ("linear_seg", "knn_seg", "linear_depth", "zero_shot", "retrieval", "knn", "linear_probe",
+               "attentive_probe", "finetune")  # fmt: skip
 PARENTS = {"fd": "clip", "wsp": "mae"}
 ENCODERS = {  # of each head: two plain ViTs or more, and a hierarchical encoder
     "upernet": ("maskclip", "mae", "clip_resnet18"),
@@ -68,7 +70,7 @@ class Run:
 def spelled(task: str, method: str) -> list[str]:
     """The words of a command line that say which head is trained on which method's encoder: the one place to change
     when they are spelled otherwise."""
-    return [CONFIGS.get(task, f"recognition/configs/{task}.py").format(method=method)]
+    return [CONFIGS.get(task, TASK[task].config).format(method=method)]
 
 
 def methods() -> list[str]:

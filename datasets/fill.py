@@ -32,11 +32,13 @@ def fill_data(cfg: Config, kinds: Sequence[str]) -> None:
     fillers = {Seg: fill_segmentation, Depth: fill_depth, Coco: fill_detection}
     if cfg.task == "pretrain":
         fill_pretraining(cfg, section)
-    elif type(section) in fillers:
+    elif type(section) in fillers and "train_dataloader" in cfg:
         fillers[type(section)](cfg, section)
         fill_size(cfg, section)
     elif "train_dataloader" in cfg:
         fill_classification(cfg, section)
+    elif isinstance(section, Depth):  # of a probe, which builds its loaders itself
+        fill(cfg.test_evaluator, DATA, {"max_depth": section.max_depth})
 
 
 def loaders(cfg: Config) -> list[tuple[str, ConfigDict]]:

@@ -96,13 +96,13 @@ class Task:
         id: the name in configs, folders and records.
         name: the name that people read.
         config: the config file that runs it, or the pattern of one file per method.
-        group: "dense" prediction, whole "image", or "pretrain".
+        group: "dense" prediction, a "probe" of it on frozen features, whole "image", or "pretrain".
         kinds: of data sections that it takes.
         hub: the task's name on the Hugging Face hub.
         metrics: what tables show, the primary one first.
         study: "always" in a study, "asked": only by `--tasks`; None: never, it is run alone.
         needs_text: only for encoders with a text tower.
-        drawn: of tests of whole images: it trains something, so that its value depends on the seed.
+        drawn: of tests of frozen encoders: it trains something, so that its value depends on the seed.
         classes: what it predicts are the classes of folders of images, which the data alone know.
         probe: place among the cheap tests that may foretell dense results; None: it is none.
     """
@@ -110,7 +110,7 @@ class Task:
     id: str
     name: str
     config: str
-    group: Literal["dense", "image", "pretrain"]
+    group: Literal["dense", "probe", "image", "pretrain"]
     kinds: tuple[str, ...]
     hub: str = ""
     metrics: tuple[Metric, ...] = ()
@@ -152,11 +152,21 @@ TASKS = (
         Metric("rmse", "depth RMSE", "RMSE", "m", "down"),
         Metric("delta1", "depth δ1", "δ1", None, role="optional"),
     )),
+    Task("linear_seg", "Linear segmentation", "probes/configs/linear_seg.py", "probe", ("seg",), "image-segmentation", (
+        Metric("mIoU", "mIoU linear", "mIoU", hub="mean_iou"),
+    ), drawn=True, probe=0),
+    Task("knn_seg", "k-NN segmentation", "probes/configs/knn_seg.py", "probe", ("seg",), "image-segmentation", (
+        Metric("mIoU", "mIoU k-NN", "mIoU", hub="mean_iou"),
+    ), probe=1),
+    Task("linear_depth", "Linear depth", "probes/configs/linear_depth.py", "probe", ("depth",), "depth-estimation", (
+        Metric("rmse", "linear depth RMSE", "RMSE", "m", "down"),
+        Metric("delta1", "linear depth δ1", "δ1", None, role="optional"),
+    ), drawn=True, probe=2),
     Task("zero_shot", "Zero-shot", "recognition/configs/zero_shot.py", "image",
          ("attributes", "image_folder", "image_list"), "zero-shot-image-classification", (
              Metric("top1", "zero-shot top-1", "top-1", hub="accuracy"),
              Metric("mean_per_class", "zero-shot mean per class", "mean per class", role="instead"),
-         ), needs_text=True, probe=3),
+         ), needs_text=True, probe=6),
     Task("retrieval", "Retrieval", "recognition/configs/retrieval.py", "image", ("image_text",),
          "image-text-retrieval", (
              Metric("image_to_text_R1", "retrieval I2T R@1", "I2T R@1"),
@@ -164,13 +174,13 @@ TASKS = (
          ), needs_text=True),
     Task("linear_probe", "Linear probe", "recognition/configs/linear_probe.py", "image", ("image_folder",),
          "image-classification", (Metric("top1", "linear top-1", "top-1", hub="accuracy"),), drawn=True, classes=True,
-         probe=1),
+         probe=4),
     Task("attentive_probe", "Attentive probe", "recognition/configs/attentive_probe.py", "image", ("image_folder",),
          "image-classification", (Metric("top1", "attentive top-1", "top-1", hub="accuracy"),), drawn=True,
-         classes=True, probe=2),
+         classes=True, probe=5),
     Task("knn", "k-NN", "recognition/configs/knn.py", "image", ("image_folder",), "image-classification", (
         Metric("top1", "k-NN top-1", "top-1", hub="accuracy"),
-    ), probe=0),
+    ), probe=3),
     Task("finetune", "Fine-tuning", "recognition/configs/finetune.py", "image", ("image_folder",),
          "image-classification", (Metric("top1", "fine-tuning top-1", "top-1", hub="accuracy"),), study=None,
          drawn=True, classes=True),
@@ -179,6 +189,7 @@ TASKS = (
 METHOD = {method.id: method for method in METHODS}
 TASK = {task.id: task for task in (PRETRAIN, *TASKS)}
 DENSE = tuple(task.id for task in TASKS if task.group == "dense")
+TESTS = tuple(task.id for task in TASKS if task.group in ("probe", "image"))  # of an encoder as it is
 NEED_TEXT = tuple(task.id for task in TASKS if task.needs_text)
 BASELINES = tuple(method.id for method in METHODS if method.baseline)
 CLIP_KIN = tuple(method.id for method in METHODS if method.clip_kin)

@@ -10,8 +10,9 @@ from torch.nn import functional as F
 
 from backbones.towers import Features
 from engine.errors import UserError
+from engine.outcome import Outcome
 from recognition.feature_store import learnt_and_asked
-from recognition.measures import Answer, Outcome, accuracies
+from recognition.measures import Answer, accuracies
 
 PART = Features
 

@@ -1,44 +1,12 @@
-"""From answers to measures with bootstrap intervals.
-
-An interval holds 95 % of the resamples of a test set's images with replacement (Efron's percentiles).
-"""
+"""From a classifier's answers to measures with bootstrap intervals."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-RESAMPLES = 2000
-LEVEL = 0.95
-BLOCK = 2**22  # draws at a time
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A share in %: its name in the record, its value, its 95 % interval over images, and what guessing gives."""
-
-    name: str
-    value: float
-    low: float
-    high: float
-    chance: float
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a task gave.
-
-    Attributes:
-        measures: in the order of the record.
-        settings: of the record, what was trained with; nothing where nothing was.
-        pace: training samples per second, None where nothing was trained.
-    """
-
-    measures: list[Measure]
-    settings: dict[str, Any] = field(default_factory=dict)
-    pace: float | None = None
+from engine.outcome import Measure, interval, resamples
 
 
 @dataclass(frozen=True)
@@ -108,29 +76,6 @@ def mean_per_class(hit: Tensor, labels: Tensor, weights: Tensor | None = None) -
     right = weights @ (member * hit[:, None])  # [R, C]
     present = total > 0
     return (right / total.clamp(min=1)).sum(dim=1) / present.sum(dim=1)
-
-
-def resamples(images: int, seed: int = 0, count: int = RESAMPLES) -> Tensor:
-    """How often each image counts in each resample, float32 [count, images]; a function of its arguments alone."""
-    generator = torch.Generator().manual_seed(seed)
-    weights = torch.zeros(count, images)
-    for rows in weights.split(max(1, BLOCK // images)):  # what is drawn takes twice the room of its counts
-        drawn = torch.randint(images, rows.shape, generator=generator)
-        rows.scatter_add_(1, drawn, torch.ones(1).expand(rows.shape))
-    return weights
-
-
-def interval(statistic: Callable[[Tensor], Tensor], weights: Tensor) -> tuple[float, float]:
-    """The 95 % interval (low, high) of a statistic.
-
-    Args:
-        statistic: weights of images [R, N] -> values [R].
-        weights: from `resamples`.
-    """
-    values = statistic(weights)
-    tail = (1 - LEVEL) / 2
-    low, high = torch.quantile(values, torch.tensor([tail, 1 - tail], dtype=values.dtype)).tolist()
-    return low, high
 
 
 def weighted_share(hit: Tensor, image: Tensor) -> Callable[[Tensor], Tensor]:

@@ -27,9 +27,10 @@ from backbones import all_tokens, describe_encoder
 from backbones.towers import Features, finite, squares
 from datasets.images import read_rgb
 from engine.errors import UserError
+from engine.outcome import Outcome
 from engine.seeding import mix, seed_everywhere
 from recognition.feature_store import learnt_and_asked, pooled_features
-from recognition.measures import Answer, Outcome, accuracies
+from recognition.measures import Answer, accuracies
 
 PART = Features
 EPS = 1e-6  # of both norms, as published

@@ -17,7 +17,8 @@ from torch import Tensor
 from backbones.towers import Towers
 from datasets.captioned import CaptionedImages
 from engine.errors import UserError
-from recognition.measures import Outcome, resamples, share
+from engine.outcome import Outcome, resamples
+from recognition.measures import share
 from recognition.vocabulary import check_read
 
 PART = Towers

@@ -18,7 +18,8 @@ from backbones.towers import Towers
 from datasets.class_folders import attribute_images, folder_images, listed_images
 from datasets.images import read_rgb
 from engine.errors import UserError
-from recognition.measures import Answer, Outcome, accuracies, resamples
+from engine.outcome import Outcome, resamples
+from recognition.measures import Answer, accuracies
 from recognition.naming import ClassName, class_words, distinct, first
 from recognition.vocabulary import check_read
 

@@ -8,15 +8,15 @@ from typing import Any
 
 from mmengine.config import Config
 
-from engine.catalogue import TASK, TASKS
+from engine.catalogue import TASK, TESTS
 from engine.errors import UserError
 from engine.provenance import digest
 from engine.run_path import RunPath, trial_folder
 from reports.records import read_record
 from study.configure import load_config
 
-# Tests of whole images: one config for all methods, and no settings to search for.
-IMAGE_TASKS = tuple(task.id for task in TASKS if task.group == "image" and task.study)
+# Tests of frozen encoders: one config for all methods, and no settings to search for.
+IMAGE_TASKS = tuple(task for task in TESTS if TASK[task].study)
 TRIAL_SHARE = 1 / 3  # of the iterations: the same saving for every method
 TRIAL_SEED = 1000  # fine-tuning seed of the trials: no reported seed takes part in choosing its own settings
 
@@ -92,7 +92,7 @@ class Cell:
 
     @property
     def of_images(self) -> bool:
-        """Whether this run tests an encoder on images as a whole."""
+        """Whether this run tests an encoder as it is, on images as a whole or by a dense probe."""
         return self.task in IMAGE_TASKS
 
     @property

@@ -27,9 +27,12 @@ from engine.names import check_typed, did_you_mean
 from engine.provenance import digest
 from engine.recipe import expand
 from engine.run_path import RunPath, parse_checkpoint, place_of, pretraining
-from recognition.config import check_test, variant
+from probes import config as of_probes
+from recognition import config as of_images
 from reports.migrations import SEARCHED
 from study.encoders import checkpoint_of, methods
+
+RULES = {"probe": of_probes, "image": of_images}  # group of tasks -> what their tests must state
 
 
 def load_config(
@@ -51,7 +54,8 @@ def load_config(
     """Return the whole configuration of one run, but for what only its data and its encoder can tell.
 
     Args:
-        path: a config file of `pretrain/configs`, `seg_configs`, `det_configs`, `depth/configs`, `recognition/configs`.
+        path: a config file of `pretrain/configs`, `seg_configs`, `det_configs`, `depth/configs`, `probes/configs`,
+            `recognition/configs`.
         scale: name of a scale overlay beside the config.
         seed: the run's seed.
         encoder: a method's name, whose own checkpoint of this scale and seed is taken, or what
@@ -91,8 +95,8 @@ def load_config(
         fill_schedule(cfg)
         cfg.randomness = {**cfg.get("randomness", {}), "seed": seed, "diff_rank_seed": False}
     else:
-        check_test(cfg, data or path)
-        cfg.head = cfg.head.format(neighbours=cfg.get("neighbours"))
+        RULES[TASK[cfg.task].group].check_test(cfg, data or path)
+        cfg.head = cfg.head.format(neighbours=cfg.get("neighbours"), taps=cfg.get("probe", {}).get("taps"))
     name_run(cfg, data, checkpoint, work_dir, {"options": options, "amp": amp, "checkpoint": checkpoint})
     check_typed(cfg, str(path))
     if cfg.task == "pretrain" and (data or options):
@@ -245,7 +249,8 @@ def name_run(
     cfg.run_name = f"{cfg.task} {cfg.method} seed {seed}"
     if cfg.task != "pretrain":
         cfg.departures = sorted(f"{k}={v}" for k, v in (departures["options"] or {}).items() if k not in SEARCHED)
-        parts = (cfg.data.name, cfg.task.replace("_", "-"), variant(cfg), pixels(cfg), scale, "v1")
+        rules = RULES.get(TASK[cfg.task].group)
+        parts = (cfg.data.name, cfg.task.replace("_", "-"), rules and rules.variant(cfg), pixels(cfg), scale, "v1")
         cfg.protocol = "-".join(filter(None, parts))
 
 
@@ -254,7 +259,7 @@ def pixels(cfg: Config) -> str | None:
 
     None where the data state none: then each encoder sees images of its own size, which is part of what it is.
     """
-    size = cfg.data.get("size") if trained(cfg) else None
+    size = cfg.data.get("size") if trained(cfg) or TASK[cfg.task].group == "probe" else None
     return size and "x".join(map(str, dict.fromkeys(size)))
 
 

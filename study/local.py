@@ -39,7 +39,8 @@ def run_cell(cell: Cell, gpu: str | None = None) -> None:
 def import_everything() -> None:
     """Load every library a run may need, once: forked children share them and start at once."""
     for name in ("mmdet.models", "mmseg.models", "datasets.detection", "datasets.segmentation", "depth", "pretrain",
-                 "recognition.finetune", "recognition.retrieval", "recognition.zero_shot", "study.run"):  # fmt: skip
+                 "probes.linear_depth", "recognition.finetune", "recognition.retrieval", "recognition.zero_shot",
+                 "study.run"):  # fmt: skip
         importlib.import_module(name)
 
 

@@ -7,13 +7,14 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from backbones import encoder_flops, parameter_count
+from backbones.patch_maps import PatchMaps
 from backbones.towers import Features, Towers
 from engine.catalogue import METHOD, family_of
 from engine.errors import UserError
+from engine.outcome import Outcome
 from engine.panels import panel_files
 from engine.provenance import code_version, hardware, peak_memory_mib, versions
 from engine.resume import bare, resume_hook
-from recognition.measures import Outcome
 from reports.migrations import UNKNOWN, VERSION
 from reports.schema import SCHEMA
 from study.settings import batch_of_process, settings, tested_on
@@ -90,9 +91,9 @@ def result_record(
 
 
 def evaluation_record(
-    cfg: Config, part: Towers | Features, outcome: Outcome, wall: float, command: str
+    cfg: Config, part: Towers | Features | PatchMaps, outcome: Outcome, wall: float, command: str
 ) -> dict[str, Any]:
-    """The record of a finished image-level test.
+    """The record of a finished test of a frozen encoder.
 
     Args:
         cfg: from `study.configure.load_config`.
@@ -108,12 +109,15 @@ def evaluation_record(
         raise UserError(f"primary measure {cfg.primary!r} is none of {', '.join(names)}: choose one of these")
     metrics = {
         measure.name: {
-            "value": round(measure.value, 6), "unit": "%", "direction": "up", "primary": measure.name == cfg.primary,
-            "low": round(measure.low, 6), "high": round(measure.high, 6), "chance": round(measure.chance, 6),
+            "value": round(measure.value, 6), "unit": measure.unit, "direction": measure.direction,
+            "primary": measure.name == cfg.primary,
+            **{bound: round(getattr(measure, bound), 6) for bound in ("low", "high", "chance")
+               if getattr(measure, bound) is not None},
         }
         for measure in outcome.measures
     }  # fmt: skip
-    flops = encoder_flops(part.meta["encoder"], (part.size, part.size))
+    size = tuple(cfg.data.size) if isinstance(part, PatchMaps) else (part.size, part.size)
+    flops = encoder_flops(part.meta["encoder"], size)
     record = identity(cfg, part.meta, command)
     return {
         **record,
@@ -213,6 +217,13 @@ def costs(
 def table(record: dict[str, Any]) -> str:
     """The record's metrics, one in a line, each with its interval and what guessing gives."""
     return "\n".join(
-        f"{name:<24} {m['value']:5.1f} %  [{m['low']:5.1f}, {m['high']:5.1f}]  chance {m['chance']:.1f} %"
+        f"{name:<24} {shown(m, 'value')} {m['unit']}"
+        + (f"  [{shown(m, 'low')}, {shown(m, 'high')}]" if "low" in m else "")
+        + (f"  chance {shown(m, 'chance').strip()} {m['unit']}" if "chance" in m else "")
         for name, m in record["metrics"].items()
     )
+
+
+def shown(metric: dict[str, Any], key: str) -> str:
+    """A number of a metric with as many digits as its unit deserves: percentages one, all others three."""
+    return f"{metric[key]:5.1f}" if metric["unit"] == "%" else f"{metric[key]:5.3f}"

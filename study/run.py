@@ -17,7 +17,7 @@ import backbones
 import engine.parts  # noqa: F401  registers loops, samplers and hooks
 from datasets.predictions import PredictionHook
 from engine.bars import BarOfTest
-from engine.catalogue import BASELINES
+from engine.catalogue import BASELINES, TASK
 from engine.config import hashed_content
 from engine.distributed import set_up_processes
 from engine.errors import UserError
@@ -108,7 +108,9 @@ def train(cfg: Config, meta: dict | None, command: str, sink: str | None, save_p
 
 def check_predicts(cfg: Config, flag: str = "--save-predictions") -> None:
     """UserError for a task that predicts nothing of pixels, by the name of the flag that asks for it."""
-    if cfg.task == "pretrain" or cfg.data.kind not in ("seg", "coco", "depth"):
+    if TASK[cfg.task].group == "probe":
+        raise UserError(f"{flag}: {cfg.task} keeps no model and no predictions; leave it out")
+    if TASK[cfg.task].group != "dense":
         raise UserError(f"{flag}: {cfg.task} predicts no classes, boxes or depths of pixels; leave it out")
 
 
@@ -120,17 +122,18 @@ def watch_test(cfg: Config, runner: Runner, save_predictions: bool) -> None:
 
 
 def run_test(cfg: Config, command: str) -> dict:
-    """Test a checkpoint on an image-level task and write the record; returns it.
+    """Test a checkpoint as it is, by a dense probe or on images as a whole, and write the record; returns it.
 
     Args:
         cfg: from `study.configure.load_config`.
         command: the command line that repeats the test, for the record.
     """
-    from recognition import task_file
+    import probes
+    import recognition
     from scenes.attributes import ensure_attributes
 
     check_unfinished(Path(cfg.work_dir))
-    task = task_file(cfg.task)
+    task = {"probe": probes, "image": recognition}[TASK[cfg.task].group].task_file(cfg.task)
     draw_missing(cfg)
     part = task.PART(cfg.checkpoint)  # before the data: nobody should wait for scenes to learn that it is missing
     ensure_data(cfg)

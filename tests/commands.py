@@ -144,7 +144,7 @@ def elsewhere(tmp_path) -> Path:
     """A working directory with the tools and configs, but without the runs and data of this checkout."""
     folder = tmp_path / "elsewhere"
     folder.mkdir()
-    for room in ("engine", "tools", "pretrain", "recognition", "seg_configs", "det_configs", "depth"):
+    for room in ("engine", "tools", "pretrain", "probes", "recognition", "seg_configs", "det_configs", "depth"):
         (folder / room).symlink_to(ROOT / room)
     return folder
 

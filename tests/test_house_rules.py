@@ -25,15 +25,16 @@ BELOW = {
     "reports": {"engine"},
     "pretrain": {"backbones", "datasets", "engine"},
     "depth": {"backbones", "datasets", "engine"},
+    "probes": {"backbones", "datasets", "engine"},
     "recognition": {"backbones", "datasets", "engine"},
     "analysis": {"backbones", "datasets", "engine", "pretrain", "recognition", "reports"},
-    "study": {"backbones", "datasets", "depth", "engine", "pretrain", "recognition", "reports", "scenes"},
+    "study": {"backbones", "datasets", "depth", "engine", "pretrain", "probes", "recognition", "reports", "scenes"},
     "densebench": {"backbones"},
 }
 ROOMS = (*BELOW, "tools", "benchmarks")
 BELOW |= {"tools": set(BELOW), "benchmarks": set(BELOW)}  # nobody imports these two, nor one of them the other
 FLOORS = 5
-PEERS = {"pretrain", "recognition", "depth"}  # they do not know each other
+PEERS = {"pretrain", "probes", "recognition", "depth"}  # they do not know each other
 LIGHT = {"scenes", "reports"}  # they use of engine only what needs no library, and no library that trains
 HEAVY = {"torch", "torchvision", "mmengine", "mmcv", "mmdet", "mmseg", "timm", "open_clip", "safetensors"}
 LIGHT_ENGINE = {"engine.catalogue", "engine.errors", "engine.files"}
@@ -161,9 +162,10 @@ def test_no_paths_of_one_machine():
 def test_config_header(path):
     """A person who opens a config finds the command that runs it, and where cost and expected result are written."""
     text, name = ast.get_docstring(TREES[path]), name_of(path)
-    command = f"test.py {name} --checkpoint FOLDER" if name.startswith("recognition/") else f"train.py {name}"
+    tests = name.startswith(("recognition/", "probes/"))  # an encoder as it is
+    command = f"test.py {name} --checkpoint FOLDER" if tests else f"train.py {name}"
     stated = {ast.unparse(node.targets[0]) for node in TREES[path].body if isinstance(node, ast.Assign)}
-    if "method" not in stated and not name.startswith("recognition/"):
+    if "method" not in stated and not tests:
         command += " --encoder NAME|FOLDER"  # a head, for the encoders of all methods
     if name.startswith("study/"):
         command = f"study.py {path.stem}"

@@ -1,13 +1,15 @@
-"""Test an encoder as it is on images as a whole, or a finished run's model again.
+"""Test an encoder as it is, by dense probes of its maps or on whole images, or a finished run's model again.
 
     python tools/test.py recognition/configs/zero_shot.py --encoder clip
+    python tools/test.py probes/configs/linear_seg.py --encoder clip
     python tools/test.py recognition/configs/retrieval.py --checkpoint FOLDER --data path/to/overlay.py
     python tools/test.py recognition/configs/knn.py --checkpoint FOLDER --cfg-options neighbours=10
     python tools/test.py runs/tiny/upernet/mae/seed0 --save-predictions
     python tools/test.py runs/tiny/upernet/mae/seed0 --data path/to/overlay.py
 
-With a config: zero-shot, retrieval, k-NN, a linear or an attentive probe; tools/train.py by another name, for what
-trains no network. Prints each measure with its 95 % bootstrap interval over images and what guessing gives.
+With a config: linear and k-NN segmentation, linear depth; zero-shot, retrieval, k-NN, a linear or an attentive probe;
+tools/train.py by another name, for what trains no network. Prints each measure with its 95 % bootstrap interval over
+images and what guessing gives.
 
 With the folder of a finished run: its model.safetensors is tested again, on its own test images or on the test split of
 --data, whose classes must be those that it learned. Neither training images nor the encoder's checkpoint are needed.
@@ -25,7 +27,7 @@ import start
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, test, report."""
-    first = "a config file of recognition/configs, or the folder of a finished run"
+    first = "a config file of probes/ or recognition/configs, or the folder of a finished run"
     args = vars(start.run_parser(__doc__, first).parse_args(arguments))
     start.mend()  # the heavy imports, after the arguments are known to be good
     from study.command import carry_out

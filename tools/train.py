@@ -21,7 +21,7 @@ import start
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = start.run_parser(__doc__, "a config file of pretrain/, seg_, det_, depth/ or recognition/configs")
+    parser = start.run_parser(__doc__, "a config file of pretrain/, seg_, det_, depth/, probes/ or recognition/configs")
     add = parser.add_argument
     add("--resume", action="store_true", help="go on from the newest state in the run's folder")
     add("--amp", action="store_true", help="bf16 autocast")

@@ -5,24 +5,11 @@ COST      docs/study.md, "Cost"; of the paper scales docs/protocols.md, "COST"
 EXPECTED  docs/study.md, "Main table"; of the paper scales docs/protocols.md, "Depth"
 """
 
-_base_ = ["../../engine/configs/_base_/finetuning.py"]
+_base_ = ["../../engine/configs/_base_/finetuning.py", "./_base_/scenes.py"]
 task = "depth"
 head = "DepthHead"
 default_scope = "mmseg"
 custom_imports = dict(imports=["engine.parts", "backbones", "depth"], allow_failed_imports=False)
-
-data = dict(
-    name="scenes",
-    kind="depth",
-    root="data/scenes",
-    scenes_root="data/scenes",
-    images="images/{split}",
-    labels="depth/{split}",
-    splits=dict(train="train", val="val", test="test"),
-    max_depth=10.0,
-    depth_scale=1000.0,
-    size=(64, 64),
-)
 
 model = dict(
     type="DepthEstimator",
@@ -74,16 +61,7 @@ test_dataloader = dict(
     sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(type="DepthFolder", test_mode=True, pipeline=test_pipeline),
 )
-val_evaluator = dict(type="PerImageDepthMetric", max_depth="<data>")
-test_evaluator = dict(type="PerImageDepthMetric", max_depth="<data>")
-metrics = dict(
-    rmse=dict(source="rmse", unit="m", direction="down", primary=True),
-    abs_rel=dict(source="abs_rel", unit="", direction="down"),
-    log10=dict(source="log10", unit="", direction="down"),
-    silog=dict(source="silog", unit="", direction="down"),
-    delta1=dict(source="d1", factor=100, unit="%", direction="up"),
-    rmse_pooled=dict(source="rmse_pooled", unit="m", direction="down"),
-)
+val_evaluator = _base_.test_evaluator
 
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-2, by_epoch=False, begin=0, end=40),

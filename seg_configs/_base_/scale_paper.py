@@ -1,12 +1,7 @@
 """Scale "paper": ADE20K at 512 pixels in mmseg's layout. What UperNet and SemanticFPN share; the heads' recipes are in
 `upernet_paper.py` and `semantic_fpn_paper.py`. Numbers and their sources: docs/protocols.md."""
 
-_base_ = ["./ade20k_classes.py"]
-data = dict(
-    _delete_=True, name="ade20k", kind="seg", root="data/ade20k", images="images/{split}",
-    labels="annotations/{split}", splits=dict(train="training", val="validation", test="validation"),
-    classes=_base_.classes, reduce_zero_label=True, size=(512, 512),
-)  # fmt: skip
+_base_ = ["./ade20k.py"]
 resize = dict(scale=(2048, 512), keep_ratio=True)
 train_dataloader = dict(
     num_workers=4,

@@ -1,13 +1,8 @@
-"""What UperNet and SemanticFPN share: data, schedule, metrics."""
+"""What UperNet and SemanticFPN share: schedule, pipelines, test."""
 
-_base_ = ["../../engine/configs/_base_/finetuning.py"]
+_base_ = ["../../engine/configs/_base_/finetuning.py", "./scenes.py"]
 default_scope = "mmseg"
 custom_imports = dict(imports=["engine.parts", "datasets.segmentation", "backbones"])
-data = dict(
-    name="scenes", kind="seg", root="data/scenes", scenes_root="data/scenes",
-    images="images/{split}", labels="seg/{split}", size=(64, 64),
-    classes=("floor", "wall", "sphere", "cube", "cylinder", "cone", "torus", "capsule"),
-)  # fmt: skip
 
 train_dataloader = dict(
     batch_size=16,
@@ -40,13 +35,7 @@ test_dataloader = dict(
     ),
 )
 val_dataloader = test_dataloader
-val_evaluator = dict(type="IoUMetric", iou_metrics=["mIoU"])
-test_evaluator = val_evaluator
-metrics = dict(
-    mIoU=dict(source="mIoU", unit="%", direction="up", primary=True),
-    mAcc=dict(source="mAcc", unit="%", direction="up"),
-    aAcc=dict(source="aAcc", unit="%", direction="up"),
-)
+val_evaluator = _base_.test_evaluator
 
 preprocessor = dict(
     type="SegDataPreProcessor",

@@ -70,7 +70,7 @@ def test_a_tasks_config_says_what_its_row_says(task):
 def test_groups_are_what_the_protocols_call_dense():
     assert {*DENSE} == {"mask_rcnn", "cascade_mask_rcnn", "upernet", "semantic_fpn", "depth"}
     assert set(TASK) == {task.id for task in TASKS} | {"pretrain"} and len(TASK) == len(TASKS) + 1
-    assert all(task.hub and task.group in ("dense", "image") for task in TASKS)
+    assert all(task.hub and task.group in ("dense", "probe", "image") for task in TASKS)
 
 
 def test_declared_comparisons_speak_of_known_methods_and_metrics():

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from recognition import measures
-from recognition.measures import Answer, accuracies, interval, mean_per_class, resamples, weighted_share
+from engine import outcome
+from engine.outcome import interval, resamples
+from recognition.measures import Answer, accuracies, mean_per_class, weighted_share
 
 
 def test_resamples_are_counts_that_repeat():
@@ -18,7 +19,7 @@ def test_blocks_draw_what_one_draw_would(monkeypatch):
     whole = torch.randint(7, (50, 7), generator=torch.Generator().manual_seed(1))
     counted = torch.stack([torch.bincount(row, minlength=7) for row in whole]).float()
     for block in (1, 30, 2**22):
-        monkeypatch.setattr(measures, "BLOCK", block)
+        monkeypatch.setattr(outcome, "BLOCK", block)
         assert torch.equal(resamples(7, seed=1, count=50), counted)
 
 

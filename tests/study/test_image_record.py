@@ -5,7 +5,7 @@ import pytest
 from backbones import encoder_flops
 from backbones.towers import Features, Towers
 from engine.errors import UserError
-from recognition.measures import Measure, Outcome
+from engine.outcome import Measure, Outcome
 from reports.records import read_record, write_record
 from study.configure import load_config
 from study.record import evaluation_record, table

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import DictAction
 
+from engine.catalogue import TASK
 from engine.errors import UserError
 from study.cells import IMAGE_TASKS, TRIAL_SEED, TRIAL_SHARE, Cell, choose, points
 from study.configure import load_config
@@ -68,8 +69,8 @@ def test_cells_of_the_whole_study(anew):
     methods, tasks, seeds, size = 20, 4, 3, 4
     pretrainings = methods * seeds if anew else methods + seeds - 1  # random initialisation: one for every seed
     rows = methods * tasks
-    # k-NN of each encoder, two tests with texts, two probes
-    of_images = pretrainings + 2 * len(WORDED) * (seeds if anew else 1) + 2 * methods * seeds
+    # both k-NN of each encoder, two tests with texts, four probes that draw
+    of_images = 2 * pretrainings + 2 * len(WORDED) * (seeds if anew else 1) + 4 * methods * seeds
     assert counted(cells) == {"pretrain": pretrainings, "trial": rows * size, "final": rows * seeds + of_images}
     assert len({c.folder for c in cells}) == len({c.name for c in cells}) == len(cells), "two runs in one folder"
     kinds = ["pretrain" if c.task == "pretrain" else "trial" if c.point else "final" for c in cells]
@@ -105,7 +106,7 @@ def test_tests_of_images_come_for_the_encoders_and_seeds_where_they_differ(anew)
         found = {(c.method, c.seed): c.encoder for c in cells if c.task == task}
         methods = WORDED if task in ("zero_shot", "retrieval") else plan["encoders"]
         wanted = {(m, s) for m in methods for s in plan["seeds"]
-                  if anew or s == 0 or m == "random" or task.endswith("_probe")}  # fmt: skip
+                  if anew or s == 0 or m == "random" or TASK[task].drawn}  # fmt: skip
         assert {*found} == wanted
         for (method, seed), folder in found.items():
             source = seed if anew or method == "random" else 0
@@ -135,7 +136,7 @@ def test_a_test_of_images_and_its_command_agree(here, checkpoint):
 
 def test_cells_of_the_demo():
     cells = study_of(read_plan("demo")).cells()
-    assert counted(cells) == {"pretrain": 5, "final": 20 + 3 * 5 + 2 * 2}
+    assert counted(cells) == {"pretrain": 5, "final": 20 + 6 * 5 + 2 * 2}
     assert {c.folder.parts[:2] for c in cells} == {("runs", "tiny")}
 
 

@@ -1,9 +1,6 @@
 """Scale "paper": NYUv2 by the recipe of SwinTransformer/MIM-Depth-Estimation; departures: docs/protocols.md."""
 
-data = dict(
-    _delete_=True, name="nyuv2", kind="depth", root="data/nyuv2", images="images/{split}", labels="depth/{split}",
-    splits=dict(train="train", val="test", test="test"), max_depth=10.0, depth_scale=1000.0, size=(480, 480),
-)  # fmt: skip
+_base_ = ["./nyuv2.py"]
 epochs, pairs, batch = 25, 24_231, 24
 global_batch_size = batch
 drop_path_rate = 0.3

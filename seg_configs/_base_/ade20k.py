@@ -1,4 +1,4 @@
-"""The 150 classes of ADE20K's scene parsing benchmark (Zhou et al. 2017) in the order of their ids."""
+"""ADE20K's scene parsing benchmark (Zhou et al. 2017) in mmseg's layout; its 150 classes in the order of their ids."""
 
 classes = (
     "wall", "building", "sky", "floor", "tree", "ceiling", "road", "bed", "windowpane", "grass", "cabinet", "sidewalk",
@@ -15,4 +15,9 @@ classes = (
     "ball", "food", "step", "tank", "trade name", "microwave", "pot", "animal", "bicycle", "lake", "dishwasher",
     "screen", "blanket", "sculpture", "hood", "sconce", "vase", "traffic light", "tray", "ashcan", "fan", "pier",
     "crt screen", "plate", "monitor", "bulletin board", "shower", "radiator", "glass", "clock", "flag",
+)  # fmt: skip
+data = dict(
+    _delete_=True, name="ade20k", kind="seg", root="data/ade20k", images="images/{split}",
+    labels="annotations/{split}", splits=dict(train="training", val="validation", test="validation"),
+    classes=classes, reduce_zero_label=True, size=(512, 512),
 )  # fmt: skip
