@@ -71,4 +71,4 @@ def test_from_a_checkpoint_to_a_record(mae, overlay, tmp_path):
     assert rmse["primary"] and (rmse["unit"], rmse["direction"]) == ("m", "down")
     assert 0 < rmse["low"] <= rmse["value"] <= rmse["high"] < 8 and "low" not in record["metrics"]["rmse_pooled"]
     assert delta["unit"] == "%" and 0 <= delta["low"] <= delta["value"] <= delta["high"] <= 100
-    assert record["settings"]["iterations"] == 6 and record["protocol"] == "small-scenes-linear-depth-tiny-v1"
+    assert record["settings"]["iterations"] == 6 and record["protocol"] == "small-scenes-linear-depth-64-tiny-v1"

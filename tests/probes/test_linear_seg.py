@@ -147,12 +147,12 @@ def test_from_a_checkpoint_to_a_record(configured, tmp_path):
     record = run_test(cfg, "python tools/test.py x")
     assert read_record(tmp_path / "out0" / "result.json") == record
     assert (record["task"], record["head"], record["split"]) == ("linear_seg", "linear, taps: last", "test")
-    assert record["protocol"] == "small-scenes-linear-seg-tiny-v1"
+    assert record["protocol"] == "small-scenes-linear-seg-48x64-tiny-v1"
     assert [*record["metrics"]] == ["mIoU", "mAcc", "aAcc"] and record["metrics"]["mIoU"]["primary"]
     for metric in record["metrics"].values():
         assert 0 <= metric["low"] <= metric["high"] <= 100 and "chance" not in metric
-    assert record["settings"] == {"lr": cfg.probe.lr, "layer_decay": None, "iterations": 12, "batch_size": 16,
-                                  "train_images": 16}  # fmt: skip
+    wanted = {"lr": cfg.probe.lr, "iterations": 12, "global_batch": 16, "train_images": 16, "input_size": [48, 64]}
+    assert {key: record["settings"][key] for key in wanted} == wanted
     assert record["cost"]["finetune_samples_per_s"] > 0
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "features").glob("*.safetensors")}
     other = run_test(configured(seed=1), "x")
@@ -171,4 +171,4 @@ def test_recipes_that_are_none_are_refused(configured):
     ):
         with pytest.raises(UserError, match=message):
             configured(**options)
-    assert configured(**{"probe.taps": "four"}).protocol == "small-scenes-linear-seg-four-taps-tiny-v1"
+    assert configured(**{"probe.taps": "four"}).protocol == "small-scenes-linear-seg-four-taps-48x64-tiny-v1"
