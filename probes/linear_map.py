@@ -63,7 +63,12 @@ def train(
     seed_everywhere(seed)
     head = LinearMap(maps.shape[0], outputs).to(device)
     pace = fit(head, maps, targets, loss_of, recipe, seed)
-    settings = {"lr": recipe.lr, "iterations": recipe.iterations, "global_batch": recipe.batch, "train_images": len(maps)}
+    settings = {
+        "lr": recipe.lr,
+        "iterations": recipe.iterations,
+        "global_batch": recipe.batch,
+        "train_images": len(maps),
+    }
     return head, settings, pace
 
 
