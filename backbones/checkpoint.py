@@ -15,13 +15,14 @@ from typing import Any
 import jsonschema
 import timm
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from backbones.encoder import build_encoder
 from backbones.ledger import Ledger, Rules, load_exactly
 from backbones.positions import POSITION_KEY, position_layout, resize_positions
 from backbones.relative_positions import table_rules
+from backbones.tensors import read_tensors
 from engine import files
 from engine.errors import UserError
 from engine.finite import faults, listed
@@ -153,7 +154,7 @@ def _fill_from(encoder: nn.Module, folder: str | Path, meta: Mapping[str, Any]) 
     stored, wanted = position_layout(written), position_layout(encoder)
     if stored and wanted:
         resize[POSITION_KEY] = lambda table, _: resize_positions(table, wanted[0], *stored)
-    state = load_file(Path(folder) / ENCODER)
+    state = read_tensors(Path(folder) / ENCODER)
     return load_exactly(encoder, state, Rules(resize=resize), what=f"checkpoint {folder} ({meta['encoder']['name']})")
 
 
@@ -162,7 +163,7 @@ def load_text_state(folder: str | Path) -> tuple[dict[str, Tensor], dict[str, An
     meta = read_checkpoint(folder)
     if meta["text"] is None:
         raise UserError(f"checkpoint {folder} ({meta['method']}) has no text tower; use one of a contrastive method")
-    return load_file(Path(folder) / TEXT), meta
+    return read_tensors(Path(folder) / TEXT), meta
 
 
 def checkpoint_exists(folder: str | Path) -> bool:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import timm
 import torch
 from torch import nn
@@ -21,6 +22,7 @@ from engine.names import did_you_mean
 
 # Arguments that say how an encoder is used here rather than what it is; `build_encoder` sets them itself.
 OWN_ARGUMENTS = ("pretrained", "num_classes", "dynamic_img_size", "strict_img_size", "features_only", "checkpoint_path")
+DEPTHS, DEEPEST = ("depth", "depths", "layers"), 1000  # arguments that count blocks, each of which takes time to build
 # Arguments that make a timm class take any input size, in the order of trial; the first that it knows is set. Beit has
 # none: backbones/relative_positions.py.
 ANY_SIZE: tuple[dict[str, bool], ...] = ({"strict_img_size": False}, {"dynamic_img_size": True}, {})
@@ -43,9 +45,12 @@ def build_encoder(name: str, kwargs: Mapping[str, Any] | None = None) -> nn.Modu
     for key in OWN_ARGUMENTS:
         if key in kwargs:
             raise UserError(f"encoder {name}: argument {key!r} is set by build_encoder; remove it")
+    for key, value in kwargs.items():
+        if key in DEPTHS and any(isinstance(one, int) and one > DEEPEST for one in np.ravel(value).tolist()):
+            raise UserError(f"encoder {name}: {key} is {value}, and no encoder has more than {DEEPEST}; correct it")
     try:
         encoder = _create(name, kwargs)
-    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+    except Exception as error:  # whatever an architecture makes of arguments that it was not written for
         raise UserError(f"encoder {name}: {_explain(name, error)}") from error
     take_any_size(encoder)
     return encoder

@@ -16,6 +16,8 @@ from torch.nn import functional as F
 from torchvision.transforms.v2.functional import InterpolationMode, center_crop, resize
 
 from backbones.checkpoint import load_encoder, load_text_state
+from backbones.encoder import DEEPEST
+from backbones.ledger import load_exactly
 from backbones.preprocess import ImagePreprocessor
 from backbones.text import TextTower, token_ids, tokenize
 from engine.errors import UserError
@@ -36,12 +38,16 @@ class Teacher(nn.Module):
         if "image_projection.weight" not in state:
             raise UserError(f"checkpoint {folder} ({self.meta['method']}) has no image_projection: it is no teacher")
         text = self.meta["text"]
-        self.text = TextTower(embed_dim=text["embed_dim"], vocabulary=text["vocabulary"], **text["kwargs"])
-        self.text.load_state_dict({k.removeprefix("text."): v for k, v in state.items() if k.startswith("text.")})
-        weight, bias = state["image_projection.weight"], "image_projection.bias" in state
-        self.projection = nn.Linear(weight.shape[1], weight.shape[0], bias=bias)
-        start = "image_projection."
-        self.projection.load_state_dict({k.removeprefix(start): v for k, v in state.items() if k.startswith(start)})
+        self.text = text_tower(text, self.folder)
+        shape = tuple(state["image_projection.weight"].shape)
+        widths = {self.encoder.num_features, getattr(self.encoder, "head_hidden_size", None)}
+        if len(shape) != 2 or shape[1] not in widths:
+            raise UserError(f"checkpoint {folder}: image_projection.weight is {shape}, but the encoder gives "
+                            f"{self.encoder.num_features} numbers; make it again")  # fmt: skip
+        self.projection = nn.Linear(shape[1], text["embed_dim"], bias="image_projection.bias" in state)
+        for part, start in ((self.text, "text."), (self.projection, "image_projection.")):
+            found = {key.removeprefix(start): value for key, value in state.items() if key.startswith(start)}
+            load_exactly(part, found, what=f"checkpoint {folder}, {start}*")
         image = self.meta["image"]
         self.size, self.width = image["size"], text["embed_dim"]
         self.preprocessor = ImagePreprocessor(image["mean"], image["std"])
@@ -60,6 +66,18 @@ class Teacher(nn.Module):
         meta = self.meta
         return {"folder": str(self.folder.resolve()), "method": meta["method"], "width": self.width, "size": self.size,
                 "sha256": meta["sha256"]}  # fmt: skip
+
+
+def text_tower(about: Mapping[str, Any], folder: Path) -> TextTower:
+    """The text tower that a checkpoint describes, without its weights. UserError where there can be none like that."""
+    layers = about["kwargs"].get("layers", 1)
+    try:
+        if layers > DEEPEST:
+            raise ValueError(f"layers={layers}")
+        return TextTower(embed_dim=about["embed_dim"], vocabulary=about["vocabulary"], **about["kwargs"])
+    except Exception as error:  # whatever it makes of arguments that it was not written for
+        raise UserError(f"checkpoint {folder} describes a text tower that cannot be built ({type(error).__name__}: "
+                        f"{error}); make it again") from None  # fmt: skip
 
 
 class Towers:

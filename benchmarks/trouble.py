@@ -103,6 +103,22 @@ def no_room(loop: AddressedLoop) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
 
+def kill_in_write(loop: AddressedLoop) -> None:
+    """Die at a step of the next writing: flush or rename of the progress, of the state, of the state's manifest."""
+    left = [random.Random(loop.iter).randrange(6)]
+
+    def dying(step: Callable) -> Callable:
+        def done(*words: object) -> object:
+            if not left[0]:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left[0] -= 1
+            return step(*words)
+
+        return done
+
+    os.fsync, os.replace = dying(os.fsync), dying(os.replace)
+
+
 def kill(number: int) -> Meddle:
     """Send the training process a signal."""
     return lambda loop: os.kill(os.getpid(), number)
@@ -180,7 +196,9 @@ def trials(root: Path) -> dict[str, tuple[int, Callable[[Path, random.Random], b
     }  # fmt: skip
     return {
         "kill -9 in training": (1, disturbed(kill(signal.SIGKILL), -signal.SIGKILL)),
+        "kill -9 in the write of a state": (1, disturbed(kill_in_write, -signal.SIGKILL)),
         "SIGTERM in training": (1, disturbed(kill(signal.SIGTERM), AGAIN)),
+        "SIGUSR1 in training": (1, disturbed(kill(signal.SIGUSR1), AGAIN)),
         "Ctrl-C in training": (1, disturbed(kill(signal.SIGINT), INTERRUPTED)),
         "NaN gradient": (1, disturbed(poison, REFUSED)),
         "no room for a state": (1, disturbed(no_room, REFUSED)),
@@ -193,6 +211,7 @@ def main() -> int:
     """Prepare a small data set and an undisturbed run, make trouble, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=5, help="of each trouble; bits are flipped 20 times as often")
+    parser.add_argument("--only", nargs="+", metavar="WORDS", help="troubles whose names hold one of these")
     parser.add_argument("--seed", type=int, default=0, help="of when and where")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -206,7 +225,8 @@ def main() -> int:
         (root / "small.py").write_text(f"data = {data!r}\n")
         if train(root, root / "straight") != 0:
             sys.exit((root / "straight.log").read_text())
-        for name, (factor, trial) in trials(root).items():
+        asked = {name: found for name, found in trials(root).items() if any(part in name for part in args.only or [""])}
+        for name, (factor, trial) in asked.items():
             draw, times = random.Random(f"{args.seed} {name}"), args.times * factor
             bar = tqdm(range(times), desc=name, leave=False, file=sys.__stderr__)
             with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):

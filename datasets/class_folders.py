@@ -25,7 +25,7 @@ def attribute_images(root: str | Path, file: str) -> list[tuple[Path, dict[str, 
         found = [(Path(root, entry["file"]), {k: v for k, v in entry.items() if k != "file"}) for entry in entries]
     except OSError as error:
         raise UserError(f"labels {path} cannot be read ({error.strerror}): check root and labels") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{path} lists no images with file and labels ({error!r}): see datasets/class_folders.py"
         ) from None

@@ -1,6 +1,5 @@
 """How a `data` section fills the marks "<data>" of a configuration: loaders, heads, evaluators, sizes, pictures."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config, ConfigDict
 
+from datasets.annotations import read_annotations
 from datasets.sections import KINDS, SPLIT_NAMES, Coco, Depth, Folder, Section, Seg, Shards, Split, read_section
 from engine.config import DATA, fill
 from engine.errors import UserError
@@ -122,12 +122,7 @@ def fill_size(cfg: Config, data: Split) -> None:
 
 def coco_classes(path: Path) -> list[str]:
     """Category names of a COCO file in its own order, which is how mmdet numbers them."""
-    try:
-        return [category["name"] for category in json.loads(path.read_text())["categories"]]
-    except FileNotFoundError:
-        raise UserError(f"there is no annotation file {path}: check root and annotations of the data section") from None
-    except (ValueError, KeyError, TypeError) as error:  # ValueError: neither JSON nor text
-        raise UserError(f"{path} is not a COCO annotation file ({error!r}): is it whole?") from None
+    return [category["name"] for category in read_annotations(path)["categories"]]
 
 
 def distinct_colours(count: int) -> list[list[int]]:

@@ -1,25 +1,40 @@
 """The one exception whose message is meant for the user, not for a developer."""
 
+import re
 import sys
 from collections.abc import Iterable
 from typing import ClassVar
+
+LONGEST = 1500  # letters of a message; what it quotes may be a file's whole content
 
 
 class UserError(Exception):
     """Bad input from outside the program: data, a checkpoint, a configuration or an argument.
 
-    The message is one line that says what is wrong, where, and what to do about it. Entry points print it without a
-    traceback and exit with `status`.
+    The message is one line that says what is wrong, where, and what to do about it. In what it quotes, line breaks
+    become spaces, bytes that are no text become escapes, and the middle of what is very long is left out. Entry
+    points print it without a traceback and exit with `status`.
     """
 
     status: ClassVar[int] = 2
 
+    def __init__(self, message: str) -> None:
+        # A data loader's worker hands over its error as a whole traceback, whose end is the message.
+        own = printable(re.sub(r"\s*[\r\n]+\s*", " ", message.rpartition("engine.errors.UserError: ")[2].strip()))
+        super().__init__(own if len(own) <= LONGEST else f"{own[: LONGEST * 2 // 3]} ... {own[-LONGEST // 3 :]}")
+
 
 def tell(error: UserError) -> int:
     """Print the error as one line on standard error and return its exit status."""
-    # A data loader's worker sends its error as a whole traceback; the last line holds the message.
-    print(f"error: {str(error).strip().splitlines()[-1].removeprefix('engine.errors.UserError: ')}", file=sys.stderr)
+    print(f"error: {error}", file=sys.stderr)
     return error.status
+
+
+def printable(text: str) -> str:
+    """A text, such as a path, on one line: bytes that are no UTF-8 and signs that are no letters stand as escapes."""
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return text if text.isprintable() else "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)  # fmt: skip
 
 
 def some(names: Iterable[str], most: int = 5) -> str:

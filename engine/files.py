@@ -176,13 +176,34 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` to `path` atomically as UTF-8."""
-    write_bytes(path, text.encode())
+    """Write `text` to `path` atomically as UTF-8; bytes of files' names that are no text become escapes."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write `value` to `path` atomically as indented JSON; NaN and infinity are refused with ValueError."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def read_object(path: str | Path, mend: str, **fields: type) -> dict[str, Any]:
+    """A JSON object that the suite wrote.
+
+    Args:
+        path: of its file. mend: what to do where it is damaged. fields: that the caller reads, each with its type.
+
+    Raises:
+        UserError: a file that is missing, cut short, no UTF-8, no JSON or no object, or a field of another type.
+    """
+    try:
+        found = json.loads(Path(path).read_text())
+        kinds = {name: int | float if kind is float else kind for name, kind in fields.items()}
+        if not isinstance(found, dict) or any(not isinstance(found[name], kind) for name, kind in kinds.items()):
+            raise TypeError(f"no object with {', '.join(fields) or 'fields'} of the right types")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): {mend}") from None
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({type(error).__name__}: {error}): {mend}") from None
+    return found
 
 
 def append_text(path: str | Path, text: str) -> None:

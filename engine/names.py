@@ -70,6 +70,9 @@ def check_overlay(cfg: Mapping[str, Any], overlay: Mapping[str, Any], where: str
         else:
             _check_new(cfg, key, where, prefix.rstrip("."))
             below = {}
+        if isinstance(below, Mapping) and below and not isinstance(value, Mapping) and value is not None:
+            raise UserError(f"{where}: {place} is {str(value)[:80]!r}, but names stand below it: state {place}.NAME, "
+                            f"such as {place}.{next(iter(below))}")  # fmt: skip
         if isinstance(value, Mapping) and isinstance(below, Mapping) and "type" not in value and place not in FREE:
             check_overlay(below, value, where, f"{place}.")
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import jsonschema
 
-from engine.errors import UserError
+from engine.errors import UserError, printable
 from engine.files import write_json, write_text
 from reports.records import Unused
-from reports.strict_json import load, one_line, printable
+from reports.strict_json import load, one_line
 
 SCHEMA, VERSION = "densebench/analysis", 1
 FILE_NAME, FIGURE = "analysis.json", "figure.svg"
@@ -89,7 +89,7 @@ def scan_analyses(root: str | Path) -> tuple[list[Analysis], list[Unused]]:
             try:
                 found.append(Analysis(relative, path.parent, read_analysis(path)))
             except UserError as error:
-                unused.append(Unused(relative, str(error).removeprefix(f"{path}: ")))
+                unused.append(Unused(relative, str(error).removeprefix(f"{printable(str(path))}: ")))
     return sorted(found, key=lambda a: a.path), sorted(unused, key=lambda u: u.path)
 
 

@@ -16,11 +16,11 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from engine.errors import UserError
+from engine.errors import UserError, printable
 from engine.files import SEAL, seal_holds, sealed, write_json
 from reports.migrations import UNKNOWN, VERSION
 from reports.schema import check
-from reports.strict_json import load, printable
+from reports.strict_json import load
 
 FILE_NAME = "result.json"
 MANY = 2000  # files from which processes of their own read faster than one
@@ -151,7 +151,7 @@ def _read_or_reason(path: str) -> tuple[str, dict[str, Any] | str]:
     try:
         return path, read_record(path)
     except UserError as error:
-        return path, str(error).removeprefix(f"{path}: ")
+        return path, str(error).removeprefix(f"{printable(path)}: ")
 
 
 def cell(record: Record) -> tuple:

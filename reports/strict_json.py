@@ -51,13 +51,6 @@ def one_line(message: object) -> str:
     return text if len(text) <= 200 else f"{text[:120]}...{text[-77:]}"
 
 
-def printable(path: str) -> str:
-    """A path as a report can show it: bytes that are no UTF-8 and signs that are no letters stand as escapes."""
-    text = path.encode("utf-8", "backslashreplace").decode()
-    return text if text.isprintable() else "".join(
-        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)  # fmt: skip
-
-
 def _at_once(path: str, flags: int) -> int:
     """Open without waiting: a pipe of that name has perhaps no other end."""
     return os.open(path, flags | os.O_NONBLOCK)

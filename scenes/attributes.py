@@ -10,14 +10,16 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from engine.caches import ensure_cached
 from engine.errors import UserError
-from engine.files import locked, whole_folder, write_json
+from engine.files import locked, read_object, whole_folder
 from scenes.export import GENERATOR, IMAGEFOLDER_SPLITS
 from scenes.geometry import FIRST_THING
 from scenes.layouts import link_classes
 from scenes.render import compose
 from scenes.world import COLOURS, MATERIALS, SHAPES, Thing
 
+MAKE = "there is no complete export of scenes; make it with python -m scenes"
 WORDS = {"shape": SHAPES, "colour": tuple(COLOURS), "material": MATERIALS}
 
 
@@ -30,24 +32,21 @@ def ensure_attributes(root: str | Path, split: str) -> Path:
         UserError: no complete export under `root`, one of another generator, or an unknown split.
     """
     root = Path(root)
-    path = root / "attributes" / f"{split}.json"
-    if path.is_file():
-        return path
-    try:
-        manifest = json.loads((root / "manifest.json").read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{root} is no complete export of scenes ({error}): make it with python -m scenes") from None
+    manifest = read_object(root / "manifest.json", MAKE, generator=int, seed=int, splits=dict)
     if manifest["generator"] != GENERATOR:
         raise UserError(f"{root} holds scenes of generator {manifest['generator']}, this is {GENERATOR}: make it anew")
     if split not in manifest["splits"]:
         raise UserError(f"{root} has no split {split!r}: choose one of {', '.join(manifest['splits'])}")
-    images = []
-    for index in tqdm(range(*manifest["splits"][split]), desc=f"attributes of {split}", unit="scene", leave=False):
-        thing = largest(manifest["seed"], index)
-        words = {"shape": thing.shape, "colour": thing.colour, "material": thing.material}
-        images.append({"file": f"images/{split}/{index:06d}.png", **words})
-    write_json(path, {"images": images})
-    return path
+
+    def make(temporary: Path) -> None:
+        images = []
+        for index in tqdm(range(*manifest["splits"][split]), desc=f"attributes of {split}", unit="scene", leave=False):
+            thing = largest(manifest["seed"], index)
+            words = {"shape": thing.shape, "colour": thing.colour, "material": thing.material}
+            images.append({"file": f"images/{split}/{index:06d}.png", **words})
+        temporary.write_text(json.dumps({"images": images}, indent=1) + "\n")
+
+    return ensure_cached(root / "attributes" / f"{split}.json", make)
 
 
 def ensure_classes(root: str | Path, attribute: str) -> Path:

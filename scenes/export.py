@@ -25,13 +25,13 @@ from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
 from engine.errors import UserError
-from engine.files import locked, write_json, write_text, writing
+from engine.files import SEAL, locked, read_object, seal_holds, sealed, write_json, write_text, writing
 from scenes.captions import captions
 from scenes.layouts import write_coco, write_imagefolder, write_shards
+from scenes.manifest import SCHEMA, VERSION, checksums, finished, load, refuse_other
 from scenes.render import View, view
 from scenes.world import CLASSES, MAX_DEPTH, PALETTE, SHAPES
 
-SCHEMA, VERSION = "densebench/scenes", 1
 GENERATOR = 1  # rises when the same (seed, index) would give other images, labels or captions
 DEFAULT_COUNTS = {"pretrain": 8192, "train": 128, "val": 128, "test": 256}
 COUNTS_AT = {"study": {"pretrain": 16384}}  # of a scale, where they differ
@@ -53,15 +53,15 @@ def ensure(
     """
     root = Path(root)
     request = _request(size, counts, seed)
-    if (root / "manifest.json").exists():
-        return _checked(root, request)
+    if (manifest := finished(root, request)) is not None:
+        return manifest
     _refuse_foreign(root)
     with locked(root / ".lock"):  # workers inherit it, so that none still writes when it is free
-        if (root / "manifest.json").exists():
-            return _checked(root, request)
+        if (manifest := finished(root, request)) is not None:
+            return manifest
         started, parts = time.perf_counter(), root / ".parts"
         if (parts / "request.json").exists():
-            _same(root, _load(parts / "request.json"), request)
+            refuse_other(root, load(parts / "request.json"), request)
         write_json(parts / "request.json", request)
         chunks = _chunks(request["counts"])
         todo = [c for c in chunks if not _is_done(root, c)]
@@ -94,32 +94,6 @@ def _request(size: int, counts: dict[str, int] | None, seed: int) -> dict[str, A
     }  # fmt: skip
 
 
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); delete its folder or choose another root") from error
-    if not isinstance(value, dict) or value.get("schema") != SCHEMA:
-        raise UserError(f"{path}: is not a {SCHEMA} file; choose another root")
-    return value
-
-
-def _same(root: Path, found: dict[str, Any], request: dict[str, Any]) -> None:
-    """Refuse an export under `root` whose request differs, naming what differs."""
-    plain = {k: v for k, v in request.items() if k != "counts"}
-    differs = [f"{k} is {found.get(k)}, asked for {v}" for k, v in plain.items() if found.get(k) != v]
-    have = found.get("counts") or {}
-    differs += [f"{k} count is {have.get(k)}, asked for {v}" for k, v in request["counts"].items() if have.get(k) != v]
-    if differs:
-        raise UserError(f"{root}: holds other scenes: {'; '.join(differs)}; delete the folder or choose another root")
-
-
-def _checked(root: Path, request: dict[str, Any]) -> dict[str, Any]:
-    manifest = _load(root / "manifest.json")
-    _same(root, manifest, request)
-    return manifest
-
-
 def _refuse_foreign(root: Path) -> None:
     if root.exists() and not root.is_dir():
         raise UserError(f"{root}: is not a folder; choose another root")
@@ -147,7 +121,13 @@ def _is_done(root: Path, chunk: Chunk) -> bool:
     path = _part_path(root, chunk)
     if not path.exists():
         return False
-    files = {name: crc for scene in json.loads(path.read_text())["scenes"] for name, crc in scene["files"].items()}
+    try:
+        part = read_object(path, "it is rendered again")
+    except UserError:
+        return False
+    if not seal_holds(part) or SEAL not in part:
+        return False
+    files = {name: crc for scene in part["scenes"] for name, crc in scene["files"].items()}
     return all((root / n).is_file() and zlib.crc32((root / n).read_bytes()) == crc for n, crc in files.items())
 
 
@@ -240,7 +220,7 @@ def render_chunk(root: Path, request: dict[str, Any], chunk: Chunk) -> int:
                 "instances": _instances(shot),
             }
         )
-    write_text(_part_path(root, chunk), json.dumps({"scenes": scenes}))
+    write_text(_part_path(root, chunk), json.dumps(sealed({"scenes": scenes})))
     return len(scenes)
 
 
@@ -290,4 +270,5 @@ def _assemble(root: Path, request: dict[str, Any], chunks: list[Chunk]) -> dict[
         "depth_unit_m": 0.001,
         "pixel_share": [round(float(n) / max(1, pixels.sum()), 5) for n in pixels],
         "objects_per_image": round(instances / max(1, total), 3),
+        "sha256": checksums(root),
     }

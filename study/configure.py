@@ -23,6 +23,7 @@ from datasets.fill import fill_data
 from engine.catalogue import BASELINES, TASK
 from engine.config import Trace, check_seed, config_hash, fill_schedule, merge_layers, read, settled, share_batch
 from engine.errors import UserError
+from engine.fit import fitted
 from engine.names import check_typed, did_you_mean
 from engine.provenance import digest
 from engine.recipe import expand
@@ -35,6 +36,7 @@ from study.encoders import checkpoint_of, methods
 RULES = {"probe": of_probes, "image": of_images}  # group of tasks -> what their tests must state
 
 
+@fitted
 def load_config(
     path: str | Path,
     scale: str = "tiny",

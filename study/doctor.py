@@ -5,7 +5,6 @@ Nothing heavy is imported before it is known to be there, so that this also runs
 
 import importlib
 import importlib.metadata
-import json
 import os
 import platform
 import re
@@ -14,6 +13,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from engine.errors import UserError
+from engine.files import read_object
 
 REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)\s*(?:#\s*(.*))?$")
 PYTHON = (3, 11)
@@ -123,9 +125,7 @@ def data_sets(root: Path = Path("data")) -> list[Finding]:
     for name, target in (("scenes", "demo"), ("scenes-study", "study")):
         manifest = root / name / "manifest.json"
         if manifest.is_file():
-            about = json.loads(manifest.read_text())
-            counts = ", ".join(f"{count:,} {split}" for split, count in about["counts"].items())
-            found.append(Finding("ok", name, f"{about['size']} pixels; {counts}"))
+            found.append(scenes_at(name, target, manifest))
         else:
             found.append(Finding("ok", name, f"made on first use by make {target}"))
     for name, reader in PUBLISHED:
@@ -140,6 +140,18 @@ def data_sets(root: Path = Path("data")) -> list[Finding]:
             Finding("note", "to add one", "python tools/prepare.py KIND FOLDER checks and converts; docs/data.md")
         )
     return found
+
+
+def scenes_at(name: str, target: str, manifest: Path) -> Finding:
+    """What a finished export of the scenes holds."""
+    try:
+        about = read_object(manifest, f"delete its folder, then make {target} makes it again", counts=dict, size=int)
+    except UserError as error:
+        return Finding("missing", name, str(error))
+    counts = ", ".join(
+        f"{count:,} {split}" if isinstance(count, int) else split for split, count in about["counts"].items()
+    )
+    return Finding("ok", name, f"{about['size']} pixels; {counts}")
 
 
 def checkpoints(root: Path = Path("runs")) -> list[Finding]:

@@ -5,6 +5,7 @@
 
 import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from mmengine.config import Config
@@ -15,6 +16,7 @@ from safetensors.torch import save_file
 
 import backbones
 import engine.parts  # noqa: F401  registers loops, samplers and hooks
+from datasets.colours import far_from
 from datasets.predictions import PredictionHook
 from engine.bars import BarOfTest
 from engine.catalogue import BASELINES, TASK
@@ -72,11 +74,33 @@ def run(cfg: Config, command: str, sink: str | None = None, save_predictions: bo
         draw_missing(cfg)
     settings = flatten(hashed_content(cfg))
     meta = settle(cfg, ensure_data)
+    if meta is not None:
+        note_colours(cfg, meta)
     with occupied(folder) if is_main_process() else contextlib.nullcontext():
         if is_main_process():
             open_run(cfg, settings, command)
         barrier()
         return train(cfg, meta, command, sink, save_predictions)
+
+
+@contextlib.contextmanager
+def normalised() -> Iterator[None]:
+    """Turn what batch normalisation says of a single value, which has no deviation, into a sentence."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise UserError(
+            "batch normalisation in training needs two values of each channel, and this batch gives one: raise "
+            "train_dataloader.batch_size to 2 or more"
+        ) from error
+
+
+def note_colours(cfg: Config, meta: dict) -> None:
+    """Say where the data's colours are far from those that the encoder's images are normalised by."""
+    if is_main_process() and (sentence := far_from(cfg.data.root, meta["image"])):
+        print(f"note: {sentence}", flush=True)
 
 
 def train(cfg: Config, meta: dict | None, command: str, sink: str | None, save_predictions: bool) -> dict | None:
@@ -99,7 +123,8 @@ def train(cfg: Config, meta: dict | None, command: str, sink: str | None, save_p
         if meta is not None and is_main_process():
             write_json(folder / "ledger.json", bare(runner.model).backbone.ledger.document())
         watch_test(cfg, runner, save_predictions)
-        runner.train()
+        with normalised():
+            runner.train()
         if cfg.task == "pretrain":
             return None
         save_weights(runner, folder)
@@ -137,6 +162,7 @@ def run_test(cfg: Config, command: str) -> dict:
     draw_missing(cfg)
     part = task.PART(cfg.checkpoint)  # before the data: nobody should wait for scenes to learn that it is missing
     ensure_data(cfg)
+    note_colours(cfg, part.meta)
     if cfg.data.get("scenes_root") and cfg.task == "zero_shot":
         ensure_attributes(cfg.data.root, cfg.data.split)
     with occupied(cfg.work_dir):

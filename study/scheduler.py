@@ -1,12 +1,13 @@
 """Run the cells of a study by an executor, show what they do, and say which failed."""
 
-import json
 import os
 import sys
 import time
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from engine.errors import UserError
+from engine.files import read_object
 from engine.progress import duration
 from engine.run_path import LOG
 from reports.records import read_record
@@ -193,8 +194,8 @@ def unfinished(cells: list[Cell]) -> list[Cell]:
 def progress(cell: Cell) -> dict | None:
     """What the cell's ProgressHook last wrote, if this attempt has written anything."""
     try:
-        return json.loads((cell.folder / "progress.json").read_text())
-    except (OSError, json.JSONDecodeError):
+        return read_object(cell.folder / "progress.json", "", iteration=int, max_iters=int, loss=float, eta_s=float)
+    except UserError:
         return None
 
 

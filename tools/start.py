@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # before this folder, whose study.py and scenes.py are named like rooms
-
 INTERRUPTED, UNREAD = 130, 141  # what shells report of a program that SIGINT (2), SIGPIPE (13) ended: 128 + number
+sys.path.insert(0, str(ROOT))  # before this folder, whose study.py and scenes.py are named like rooms
 
 
 class KeyValues(argparse.Action):
@@ -24,9 +23,9 @@ class KeyValues(argparse.Action):
     def __call__(self, *met: Any) -> None:
         """Store KEY=VALUE words as a dict; `met` is what argparse hands to every action."""
         mend()
-        from mmengine.config import DictAction
+        from engine.options import store
 
-        DictAction(self.option_strings, self.dest, nargs=self.nargs)(*met)
+        store(self, *met)
 
 
 def parser_of(doc: str | None) -> argparse.ArgumentParser:
@@ -76,6 +75,7 @@ def run(
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # read once, when torch is imported
     from engine.errors import UserError, tell
 
+    sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be of any bytes
     try:
         status = main(sys.argv[1:])
         sys.stdout.flush()

@@ -111,6 +111,11 @@ def convert_source(path: str | Path, format: str = "auto", **options: Any) -> Co
         raise UserError(
             f"{path}: {error.args[0]} is missing, which a file of format {name} has; is it whole?"
         ) from None
+    except UserError:
+        raise
+    except Exception as error:  # what tensors of other shapes, or options of other kinds, make of the arithmetic
+        raise UserError(f"{path}: its tensors or options are not those of format {name} ({type(error).__name__}: "
+                        f"{str(error)[:200]})") from error  # fmt: skip
     if state is bare:
         converted = restore(converted, origin)
     check(converted, whole, f"{path} (format {name})")

@@ -44,17 +44,27 @@ def read_folder(folder: str | Path) -> Folder:
     if name is None:
         raise UserError(f"{folder} has neither {' nor '.join(WEIGHTS)}; name the weights' file or the whole folder")
     config = read_json(folder / name)
-    if name == OPEN_CLIP:
-        stated = config.get("preprocess_cfg") or {}
-        format, options, image = "open_clip", open_clip_options(config, folder / name), _image(stated, "mean", "std")
-    elif "architecture" in config:
-        format, options, image = "timm", _timm_options(config, folder / name), {}
-    else:
-        beside = folder / "preprocessor_config.json"
-        image = _image(read_json(beside), "image_mean", "image_std") if beside.is_file() else {}
-        format, options = _transformers_options(config, folder / name)
+    try:
+        format, options, image = _told(folder, name, config)
+    except UserError:
+        raise
+    except Exception as error:  # what fields of another kind than expected make of the reading
+        raise UserError(f"{folder / name} describes no model that is read here ({type(error).__name__}: {error}); "
+                        "download it again") from None  # fmt: skip
     tensors, notes = _read_weights(folder, WEIGHTS[name])
     return Folder(tensors, notes, format, options, image)
+
+
+def _told(folder: Path, name: str, config: dict[str, Any]) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """(format, arguments of its `convert`, image constants) that the configuration `name` tells."""
+    if name == OPEN_CLIP:
+        stated = config.get("preprocess_cfg") or {}
+        return "open_clip", open_clip_options(config, folder / name), _image(stated, "mean", "std")
+    if "architecture" in config:
+        return "timm", _timm_options(config, folder / name), {}
+    beside = folder / "preprocessor_config.json"
+    image = _image(read_json(beside), "image_mean", "image_std") if beside.is_file() else {}
+    return *_transformers_options(config, folder / name), image
 
 
 def _transformers_options(config: Mapping[str, Any], path: Path) -> tuple[str, dict[str, Any]]:
@@ -117,7 +127,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object; UserError for anything else."""
     try:
         content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({error}); download it again") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} is no JSON object; download it again")

@@ -10,10 +10,11 @@ from datasets.detection import read_headers
 from datasets.headers import Header
 from datasets.parallel import each
 from datasets.prepare.findings import Findings
-from datasets.prepare.images import sizes_text, try_size
+from datasets.prepare.images import Look, sizes_text, try_look
 from datasets.prepare.job import Plan, paper_plan
 from datasets.prepare.layouts import link_trees
 from datasets.prepare.place import OVERLAY, Place
+from datasets.prepare.twins import compare_splits
 from datasets.sections import SPLITS
 from engine.errors import UserError
 
@@ -66,8 +67,9 @@ def check_coco(data: dict[str, Any], findings: Findings, published: dict[str, in
     Args:
         data: a data section of kind "coco". published: split -> number of images.
     """
-    classes = data.get("classes")
-    for split in dict.fromkeys({**SPLITS, **data["splits"]}.values()):
+    classes, images = data.get("classes"), {}
+    splits = list(dict.fromkeys({**SPLITS, **data["splits"]}.values()))
+    for split in splits:
         path = Path(data["root"], data["annotations"].format(split=split))
         folder = Path(data["root"], data["images"].format(split=split))
         try:
@@ -82,14 +84,16 @@ def check_coco(data: dict[str, Any], findings: Findings, published: dict[str, in
             findings.problem("categories that differ between files", str(error))
         findings.count(split, "images", len(content["images"]), (published or {}).get(split))
         findings.count(split, "objects", len(content["annotations"]))
-        headers = check_images(split, folder, content["images"], findings)
+        headers, images[split] = check_images(split, folder, content["images"], findings)
         found = check_annotations(path, content, headers)
         for fault in found.faults:
             findings.problem(*fault)
         for note in found.notes:
             findings.note(*note)
-        check_classes(path, content, classes, findings)
+        if not found.faults:  # they may be in what classes are counted by
+            check_classes(path, content, classes, findings)
         findings.sample.append(str(path))
+    compare_splits(images, splits[0], findings)
     if classes:
         findings.lines.append(("classes", f"{len(classes)}: {', '.join(classes[:6])}{', ...' if classes[6:] else ''}"))
     return tuple(classes or ())
@@ -97,21 +101,21 @@ def check_coco(data: dict[str, Any], findings: Findings, published: dict[str, in
 
 def check_images(
     split: str, folder: Path, images: Sequence[dict[str, Any]], findings: Findings
-) -> dict[str, Header | str]:
-    """Is each image that is there whole? Returns the headers that `check_annotations` needs."""
+) -> tuple[dict[str, Header | str], list[tuple[str, Look]]]:
+    """Is each image that is there whole? Returns the headers that `check_annotations` needs, and the images."""
     names = [name for name in dict.fromkeys(image["file_name"] for image in images) if (folder / name).is_file()]
     headers = read_headers(folder, names)
     good = [str(folder / name) for name in names if not isinstance(headers[name], str)]
-    sizes = []
-    for size in each(try_size, good, f"check {split}"):
-        if isinstance(size, str):
-            findings.problem("unreadable or truncated image", size)
+    looks = []
+    for path, look in zip(good, each(try_look, good, f"check {split}"), strict=True):
+        if isinstance(look, str):
+            findings.problem("unreadable or truncated image", look)
         else:
-            sizes.append(size)
-    if sizes:
-        findings.lines.append((f"{split} sizes", sizes_text(sizes)))
+            looks.append((path, look))
+    if looks:
+        findings.lines.append((f"{split} sizes", sizes_text([look.size for _, look in looks])))
     findings.take_sample(good)
-    return headers
+    return headers, looks
 
 
 def check_classes(path: Path, content: dict[str, Any], classes: Sequence[str], findings: Findings) -> None:

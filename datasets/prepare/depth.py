@@ -9,10 +9,11 @@ import numpy as np
 from datasets.depth import LoadDepth
 from datasets.parallel import each
 from datasets.prepare.findings import Findings
-from datasets.prepare.images import image_size, sizes_text, trial_size
+from datasets.prepare.images import Look, look_at_image, sizes_text, trial_size
 from datasets.prepare.job import Plan
 from datasets.prepare.layouts import link_trees
 from datasets.prepare.place import OVERLAY, Place
+from datasets.prepare.twins import compare_splits
 from datasets.sections import SPLITS
 from datasets.segmentation import look_for_pairs
 from engine.errors import UserError
@@ -45,30 +46,30 @@ def depth_folder(place: Place, options: dict[str, Any]) -> Plan:
 
 
 class DepthLook(NamedTuple):
-    """One pair: the image's (height, width); share of pixels measured, share of these beyond max_depth, and nearest,
+    """One pair: its image; share of pixels measured, share of these beyond max_depth, and nearest,
     middle and farthest depth in metres; and what is wrong as (what, sentence)."""
 
-    size: tuple[int, int] | None
+    image: Look | None
     numbers: tuple[float, float, float, float, float] | None
     faults: list[tuple[str, str]]
 
 
 def look_at_depth(image: str, depth: str, scale: float, max_depth: float) -> DepthLook:
-    """Read an image's header and its whole depth map, as training reads it."""
+    """Decode an image and its depth map, as training does."""
     try:
-        size = image_size(image)
+        look = look_at_image(image)
     except UserError as error:
         return DepthLook(None, None, [("unreadable or truncated image", str(error))])
-    results = {"img_path": image, "depth_map_path": depth, "ori_shape": size, "depth_scale": scale,
+    results = {"img_path": image, "depth_map_path": depth, "ori_shape": look.size, "depth_scale": scale,
                "max_depth": max_depth, "seg_fields": []}  # fmt: skip
     try:
         metres = LoadDepth().transform(results)["gt_depth_map"]
     except UserError as error:
-        return DepthLook(size, None, [("depth map that cannot be used", str(error))])
+        return DepthLook(look, None, [("depth map that cannot be used", str(error))])
     measured = metres[metres > 0]
     numbers = (measured.size / metres.size, float((measured > max_depth).mean()), float(measured.min()),
                float(np.median(measured)), float(measured.max()))  # fmt: skip
-    return DepthLook(size, numbers, [])
+    return DepthLook(look, numbers, [])
 
 
 def check_depth(
@@ -86,7 +87,9 @@ def check_depth(
         force: whether distances that no camera sees are accepted.
     """
     looks: list[DepthLook] = []
-    for split in dict.fromkeys({**SPLITS, **data.get("splits", {})}.values()):
+    images: dict[str, list[tuple[str, Look]]] = {}
+    splits = list(dict.fromkeys({**SPLITS, **data.get("splits", {})}.values()))
+    for split in splits:
         folders = [data[key].format(split=split) for key in ("images", "labels")]
         try:
             pairs, lonely = look_for_pairs(data["root"], *folders, data.get("image_suffix"), data.get("label_suffix"))
@@ -105,9 +108,11 @@ def check_depth(
             for fault in look.faults:
                 findings.problem(*fault)
         looks += found
-    sizes = [look.size for look in looks if look.size]
+        images[split] = [(pair[0], look.image) for pair, look in zip(pairs, found, strict=True) if look.image]
+    sizes = [look.image.size for look in looks if look.image]
     if sizes:
         findings.lines.append(("sizes", sizes_text(sizes)))
+    compare_splits(images, splits[0], findings)
     summarise([look.numbers for look in looks if look.numbers], data, findings, force)
     return sizes
 

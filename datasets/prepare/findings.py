@@ -28,6 +28,7 @@ class Findings:
         published: what `counts` should be by the data set's publisher, where there is one.
         subset: whether other counts than those were accepted.
         sample: files of which checksums are kept.
+        image: {"mean", "std"} of the training images' R, G, B in 0 .. 1, where they were decoded.
     """
 
     allow_subset: bool = False
@@ -38,6 +39,7 @@ class Findings:
     published: dict[str, dict[str, int]] = field(default_factory=dict)
     subset: bool = False
     sample: list[str] = field(default_factory=list)
+    image: dict[str, list[float]] | None = None
 
     def problem(self, what: str, where: str) -> None:
         """Something that forbids training."""

@@ -6,10 +6,11 @@ from datasets.class_folders import images_in, subfolders
 from datasets.parallel import each
 from datasets.prepare.findings import Findings
 from datasets.prepare.image_text import TOLERATED, at_size
-from datasets.prepare.images import sizes_text, try_size
+from datasets.prepare.images import sizes_text, try_look
 from datasets.prepare.job import Plan
 from datasets.prepare.layouts import ROLES
 from datasets.prepare.place import OVERLAY, Place
+from datasets.prepare.twins import compare_splits
 from engine.errors import UserError
 
 
@@ -54,6 +55,7 @@ def check_folders(place: Place, roles: list[str], findings: Findings) -> None:
     findings.lines.append(("classes", f"{len(classes['train'])}: {', '.join(classes['train'][:6])}"))
     if len(classes["train"]) < 2:
         findings.problem("nothing to tell apart", f"{place.out / 'train'} has {len(classes['train'])} class folders")
+    shown = {}
     for role in roles:
         for name in sorted(set(classes["train"]) ^ set(classes[role])):
             lacking = role if name in classes["train"] else "train"
@@ -66,11 +68,13 @@ def check_folders(place: Place, roles: list[str], findings: Findings) -> None:
                 what("class folder without an image", str(place.out / role / name))
             paths += map(str, images)
         findings.count(role, "images", len(paths))
-        sizes = list(each(try_size, paths, f"check {role}"))
-        faults = [size for size in sizes if isinstance(size, str)]
+        looks = list(zip(paths, each(try_look, paths, f"check {role}"), strict=True))
+        faults = [look for _, look in looks if isinstance(look, str)]
+        shown[role] = [(path, look) for path, look in looks if not isinstance(look, str)]
         worst = role != "train" or len(faults) > TOLERATED * len(paths)
         for fault in faults:
             (findings.problem if worst else findings.note)("corrupt image", fault)
-        if good := [size for size in sizes if not isinstance(size, str)]:
-            findings.lines.append((f"{role} sizes", sizes_text(good)))
-        findings.take_sample([path for path, size in zip(paths, sizes, strict=True) if not isinstance(size, str)])
+        if shown[role]:
+            findings.lines.append((f"{role} sizes", sizes_text([look.size for _, look in shown[role]])))
+        findings.take_sample([path for path, _ in shown[role]])
+    compare_splits(shown, "train", findings)

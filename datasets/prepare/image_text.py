@@ -1,6 +1,7 @@
 """Checks of image-text shards for `tools/prepare.py`."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import numpy as np
 from datasets.images import CorruptSample, decode_image
 from datasets.parallel import each
 from datasets.prepare.findings import Findings
+from datasets.prepare.images import Look, look_of
 from datasets.prepare.job import Plan
 from datasets.prepare.place import OVERLAY, Place
+from datasets.prepare.twins import keep_colours
 from datasets.shards import ShardIndex, ShardReader, list_shards, listed_tags, read_captions, table_of
 from datasets.tar_headers import ABSENT, Sample, read_headers
 from engine.errors import UserError
@@ -57,8 +60,8 @@ def at_size(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_shards(data: dict[str, Any], findings: Findings) -> str | None:
-    """Check the headers of all shards and the content of some samples; returns a caption that all examined ones have:
-    "noisy" where possible, None where there is none."""
+    """Check the headers of all shards and the content of some samples; returns the caption that they
+    have, see `choose_caption`."""
     shards = list_shards(Path(data["root"]), data["pattern"])
     index = read_index(shards, findings)
     if index is None:
@@ -70,30 +73,55 @@ def check_shards(data: dict[str, Any], findings: Findings) -> str | None:
     findings.take_sample([str(path) for path in shards], most=2)
     chosen = np.unique(np.linspace(0, total - 1, min(total, EXAMINED)).astype(int)).tolist()
     names: Counter = Counter()
-    corrupt = [
-        reader.name(int(index.first[number] + row)) + ": no image"
+    bare = {
+        int(index.first[number] + row)
         for number in range(len(index.shards)) for row in np.flatnonzero(index.blocks(number)[:, 0] == ABSENT)
-    ]  # fmt: skip
-    sizes = []
-    for size, captions, fault in each(lambda k: examine(reader, k), chosen, "check samples", "sample"):
-        names.update(captions)
-        if size:
-            sizes.append(size)
-        if fault and not fault.endswith(": no image"):
-            corrupt.append(fault)
+    }  # fmt: skip
+    corrupt = [f"{reader.name(k)}: no image" for k in sorted(bare)]
+    images, captions = [], {}
+    looks = each(lambda k: examine(reader, k), chosen, "check samples", "sample")
+    for sample, (image, texts, fault) in zip(chosen, looks, strict=True):
+        names.update(texts)
+        captions[sample] = texts
+        if image:
+            images.append(image)
+        if fault and sample not in bare:
+            corrupt.append(f"{reader.name(sample)}: {fault}")
     findings.lines.append(("examined", f"{len(chosen):,} samples in full, the headers of all"))
-    share = ", ".join(f"{name} {count / len(chosen):.0%}" for name, count in names.most_common() if name != "txt")
+    share = ", ".join(
+        f"{name} {100 * count / len(chosen):.4g}%" for name, count in names.most_common() if name != "txt"
+    )
     findings.lines.append(("captions", share or "none"))
-    if sizes:
-        low, high = np.min(sizes, axis=0), np.max(sizes, axis=0)
-        findings.lines.append(("sizes", f"widths {low[1]} to {high[1]}, heights {low[0]} to {high[0]}"))
+    if images:
+        heights, widths = zip(*(image.size for image in images), strict=True)
+        findings.lines.append(
+            ("sizes", f"widths {min(widths)} to {max(widths)}, heights {min(heights)} to {max(heights)}")
+        )
+    keep_colours("the examined", images, findings)
     worst = len(corrupt) > TOLERATED * total
     for sentence in corrupt:
         (findings.problem if worst else findings.note)("corrupt sample", sentence)
-    whole = sorted(name for name, count in names.items() if count == len(chosen) and name not in ("txt", "tags"))
+    return choose_caption(captions, names, reader, findings)
+
+
+def choose_caption(
+    captions: Mapping[int, Sequence[str]], names: Counter, reader: ShardReader, findings: Findings
+) -> str | None:
+    """A caption that training can take, "noisy" where possible, else None; the few samples that lack it are named.
+
+    Args:
+        captions: sample -> the names of its captions; names: how many samples have each.
+    """
+    enough = len(captions) * (1 - TOLERATED)
+    whole = sorted(name for name, count in names.items() if count >= enough and name not in ("txt", "tags"))
     if not whole:
         findings.note("no caption that all samples have", "only methods of images alone can train on these")
-    return "noisy" if "noisy" in whole else next(iter(whole), None)
+        return None
+    chosen = "noisy" if "noisy" in whole else whole[0]
+    for sample, texts in captions.items():
+        if chosen not in texts:
+            findings.note(f"sample without the caption {chosen!r}, skipped where it is asked for", reader.name(sample))
+    return chosen
 
 
 def read_index(shards: list[Path], findings: Findings) -> ShardIndex | None:
@@ -116,12 +144,12 @@ def try_headers(path: Path) -> list[Sample] | str:
         return str(error)
 
 
-def examine(reader: ShardReader, sample: int) -> tuple[tuple[int, int] | None, list[str], str | None]:
-    """(height, width) of a sample's image, the names of its captions and of its tags, and what is wrong with it."""
+def examine(reader: ShardReader, sample: int) -> tuple[Look | None, list[str], str | None]:
+    """A sample's image, the names of its captions and of its tags, and what is wrong with it."""
     captions: list[str] = []
     try:
         record = reader.read(sample, 2)
         captions = [*read_captions(reader.read(sample, 1), record), *(["tags"] if listed_tags(record) else [])]
-        return decode_image(reader.read(sample, 0)).shape[:2], captions, None
+        return look_of(decode_image(reader.read(sample, 0))), captions, None
     except CorruptSample as error:
-        return None, captions, f"{reader.name(sample)}: {error}"
+        return None, captions, str(error)

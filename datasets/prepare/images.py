@@ -1,42 +1,64 @@
-"""Image files: are they whole, and how large are they?"""
+"""Image files as training will decode them: whole or not, how large, of which colours, and what they resemble."""
 
-import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from datasets.headers import JPEG, PNG
-from datasets.images import LARGEST, header_of, read_rgb
+import cv2
+import numpy as np
+
+from datasets.images import read_rgb
 from engine.errors import UserError
 
-ENDS = {JPEG: b"\xff\xd9", PNG: b"IEND\xaeB`\x82"}  # what a whole file that begins so ends in
-TAIL = 64  # bytes in which the end is looked for: some writers pad
+THUMB = (9, 8)  # columns and rows of the grey thumbnail, for 8 x 8 differences of neighbours
 
 
-def image_size(path: str) -> tuple[int, int]:
-    """(height, width) of an image file as it is shown, by its header.
+class Look(NamedTuple):
+    """One image as it is shown.
 
-    A file that is too large or has not its format's end in its last bytes is decoded in full, and so are files of other
-    formats than JPEG and PNG: the reader judges them.
-
-    Raises:
-        UserError: the file is missing, or what `datasets.images.decode_image` refuses.
+    size: (height, width); mean, square: of R, G, B in 0 .. 1, and of their squares; thumb: its grey thumbnail, row by
+    row, 8 bits each.
     """
-    header = header_of(path)
-    with open(path, "rb") as handle:
-        start = handle.read(len(PNG))
-        handle.seek(-min(TAIL, os.fstat(handle.fileno()).st_size), os.SEEK_END)
-        tail = handle.read()
-    whole = any(start.startswith(mark) and end in tail for mark, end in ENDS.items())
-    if whole and 0 < header.size[0] * header.size[1] <= LARGEST:
-        return header.shown
-    return read_rgb(path).shape[:2]
+
+    size: tuple[int, int]
+    mean: tuple[float, float, float]
+    square: tuple[float, float, float]
+    thumb: bytes
+
+
+def look_at_image(path: str) -> Look:
+    """Decode an image as training does. UserError where that refuses it."""
+    return look_of(read_rgb(path))
+
+
+def look_of(image: np.ndarray) -> Look:
+    """The look of decoded pixels, uint8 RGB [H, W, 3]."""
+    mean, deviation = (value.ravel() / 255 for value in cv2.meanStdDev(image))
+    thumb = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), THUMB, interpolation=cv2.INTER_AREA)
+    return Look(image.shape[:2], tuple(mean.tolist()), tuple((mean**2 + deviation**2).tolist()), thumb.tobytes())
+
+
+def try_look(path: str) -> Look | str:
+    """As `look_at_image`, or the sentence that says why it cannot be read."""
+    try:
+        return look_at_image(path)
+    except UserError as error:
+        return str(error)
 
 
 def try_size(path: str) -> tuple[int, int] | str:
     """(height, width) of an image as it is shown, or the sentence that says why it cannot be read."""
-    try:
-        return image_size(path)
-    except UserError as error:
-        return str(error)
+    found = try_look(path)
+    return found if isinstance(found, str) else found.size
+
+
+def constants(looks: Iterable[Look]) -> dict[str, list[float]] | None:
+    """{"mean", "std"} of R, G, B in 0 .. 1, each image counting alike; None of no images."""
+    looks = list(looks)
+    if not looks:
+        return None
+    mean = np.mean([look.mean for look in looks], axis=0)
+    spread = np.mean([look.square for look in looks], axis=0) - mean**2
+    return {"mean": mean.round(4).tolist(), "std": np.sqrt(np.maximum(spread, 0)).round(4).tolist()}
 
 
 def sizes_text(sizes: Sequence[tuple[int, int]]) -> str:

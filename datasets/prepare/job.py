@@ -86,13 +86,14 @@ def prepare(kind: str, arrange: Callable[[Place, dict], Plan], source: str, out:
             findings.lines.append(("overlay", written))
         findings.lines.append(("next", plan.command))
     print(findings.text())
-    if findings.problems:
+    if count := sum(map(len, findings.problems.values())):
         raise CannotTrain(
-            f"{place.name} cannot be trained on: {sum(map(len, findings.problems.values())):,} problems, listed above "
-            "by kind; mend them in the source and give the same command again"
+            f"{place.name} cannot be trained on: {count:,} problem{'s' * (count > 1)}, listed above by kind; "
+            "mend them in the source and give the same command again"
         )
     place.finish({
         "settings": settings, "subset": findings.subset, "done": plan.done, "counts": findings.counts,
         "published": findings.published, "notes": findings.brief(findings.notes), "summary": findings.text(),
-        "checksums": checksums, "listing": listing, "data": plan.data, "code_version": code_version(),
+        "checksums": checksums, "listing": listing, "image": findings.image, "data": plan.data,
+        "code_version": code_version(),
     })  # fmt: skip

@@ -83,8 +83,11 @@ def read_splits(source: Path, name: str, options: dict[str, Any]) -> tuple[Path,
     try:
         entries = json.loads(path.read_text())["images"]
         for entry in entries:
-            entry["split"], entry["filename"], [sentence["raw"] for sentence in entry["sentences"]]
-    except (ValueError, KeyError, TypeError) as error:
+            texts = [entry["split"], entry["filename"], *(sentence["raw"] for sentence in entry["sentences"])]
+            texts.append(entry.get("filepath", ""))
+            if not all(isinstance(text, str) for text in texts) or not isinstance(entry.get("cocoid", 0), int):
+                raise TypeError(f"entry {entries.index(entry)} has another thing than a text, or a cocoid of no number")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is not a file of Karpathy's splits ({error!r}): {SPLITS_ORIGIN}") from None
     return path, entries
 

@@ -16,9 +16,10 @@ from textwrap import wrap
 from typing import Any
 
 from engine.errors import UserError
-from engine.files import sha256, whole_folder, write_json, write_text
+from engine.files import read_object, sha256, whole_folder, write_bytes, write_json, writing
 
 SCHEMA, VERSION = "densebench/prepared", 1
+AGAIN = "remove it, then prepare the data again"
 MANIFEST, MARK, OVERLAY, MADE_FROM = "prepared.json", ".preparing.json", "overlay.py", ".made_from.json"
 
 
@@ -68,10 +69,11 @@ class Place:
         if os.path.lexists(path) and not (path.is_symlink() and path.resolve().is_relative_to(self.source.resolve())):
             raise UserError(f"{path} is in the way of a link to {source}: move it away, or choose another --out")
         self.begin()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        aside.symlink_to(source.resolve())
-        os.replace(aside, path)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+            aside.symlink_to(source.resolve())
+            os.replace(aside, path)
 
     @contextlib.contextmanager
     def folder(self, target: str, made_from: dict[str, Any]) -> Iterator[Path | None]:
@@ -90,7 +92,7 @@ class Place:
             raise UserError(f"{path} is in the way of a folder made from {self.source}: move it away, or choose "
                             "another --out")  # fmt: skip
         self.begin()
-        with whole_folder(path, replace=True) as new:
+        with writing(path), whole_folder(path, replace=True) as new:
             yield new
             write_json(new / MADE_FROM, made_from)
 
@@ -106,9 +108,9 @@ class Place:
                 try:
                     found = os.stat(path)
                 except OSError:  # a link whose file is gone
-                    digest.update(f"{path}\0gone\0".encode())
+                    digest.update(os.fsencode(f"{path}\0gone\0"))
                     continue
-                digest.update(f"{os.path.relpath(path, self.out)}\0{found.st_size}\0{found.st_mtime_ns}\0".encode())
+                digest.update(os.fsencode(f"{os.path.relpath(path, self.out)}\0{found.st_size}\0{found.st_mtime_ns}\0"))
         return digest.hexdigest()
 
     def finished(self, settings: dict[str, Any], listing: str) -> dict[str, Any] | None:
@@ -121,7 +123,7 @@ class Place:
         if manifest is None or manifest["listing"] != listing or manifest["settings"] != settings:
             return None
         for name, digest in manifest["checksums"].items():
-            if sha256(self.out / name) != digest:
+            if not (self.out / name).is_file() or sha256(self.out / name) != digest:
                 raise UserError(
                     f"{self.out / name} has other bytes than when it was prepared, under the same size and time: "
                     f"restore it, or remove {self.out / MANIFEST} to check everything anew"
@@ -139,10 +141,10 @@ class Place:
         ]
         parts += ["data = dict(", *(f"    {key}={pformat(value, width=110)}," for key, value in data.items()), ")"]
         parts += [f"{key} = {pformat(value, width=110)}" for key, value in extra.items()]
-        text = "\n".join(parts) + "\n"
-        if path.is_file() and path.read_text() != text and sha256(path) != self.overlay_before:
+        text = ("\n".join(parts) + "\n").encode("utf-8", "backslashreplace")
+        if path.is_file() and path.read_bytes() != text and sha256(path) != self.overlay_before:
             return f"{path} was edited and is kept"
-        write_text(path, text)
+        write_bytes(path, text)
         return str(path)
 
     def finish(self, manifest: dict[str, Any]) -> None:
@@ -161,11 +163,12 @@ def stamp(path: Path) -> list:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON file's content, None where there is no such file or it is not JSON."""
+    """A JSON object in a file, None where there is no such file or it holds none."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
+        found = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError):
         return None
+    return found if isinstance(found, dict) else None
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
@@ -179,5 +182,5 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         return None
     manifest = read_json(path)
     if not isinstance(manifest, dict) or (manifest.get("schema"), manifest.get("version")) != (SCHEMA, VERSION):
-        raise UserError(f"{path} is no {SCHEMA} of version {VERSION}: remove it, then prepare the data again")
-    return manifest
+        raise UserError(f"{path} is no {SCHEMA} of version {VERSION}: {AGAIN}")
+    return read_object(path, AGAIN, listing=str, settings=dict, checksums=dict, summary=str)

@@ -9,10 +9,11 @@ import numpy as np
 from datasets.images import header_of, read_plane
 from datasets.parallel import each
 from datasets.prepare.findings import Findings
-from datasets.prepare.images import image_size, sizes_text, trial_size
+from datasets.prepare.images import Look, look_at_image, sizes_text, trial_size
 from datasets.prepare.job import Plan, paper_plan
 from datasets.prepare.layouts import link_trees
 from datasets.prepare.place import OVERLAY, Place
+from datasets.prepare.twins import compare_splits
 from datasets.sections import SPLITS
 from datasets.segmentation import IGNORED, LabelIds, fit_to_image, look_for_pairs
 from engine.config import read
@@ -106,19 +107,19 @@ def present(plane: np.ndarray) -> np.ndarray:
 
 
 class PairLook(NamedTuple):
-    """One pair: the image's (height, width), the ids in its label map, and what is wrong as (what, sentence)."""
+    """One pair: its image, the ids in its label map, and what is wrong as (what, sentence)."""
 
-    size: tuple[int, int] | None
+    image: Look | None
     ids: np.ndarray
     faults: list[tuple[str, str]]
 
 
 def look_at_pair(pair: tuple[str, str]) -> PairLook:
-    """Read an image's header and its whole label map."""
+    """Decode an image and its label map."""
     image, label = pair
-    faults, size, ids = [], None, np.zeros(0, np.int64)
+    faults, look, ids = [], None, np.zeros(0, np.int64)
     try:
-        size = image_size(image)
+        look = look_at_image(image)
     except UserError as error:
         faults.append(("unreadable or truncated image", str(error)))
     try:
@@ -128,11 +129,11 @@ def look_at_pair(pair: tuple[str, str]) -> PairLook:
         faults.append(("unreadable label map", str(error)))
     else:
         try:
-            if size is not None:
-                fit_to_image(plane, {"ori_shape": size, "img_path": image}, label)
+            if look is not None:
+                fit_to_image(plane, {"ori_shape": look.size, "img_path": image}, label)
         except UserError as error:
             faults.append(("label map of another size than its image", str(error)))
-    return PairLook(size, ids, faults)
+    return PairLook(look, ids, faults)
 
 
 def check_segmentation(
@@ -145,6 +146,7 @@ def check_segmentation(
         published: split -> number of images.
     """
     looks: dict[str, list[tuple[str, PairLook]]] = {}
+    images: dict[str, list[tuple[str, Look]]] = {}
     splits = dict.fromkeys({**SPLITS, **data.get("splits", {})}.values())
     for split in splits:
         try:
@@ -160,16 +162,20 @@ def check_segmentation(
         check_swapped(pairs, findings)
         looks[split] = [(label, look) for (_, label), look in
                         zip(pairs, each(look_at_pair, pairs, f"check {split}", "pair"), strict=True)]  # fmt: skip
+        images[split] = [
+            (path, look.image) for (path, _), (_, look) in zip(pairs, looks[split], strict=True) if look.image
+        ]
         findings.count(split, "images with labels", len(pairs), (published or {}).get(split))
         findings.take_sample([path for pair in pairs for path in pair])
         for _, look in looks[split]:
             for fault in look.faults:
                 findings.problem(*fault)
-    sizes = [look.size for split in looks.values() for _, look in split if look.size]
+    sizes = [look.size for split in images.values() for _, look in split]
     if not sizes:
         return {}
     findings.lines.append(("sizes", sizes_text(sizes)))
     train = next(iter(splits))
+    compare_splits(images, train, findings)
     classes = data.get("classes") or infer_classes(data, [look.ids for _, look in looks.get(train, [])], findings)
     if classes:
         check_ids(data, classes, looks, train, findings)

@@ -20,7 +20,8 @@ from backbones.text import END, tokenize, valid_tokens
 from datasets.class_folders import images_in, subfolders
 from datasets.images import IMAGE_SUFFIXES, CorruptSample, decode_image
 from datasets.shards import ShardReader, listed_tags, load_index, read_captions
-from engine.errors import UserError
+from engine.errors import UserError, printable
+from engine.files import append_text
 from pretrain.data.augment import ColourJitter, View, Window
 from pretrain.data.captions import check_captions, draw_text
 from pretrain.data.eda import edit
@@ -111,15 +112,15 @@ class PretrainDataset(Dataset):
 
     def note_corrupt(self, index: int, reason: str) -> None:
         """Remember and name a corrupt sample; UserError once there are too many, those of other workers included."""
-        self.corrupt[index] = self.where(index)
+        self.corrupt[index] = printable(self.where(index))
         logged = set()
         if self.corrupt_log is not None:
             if self.corrupt_log.is_file():
                 logged = {line.partition("\t")[0] for line in self.corrupt_log.read_text().splitlines()}
             if self.corrupt[index] not in logged:
                 self.corrupt_log.parent.mkdir(parents=True, exist_ok=True)
-                with open(self.corrupt_log, "a") as handle:  # one short write: whole lines, whoever appends
-                    handle.write(f"{self.corrupt[index]}\t{reason}\n")
+                # one short write: whole lines, whoever appends
+                append_text(self.corrupt_log, f"{self.corrupt[index]}\t{reason}\n")
         named = logged | set(self.corrupt.values())
         if len(named) > self.max_corrupt * len(self):
             raise UserError(

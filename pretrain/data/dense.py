@@ -1,6 +1,5 @@
 """Densely labelled images of the pretraining split, for the oracle only."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,9 @@ import torch
 from mmengine.registry import DATASETS
 from pycocotools import mask as coco_mask
 
+from datasets.annotations import read_annotations
 from datasets.images import CorruptSample, decode_image, decode_plane, is_image
+from datasets.masks import encoded, whole_mask
 from engine.errors import UserError
 from pretrain.data.augment import to_tensor
 from pretrain.data.dataset import PretrainDataset
@@ -44,11 +45,15 @@ class DenseFolder(PretrainDataset):
     @staticmethod
     def read_instances(path: Path) -> dict[str, list[dict]]:
         """The run-length masks of every image by its file name."""
-        content = json.loads(path.read_text())
+        content = read_annotations(path)
         names = {image["id"]: Path(image["file_name"]).name for image in content["images"]}
         found: dict[str, list[dict]] = {name: [] for name in names.values()}
         for annotation in content["annotations"]:
-            found[names[annotation["image_id"]]].append(annotation["segmentation"])
+            try:
+                found[names[annotation["image_id"]]].append(annotation["segmentation"])
+            except (KeyError, TypeError) as error:
+                raise UserError(f"{path}: annotation {annotation.get('id')} has no mask of a listed image ({error!r}): "
+                                "make the data again") from None  # fmt: skip
         return found
 
     def __len__(self) -> int:
@@ -68,9 +73,16 @@ class DenseFolder(PretrainDataset):
     def load(self, index: int) -> dict[str, Any]:
         """Read all maps and crop them by one window."""
         name = self.files[index]
-        image = decode_image((self.folders["images"] / name).read_bytes())
+        try:
+            image = decode_image((self.folders["images"] / name).read_bytes())
+        except OSError as error:
+            raise CorruptSample(error.strerror) from None
         seg, depth = self.read_map("seg", name), self.read_map("depth", name)
-        masks = self.instances.get(name, [])
+        try:
+            size = image.shape[:2]
+            masks = [encoded(whole_mask(mask, size)[0], size) for mask in self.instances.get(name, [])]
+        except ValueError as error:
+            raise CorruptSample(f"a mask that is not whole ({error})") from None
         instance = np.zeros(image.shape[:2], np.uint8)
         for number, mask in enumerate(coco_mask.decode(masks).transpose(2, 0, 1) if masks else (), start=1):
             instance[mask > 0] = number

@@ -6,7 +6,6 @@ where sample i's candidates are the rows from NAME_rows[i] up to NAME_rows[i + 1
 embeddings are normalised per teacher, float16. manifest.json tells what they belong to.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 
 from datasets.shards import fingerprint
 from engine.errors import UserError
+from engine.files import read_object
 from pretrain.data.augment import View, Window
 
 SCHEMA = "densebench/reinforcement"
@@ -45,11 +45,8 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / MANIFEST
     if not path.is_file():
         raise UserError(f"{folder} holds no reinforcement ({MANIFEST} is missing): make one with tools/reinforce.py")
-    try:
-        manifest = json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}): {AGAIN}") from None
-    if not isinstance(manifest, dict) or (manifest.get("schema"), manifest.get("version")) != (SCHEMA, VERSION):
+    manifest = read_object(path, AGAIN)
+    if (manifest.get("schema"), manifest.get("version")) != (SCHEMA, VERSION):
         raise UserError(f"{path} is not a {SCHEMA} file of version {VERSION}: {AGAIN}")
     return manifest
 
@@ -97,7 +94,7 @@ class Reinforcement:
     def check_teacher(self, teacher: dict[str, Any]) -> None:
         """Refuse embeddings of a teacher that has been trained anew since. A teacher that is gone is no fault."""
         path = Path(teacher["folder"]) / "checkpoint.json"
-        if path.is_file() and json.loads(path.read_text()).get("sha256") != teacher["sha256"]:
+        if path.is_file() and read_object(path, "make that teacher again").get("sha256") != teacher["sha256"]:
             raise UserError(f"the teacher {teacher['folder']} is not the one stored in {self.folder}: {AGAIN}")
 
     def array(self, name: str) -> np.ndarray:

@@ -10,7 +10,7 @@ import torch
 from backbones import read_checkpoint
 from backbones.ledger import Ledger, read_ledger
 from engine.errors import UserError
-from engine.files import SEAL, seal_holds, sealed, sha256, write_json
+from engine.files import SEAL, read_object, seal_holds, sealed, sha256, write_json
 from engine.resume import newest_state
 from engine.run_folder import open_run, read_run
 from reports.records import read_record
@@ -146,3 +146,14 @@ def test_states_without_run_json_are_kept_on_resume(tmp_path):
     cfg.resume = True
     open_run(cfg, {}, "test")
     assert (tmp_path / "state" / "00000002.pt").is_file()
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b'{"a": "1", "b": 1}', b"\xff", b"[" * 20_000, b'{"a": true}'])
+def test_any_damage_of_a_json_object_is_a_sentence(tmp_path, content):
+    (tmp_path / "it.json").write_bytes(content)
+    with pytest.raises(UserError, match="it.json is damaged .*: make it again"):
+        read_object(tmp_path / "it.json", "make it again", a=int, b=float)
+    with pytest.raises(UserError, match="cannot be read .No such file or directory.: make it again"):
+        read_object(tmp_path / "none.json", "make it again")
+    (tmp_path / "it.json").write_text('{"a": 1, "b": 2, "c": null}')
+    assert read_object(tmp_path / "it.json", "", a=int, b=float) == {"a": 1, "b": 2, "c": None}

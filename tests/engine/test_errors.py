@@ -17,3 +17,10 @@ def test_some_names_stand_for_all(names, most, expected):
 def test_a_workers_traceback_is_told_by_its_last_line(capsys):
     assert tell(UserError("Caught in a worker:\nTraceback ...\nengine.errors.UserError: image x cannot be read\n")) == 2
     assert capsys.readouterr().err == "error: image x cannot be read\n"
+
+
+def test_a_message_is_one_line_that_any_terminal_takes():
+    message = str(UserError("a\udcff/\n x.png: \x1b[2J bad\r\n  header"))
+    assert message == r"a\udcff/ x.png: \x1b[2J bad header" and message.encode()
+    long = str(UserError(f"the start {'x' * 9999} the mend"))
+    assert len(long) < 1600 and long.startswith("the start xxx") and long.endswith("xxx the mend")

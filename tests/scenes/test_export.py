@@ -246,3 +246,18 @@ def test_a_disk_without_room_is_a_sentence(in_child, tmp_path, processes):
 
     assert in_child(write) == 0
     assert not (tmp_path / "scenes" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("name", ["shards/test-00000.tar", "coco/instances_val.json"])
+def test_what_no_longer_has_its_checksum_is_made_again(tmp_path, capsys, name):
+    counts = {"pretrain": 1, "train": 1, "val": 1, "test": 2}
+    export.ensure(tmp_path / "scenes", 16, counts, processes=1)
+    before, path = tree(tmp_path / "scenes"), tmp_path / "scenes" / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    export.ensure(tmp_path / "scenes", 16, counts, processes=1)
+    assert f"{name} does not fit its checksum; the scenes are made again" in capsys.readouterr().out
+    assert tree(tmp_path / "scenes") == before
+    export.ensure(tmp_path / "scenes", 16, counts, processes=1)
+    assert "checksum" not in capsys.readouterr().out

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.fuzzing.formats import encode
 from datasets.images import decode_image
 from datasets.prepare.findings import CannotTrain
 from datasets.shards import ShardReader, load_index, read_captions
 from study.configure import load_config
 from tests.datasets.prepare.samples import absolute, cut, manifest, photograph, save
+from tests.pretrain.samples import write_tar
 
 
 @pytest.fixture
@@ -125,3 +127,18 @@ def test_images_and_labels_in_each_others_folders(prepare, tmp_path):
             save(tmp_path / f"seg/images/{split}/{k}.png", np.eye(8, 12, dtype=np.uint8))
     screen, _ = prepare.refused("mmseg-folder", tmp_path / "seg")
     assert "PROBLEM     images and labels swapped: 2" in screen
+
+
+def test_a_sample_without_caption_among_thousands_is_named_and_the_others_are_used(prepare, tmp_path):
+    picture = encode(np.zeros((4, 4, 3), np.uint8))
+    samples = {k: {"png": picture, "txt": b"a word"} for k in range(1200)}
+    del samples[7]["txt"]
+    (tmp_path / "web").mkdir()
+    write_tar(tmp_path / "web/0.tar", samples)
+    screen = prepare("image-text", tmp_path / "web")
+    assert "noisy 99.92%" in screen and "sample without the caption 'noisy', skipped where it is asked for: 1" in screen
+    assert "0.tar:000007" in screen and "methods of images alone" not in screen
+    for k in (8, 9):
+        del samples[k]["txt"]
+    write_tar(tmp_path / "web/0.tar", samples)
+    assert "only methods of images alone can train on these" in prepare("image-text", tmp_path / "web")
