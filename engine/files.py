@@ -157,7 +157,8 @@ def _beside(path: Path, what: str) -> Path:
 def restore_folder(path: Path) -> None:
     """Put a replaced folder back whose writer died between the two renames."""
     if not os.path.lexists(path):
-        with contextlib.suppress(FileNotFoundError):  # nothing to put back, or another process just did
+        # nothing to put back, or another process just did; a name that no file can have
+        with contextlib.suppress(FileNotFoundError, ValueError):
             os.replace(_beside(path, "old"), path)
 
 
