@@ -26,6 +26,7 @@ TARGETS = {
     "open_clip": ("backbones.convert.to_open_clip", "to_open_clip"),
     "mmseg": ("study.to_openmmlab", "to_mmseg"),
     "mmdet": ("study.to_openmmlab", "to_mmdet"),
+    "onnx": ("study.to_onnx", "to_onnx"),
     "safetensors": ("backbones.convert.export", "to_safetensors"),
 }
 
@@ -34,7 +35,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """The command line."""
     parser = start.parser_of(__doc__)
     parser.add_argument("source", help="a published file or folder, timm:NAME.TAG or hf:ORG/REPO; with --to, a "
-                        "checkpoint folder, or a finished run's (mmseg, mmdet)")  # fmt: skip
+                        "checkpoint folder, or a finished run's (mmseg, mmdet, onnx)")  # fmt: skip
     parser.add_argument(
         "out", help="the checkpoint folder to write; with --to, the file, or the folder (open_clip, mmseg, mmdet)"
     )
