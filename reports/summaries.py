@@ -7,22 +7,20 @@ way in every task: rank 1 and positive z are better.
 import numpy as np
 from scipy.stats import kendalltau, rankdata
 
-from engine.catalogue import DENSE, NEED_TEXT, TASKS
+from engine.catalogue import DENSE, NEED_TEXT
+from reports import foretell
+from reports.foretell import FEWEST, signed
 from reports.rows import Row
 from reports.sections import Column, Section
 from reports.stats import LEVEL
-from reports.tables import Cell, Table, number, row_label
-
-# Cheap beside fine-tuning a dense head.
-PROBES = [task.id for task in sorted((t for t in TASKS if t.probe is not None), key=lambda t: t.probe)]
-FEWEST = 3  # methods that a ranking needs
+from reports.tables import Cell, Table, row_label
 
 
 def summary_tables(section: Section) -> list[Table]:
     """Mean ranks, Kendall's tau between tasks, and how well probes predict; each only where there is enough for it."""
     scores = {column: _scores(section, column) for column in section.primary}
     scores = {column: found for column, found in scores.items() if len(found) >= FEWEST}
-    tables = [_ranks(section, scores), _agreement(scores), _prediction(section, scores)]
+    tables = [_ranks(section, scores), _agreement(scores), foretell.table(section, scores)]
     return [table for table in tables if table]
 
 
@@ -126,38 +124,9 @@ def _agreement(scores: dict[Column, dict[Row, float]]) -> Table | None:
     )
 
 
-def _prediction(section: Section, scores: dict[Column, dict[Row, float]]) -> Table | None:
-    """For each cheap probe and dense task: tau, and what choosing by the probe would have lost."""
-    probes = [c for task in PROBES for c in scores if c.task == task]
-    dense = [c for c in scores if c.task in DENSE]
-    if not probes or not dense:
-        return None
-    rows = []
-    for probe in probes:
-        cells = [Cell(probe.label)]
-        for column in dense:
-            found = _tau_cell(scores[probe], scores[column])
-            common = [row for row in scores[probe] if row in scores[column]]
-            if len(common) < FEWEST:
-                cells.append(Cell("too few methods", "", "missing"))
-                continue
-            pick = max(common, key=scores[probe].__getitem__)
-            loss = max(scores[column][row] for row in common) - scores[column][pick]
-            lost = f"loses {number(loss, section.unit(column))}" if loss else "finds the best"
-            cells.append(Cell(found.text, f"{found.sub}; {lost}"))
-        rows.append(cells)
-    notes = [
-        "Kendall's τ between the probe's ranking and the dense task's; then what is lost in the dense metric by "
-        "taking the method that the probe puts first."
-    ]
-    return Table(
-        "Does a cheap probe predict dense results?", ["Probe", *(c.label for c in dense)], rows, [""] * len(rows), notes
-    )
-
-
 def _tau_cell(first: dict[Row, float], second: dict[Row, float]) -> Cell:
     found = tau(first, second)
     if found is None:
         return Cell("–", "too few methods", "missing")
     value, p, n = found
-    return Cell(f"{value:+.2f}".replace("-", "−") + ("*" if p < 1 - LEVEL else ""), f"n={n}")
+    return Cell(signed(value) + ("*" if p < 1 - LEVEL else ""), f"n={n}")

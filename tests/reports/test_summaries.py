@@ -49,7 +49,10 @@ def test_a_probe_that_predicts_and_one_that_does_not():
     good = [knn(method, value) for method, value in zip(THREE, values, strict=True)]
     bad = [knn(method, -value) for method, value in zip(THREE, values, strict=True)]
     dense = [miou(method, 0, value) for method, value in zip(THREE, values, strict=True)]
-    for probe, text in ((good, "+1.00 (n=3; finds the best)"), (bad, "−1.00 (n=3; loses 4.5)")):
+    for probe, text in (
+        (good, "+1.00 ([+1.00, +1.00], n=3; finds the best)"),
+        (bad, "−1.00 ([−1.00, −1.00], n=3; loses 4.5)"),
+    ):
         prediction = summary_tables(section_of(*probe, *dense))[-1]
         assert prediction.caption == "Does a cheap probe predict dense results?"
         assert [cell_text(cell) for cell in prediction.rows[0]] == ["k-NN top-1", text]
