@@ -12,6 +12,7 @@ from engine.progress import duration
 from engine.run_path import LOG
 from reports.records import read_record
 from study.cells import Cell
+from study.times import where_the_time_went
 
 GUESS = {True: 300.0, False: 45.0}  # seconds of a pretraining and of a fine-tuning, before any was seen
 QUIET = 15.0  # seconds between two status lines where the output is not a terminal
@@ -82,7 +83,7 @@ class Scheduler:
         if done:
             self.say(f"{done} of {self.total} runs are already finished")
         self.loop()
-        self.clear()
+        self.say(where_the_time_went(self.seconds))
         for cell in self.failed:
             print(f"failed: {cell.name}; see {cell.folder}/{LOG}", flush=True)
         return 1 if self.failed else 0
@@ -174,9 +175,9 @@ class Scheduler:
             print("\r\x1b[2K", end="", flush=True)
 
     def say(self, line: str) -> None:
-        """Print a line that stays."""
+        """Print what stays; nothing where there is nothing."""
         self.clear()
-        print(line, flush=True)
+        print(line, end="\n" if line else "", flush=True)
         self.said = time.monotonic()
 
 

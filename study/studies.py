@@ -63,7 +63,7 @@ class Study:
     baselines: bool = False
 
     def cells(self) -> list[Cell]:
-        """Every run, pretraining first, in the order in which they should start.
+        """Every run, in the order in which they should start (`in_turn`).
 
         Raises:
             UserError: an encoder, a data set or a task that is none, or a task that no data set serves.
@@ -83,7 +83,19 @@ class Study:
                     trials += own
                     finals += runs
             finals += self.baselines_on(data) if self.baselines else []
-        return [*first.values(), *trials, *sorted(finals, key=lambda cell: cell.seed)]
+        return self.in_turn([*first.values()], [*trials, *finals])
+
+    def in_turn(self, first: list[Cell], others: list[Cell]) -> list[Cell]:
+        """An encoder's runs behind the pretraining of the next one, seed by seed: rows are finished from the beginning
+        on, while something is always being pretrained. Encoders that need no pretraining come at once."""
+        turn, place = ({key: n for n, key in enumerate(keys)} for keys in (self.seeds, [c.outcome for c in first]))
+
+        def key(cell: Cell) -> tuple[int, float]:
+            if cell.task == "pretrain":
+                return turn[cell.seed], place[cell.outcome] - 1.5
+            return turn[cell.seed], next((place[path] for path in cell.needs if path in place), -2)
+
+        return sorted([*first, *others], key=key)
 
     def cells_of(
         self, encoder: Encoder, task: str, data: DataSet, first: dict[tuple[str, int], Cell]

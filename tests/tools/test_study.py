@@ -73,8 +73,13 @@ def test_cells_of_the_whole_study(anew):
     of_images = 2 * pretrainings + 2 * len(WORDED) * (seeds if anew else 1) + 4 * methods * seeds
     assert counted(cells) == {"pretrain": pretrainings, "trial": rows * size, "final": rows * seeds + of_images}
     assert len({c.folder for c in cells}) == len({c.name for c in cells}) == len(cells), "two runs in one folder"
-    kinds = ["pretrain" if c.task == "pretrain" else "trial" if c.point else "final" for c in cells]
-    assert kinds == sorted(kinds, key=["pretrain", "trial", "final"].index)
+    first = [c.method for c in cells if c.task != "pretrain" and c.seed == plan.seeds[0]]
+    assert first == sorted(first, key=plan.methods.index), "rows are finished one after the other"
+    assert [c.seed for c in cells if c.task != "pretrain"] == sorted(c.seed for c in cells if c.task != "pretrain")
+    ahead = [
+        len({c.method for c in cells[:k] if c.task == "pretrain"}) for k, c in enumerate(cells) if c.task == "depth"
+    ]
+    assert ahead[0] == 2, "one method's pretraining stands before the cells of the one before it, and no more"
 
     per_method = Counter((c.method, c.task) for c in cells if c.point)
     assert set(per_method.values()) == {size} and len(per_method) == methods * tasks
