@@ -73,8 +73,8 @@ def test_cells_of_the_whole_study(anew):
     of_images = 2 * pretrainings + 2 * len(WORDED) * (seeds if anew else 1) + 4 * methods * seeds
     assert counted(cells) == {"pretrain": pretrainings, "trial": rows * size, "final": rows * seeds + of_images}
     assert len({c.folder for c in cells}) == len({c.name for c in cells}) == len(cells), "two runs in one folder"
-    first = [c.method for c in cells if c.task != "pretrain" and c.seed == plan.seeds[0]]
-    assert first == sorted(first, key=plan.methods.index), "rows are finished one after the other"
+    first = [c.method for c in cells if c.task != "pretrain" and c.seed == plan["seeds"][0]]
+    assert first == sorted(first, key=plan["encoders"].index), "rows are finished one after the other"
     assert [c.seed for c in cells if c.task != "pretrain"] == sorted(c.seed for c in cells if c.task != "pretrain")
     ahead = [
         len({c.method for c in cells[:k] if c.task == "pretrain"}) for k, c in enumerate(cells) if c.task == "depth"
