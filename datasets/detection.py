@@ -3,10 +3,12 @@
 import hashlib
 import json
 import logging
+import tempfile
 from pathlib import Path
 
+import numpy as np
 from mmdet.datasets import CocoDataset
-from mmdet.datasets.api_wrappers import COCO
+from mmdet.datasets.api_wrappers import COCO, COCOeval
 from mmdet.evaluation import CocoMetric
 from mmdet.registry import DATASETS
 from mmengine.logging import print_log
@@ -20,6 +22,7 @@ from datasets.shards import cache_folder
 from engine.errors import UserError
 from engine.files import locked, sha256, write_json, write_text
 
+AP_NAMES = {"bbox": "box_AP", "segm": "mask_AP"}
 VERSION = 1  # of the rules by which files are mended
 
 
@@ -50,7 +53,10 @@ class CocoFolder(CocoDataset):
 
 @METRICS.register_module()
 class CocoFolderMetric(CocoMetric):
-    """mmdet's CocoMetric on the content that `CocoFolder` read.
+    """mmdet's CocoMetric on the content that `CocoFolder` read, with every detection that the model kept.
+
+    mmdet's own counts the first 100 of an image, whatever the model keeps. `details` holds the classes and the average
+    precision of each, in %, None for a class without objects.
 
     Args:
         ann_file: the data section's file; the `ann_file` of the data set's metainfo is read, where it has one.
@@ -66,6 +72,56 @@ class CocoFolderMetric(CocoMetric):
         """Take the meta information and read the annotation file that it names."""
         CocoMetric.dataset_meta.fset(self, meta)
         self._coco_api = COCO(meta.get("ann_file", self.ann_file))
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """(image, predictions) of all images -> COCO's average precisions in 0..1, -1 where there is no such object."""
+        classes = self.dataset_meta["classes"]
+        self.cat_ids = self._coco_api.get_cat_ids(cat_names=classes)
+        self.details = {"classes": list(classes), "per_class": {}}
+        predictions = [prediction for _, prediction in results]
+        most = max(1, *(len(prediction["scores"]) for prediction in predictions))
+        measured = {}
+        with tempfile.TemporaryDirectory() as folder:
+            files = self.results2json(predictions, f"{folder}/results")
+            for kind in self.metrics:
+                found = json.loads(Path(files[kind]).read_text())
+                precision = average_precision(self._coco_api, found, kind, self.cat_ids, most)
+                parts = {"": precision, "_50": precision[0], "_75": precision[5]}
+                areas = {"": 0, "_50": 0, "_75": 0, "_s": 1, "_m": 2, "_l": 3}
+                for name, area in areas.items():
+                    measured[f"{kind}_mAP{name}"] = mean_known(parts.get(name, precision)[..., area])
+                known = [mean_known(precision[:, :, k, 0]) for k in range(len(classes))]
+                self.details["per_class"][AP_NAMES[kind]] = [None if ap < 0 else round(100 * ap, 1) for ap in known]
+        return measured
+
+
+def average_precision(truth: COCO, found: list[dict], kind: str, categories: list[int], most: int) -> np.ndarray:
+    """COCO's precisions [overlaps 0.5 to 0.95, recalls, classes, areas: all, small, medium, large], -1 without objects.
+
+    Args:
+        truth: the annotations. found: predictions in COCO's format. kind: "bbox" or "segm". categories: ids of the
+            classes. most: detections of one image that count.
+    """
+    for one in found if kind == "segm" else ():
+        one.pop("bbox")  # else pycocotools takes the box's area for the object's
+    predictions = COCO()
+    if found:
+        predictions = truth.loadRes(found)
+    else:  # which loadRes cannot read
+        predictions.dataset = {**{key: truth.dataset[key] for key in ("images", "categories")}, "annotations": []}
+        predictions.createIndex()
+    evaluation = COCOeval(truth, predictions, kind)
+    evaluation.params.catIds, evaluation.params.imgIds = categories, truth.get_img_ids()
+    evaluation.params.maxDets = [most]
+    evaluation.evaluate()
+    evaluation.accumulate()
+    return evaluation.eval["precision"][..., 0]
+
+
+def mean_known(precision: np.ndarray) -> float:
+    """The mean of the precisions that are not -1, to three decimals as mmdet gives it; -1 where there is none."""
+    known = precision[precision > -1]
+    return float(round(known.mean(), 3)) if known.size else -1.0
 
 
 def usable_annotations(path: Path, folder: Path, classes: list[str]) -> Path:

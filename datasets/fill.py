@@ -8,6 +8,7 @@ import numpy as np
 from mmengine.config import Config, ConfigDict
 
 from datasets.annotations import read_annotations
+from datasets.limits import fill_limits
 from datasets.sections import KINDS, SPLIT_NAMES, Coco, Depth, Folder, Section, Seg, Shards, Split, read_section
 from engine.config import DATA, fill
 from engine.errors import UserError
@@ -89,6 +90,7 @@ def fill_detection(cfg: Config, data: Coco) -> None:
     cfg.val_evaluator.ann_file = str(Path(data.root, cfg.val_dataloader.dataset.ann_file))
     cfg.test_evaluator.ann_file = str(Path(data.root, cfg.test_dataloader.dataset.ann_file))
     fill(cfg.model, DATA, {"num_classes": len(classes)})
+    fill_limits(cfg)
     add_panels(cfg, "det", palette)
 
 

@@ -15,7 +15,7 @@ data = dict(
     classes=("sphere", "cube", "cylinder", "cone", "torus", "capsule"), size=(64, 64),
 )  # fmt: skip
 
-rpn_proposals = dict(nms_pre=100, max_per_img=50, nms=dict(type="nms", iou_threshold=0.7), min_bbox_size=0)
+rpn_proposals = dict(nms_pre="<data>", max_per_img="<data>", nms=dict(type="nms", iou_threshold=0.7), min_bbox_size=0)
 assigner = dict(type="MaxIoUAssigner", ignore_iof_thr=-1, match_low_quality=True)
 model = dict(
     type="MaskRCNN",
@@ -66,7 +66,7 @@ model = dict(
     ),
     test_cfg=dict(
         rpn=rpn_proposals,
-        rcnn=dict(score_thr=0.05, nms=dict(type="nms", iou_threshold=0.5), max_per_img=20, mask_thr_binary=0.5),
+        rcnn=dict(score_thr=0.05, nms=dict(type="nms", iou_threshold=0.5), max_per_img="<data>", mask_thr_binary=0.5),
     ),
 )  # fmt: skip
 

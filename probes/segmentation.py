@@ -7,6 +7,7 @@ from mmengine.config import Config
 from torch import Tensor
 from torch.nn import functional as F
 
+from datasets.confusion import areas, matrix_of
 from engine.outcome import Measure, interval, resamples
 from probes.data import LabelledImages
 from probes.measures import evaluator, measures
@@ -39,14 +40,14 @@ def measure(cfg: Config, scores: Iterable[Tensor], asked: LabelledImages, classe
         wanted = torch.from_numpy(asked.label(number)).long()
         (predicted,) = predictions([found], [wanted])
         metric.process({}, [{"pred_sem_seg": {"data": predicted}, "gt_sem_seg": {"data": wanted}}])
-    return measures(cfg, metric, intervals(metric.results))
+    return measures(cfg, metric, intervals([areas(matrix_of(*cells, len(classes))) for cells in metric.results]))
 
 
 def intervals(areas: list[tuple[Tensor, ...]]) -> dict[str, tuple[float, float]]:
     """95 % intervals over images, in %, of aAcc, mAcc and mIoU.
 
     Args:
-        areas: of each image, mmseg's four counts of pixels by class [K]: of the intersection, the union, the prediction
+        areas: of each image, the four counts of pixels by class [K]: of the intersection, the union, the prediction
             and the label.
     """
     both, either, _, label = (torch.stack(column).double() for column in zip(*areas, strict=True))  # [N, K]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jinja2
 
-from reports.page import AGAIN, Report
+from reports.page import Report
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -20,7 +20,7 @@ def render(report: Report) -> str:
     )
     environment.filters["together"] = together
     style = (TEMPLATES / "style.css").read_text().strip()
-    return environment.get_template("page.html.j2").render(report=report, style=style, again=AGAIN)
+    return environment.get_template("page.html.j2").render(report=report, style=style)
 
 
 def together(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from reports.page import AGAIN, Chapter, Report
+from reports.page import Chapter, Report
 from reports.tables import Cell, Table
 
 
@@ -21,12 +21,14 @@ def render(report: Report) -> str:
         lines += ["## Analyses of checkpoints", "", "Their figures are in [index.html](index.html).", ""]
     for exhibit in report.exhibits:
         lines += table(exhibit.table)
-    lines += ["## Published numbers (paper-reported, never mixed with ours)", "", report.published_note, ""]
+    if report.published:
+        lines += ["## Published numbers (paper-reported, never mixed with ours)", "", report.published_note, ""]
     for published in report.published:
         lines += table(published)
     lines += ["## Files not used", ""]
     lines += [f"- `{unused.path}`: {_escape(unused.reason)}" for unused in report.unused] or ["None."]
-    return "\n".join([*lines, "", "## How to rerun", "", AGAIN[0], "", "```", AGAIN[1], "```", ""])
+    lines += ["", "## How to rerun", "", report.again[0], "", "```", report.again[1], "```", ""]
+    return "\n".join([*lines, "## How to cite", "", report.cite, ""])
 
 
 def summary(report: Report) -> str:
@@ -61,10 +63,10 @@ def cell_text(cell: Cell) -> str:
 
 
 def _chapter(chapter: Chapter) -> list[str]:
-    lines = [f"## {chapter.section.title}", "", _escape(chapter.lead), ""]
+    lines = [f"## {chapter.section.title}", "", _escape(chapter.lead), "", *table(chapter.answer)]
     if chapter.limits:
         lines += ["> **What these runs can and cannot show**", ">", *(f"> - {line}" for line in chapter.limits), ""]
-    for content in (chapter.main, *chapter.differences):
+    for content in (chapter.main, *filter(None, [chapter.architectures]), *chapter.differences):
         lines += table(content)
     for content in chapter.summaries:
         lines += table(content)
@@ -72,7 +74,7 @@ def _chapter(chapter: Chapter) -> list[str]:
         lines += ["### What the papers lead one to expect", ""]
         for (title, source), found in chapter.findings.items():
             lines += [f"**{title}** ({source})", "", *(f"- {verdict}: {_escape(text)}" for verdict, text in found), ""]
-    for content in (*chapter.costs, chapter.settings):
+    for content in (*chapter.classes, *chapter.costs, chapter.settings):
         lines += table(content)
     lines += [
         "### Where the runs come from",

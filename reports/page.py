@@ -4,8 +4,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import yaml
+
 from engine.errors import UserError
 from reports.analyses import scan_analyses
+from reports.answers import answer_table, cannot_tell
+from reports.classes import class_tables, confusions, finer_tables
 from reports.comparisons import comparison_tables
 from reports.costs import finetuning_cost, pretraining_cost, settings_table
 from reports.curves import training_curves
@@ -13,23 +17,26 @@ from reports.exhibits import Exhibit, exhibits, latencies
 from reports.expectations import findings, sentences
 from reports.figures import charts
 from reports.fronts import fronts, gain_table
+from reports.limits import limits
+from reports.own import architectures_table
 from reports.panels import Panel, panels
 from reports.published import NOTE as PUBLISHED_NOTE
 from reports.published import published_tables
 from reports.records import Unused, scan
-from reports.rows import Row
 from reports.sections import TASK_NAMES, Section, sections
 from reports.summaries import summary_tables
 from reports.svg import Chart
 from reports.tables import Cell, Table, difference_table, main_table, row_label
+from reports.words import listed, plural
 
 TITLE = "DenseBench: pretraining for dense prediction"
 AGAIN = (
     "The page is a pure function of the records: delete it and the last line rebuilds it byte for byte. Each run's own "
-    "command, configuration hash and checkpoint stand in its part above.",
-    "make demo      # one seed, minutes\nmake study     # all methods and seeds, hours\n"
-    "python -m reports RUNS_DIR --out report/",
+    "command, configuration hash and checkpoint stand in its part above."
 )
+REBUILD = "python -m reports RUNS_DIR --out report/"
+STUDIES = "make demo      # one seed, minutes\nmake study     # all methods and seeds, hours\n"
+CITATION = Path(__file__).resolve().parents[1] / "CITATION.cff"
 
 
 @dataclass
@@ -38,14 +45,19 @@ class Chapter:
 
     anchor: str
     section: Section
+    answer: Table
+    cannot_tell: list[str]
     lead: str
     limits: list[str]
+    architectures: Table | None
     main: Table
     charts: list[Chart]
     differences: list[Table]
     summaries: list[Table]
     findings: dict[tuple[str, str], list[tuple[str, str]]]  # (expectation, source) -> (verdict, sentence)
     panels: list[Panel]
+    classes: list[Table]
+    confusions: list[Chart]
     curves: list[Chart]
     costs: list[Table]
     settings: Table
@@ -63,6 +75,8 @@ class Report:
     exhibits: list[Exhibit]
     published: list[Table]
     published_note: str
+    again: tuple[str, str]
+    cite: str
     unused: list[Unused]
     counts: Counter = field(default_factory=Counter)
 
@@ -90,26 +104,47 @@ def build(root: str | Path) -> Report:
         chapters,
         fronts=against_cost,
         exhibits=exhibits(analyses),
-        published=published_tables(),
+        published=[] if all(section.own for section in parts) else published_tables(),
         published_note=PUBLISHED_NOTE,
+        again=again(parts),
+        cite=citation(),
         unused=unused,
         counts=counts,
     )
 
 
+def again(parts: list[Section]) -> tuple[str, str]:
+    """How to make the report anew, and the commands; those of the suite's own studies only beside their data."""
+    return AGAIN, REBUILD if all(section.own for section in parts) else STUDIES + REBUILD
+
+
+def citation() -> str:
+    """One line from CITATION.cff, and its request."""
+    stated = yaml.safe_load(CITATION.read_text())
+    authors = listed([author.get("name") or " ".join((author["given-names"], author["family-names"]))
+                      for author in stated["authors"]])  # fmt: skip
+    return f"{authors}. {stated['title'].rstrip('?.')}. Version {stated['version']}. {stated['message']}"
+
+
 def _chapter(anchor: str, section: Section, pictures: list[Panel], curves: list[Chart]) -> Chapter:
-    tables = (difference_table(section), *comparison_tables(section))
+    tables = (difference_table(section), *(() if section.own else comparison_tables(section)))
+    cannot = limits(section)
     return Chapter(
         anchor,
         section,
+        answer=answer_table(section),
+        cannot_tell=cannot_tell(cannot),
         lead=_lead(section),
-        limits=limits(section),
+        limits=cannot,
+        architectures=architectures_table(section) if section.own else None,
         main=main_table(section),
         charts=charts(section, anchor),
         differences=[table for table in tables if table],
         summaries=summary_tables(section),
-        findings=sentences(findings(section)),
+        findings={} if section.own else sentences(findings(section)),
         panels=pictures,
+        classes=[*finer_tables(section), *class_tables(section)],
+        confusions=confusions(section, anchor),
         curves=curves,
         costs=[table for table in (pretraining_cost(section), gain_table(section), finetuning_cost(section)) if table],
         settings=settings_table(section),
@@ -120,73 +155,20 @@ def _chapter(anchor: str, section: Section, pictures: list[Panel], curves: list[
 
 def _lead(section: Section) -> str:
     """One paragraph: what was compared, on what, how often."""
-    names = _listed([section.name(row) for row in section.competitors]) or "no pretrained encoder"
+    names = listed([section.name(row) for row in section.competitors]) or "no pretrained encoder"
     floor, ceiling = section.reference("floor"), section.reference("ceiling")
-    between = _listed([f"{row.name} as the {kind}" for row, kind in ((floor, "floor"), (ceiling, "ceiling")) if row])
-    tasks = _listed([name for task, name in TASK_NAMES.items() if task in section.protocols])
+    between = listed([f"{row.name} as the {kind}" for row, kind in ((floor, "floor"), (ceiling, "ceiling")) if row])
+    tasks = listed([name for task, name in TASK_NAMES.items() if task in section.protocols])
     failed = sum(record["status"] == "failed" for record in section.records)
     seeds = ", ".join(map(str, section.seeds))
+    known = {*section.encoders.values()}
+    shared = f"All share one encoder, {section.encoder.partition('(')[0]}, and" if len(known) < 2 else "They"
     return (
-        f"Compared: {names}{f', with {between}' if between else ''}. All share one encoder, "
-        f"{section.encoder.partition('(')[0]}, and are evaluated on {section.dataset}, {section.split} split, "
-        f"by {tasks}. "
-        f"{_plural(len(section.records), 'final run')}, {failed} of them failed; "
-        f"{_plural(len(section.seeds), 'seed')} ({seeds})."
+        f"Compared: {names}{f', with {between}' if between else ''}. {shared} are evaluated on {section.dataset}, "
+        f"{section.split} split, by {tasks}. "
+        f"{plural(len(section.records), 'final run')}, {failed} of them failed; "
+        f"{plural(len(section.seeds), 'seed')} ({seeds})."
     )
-
-
-def limits(section: Section) -> list[str]:
-    """What these runs cannot show: tiny scale, one seed, no reference lines, no headroom. Empty where none applies."""
-    found = []
-    if section.scale == "tiny":
-        found.append(
-            "Scale tiny spends minutes on pretraining. It shows that the whole path works, what it costs and "
-            "that it repeats. It cannot show which pretraining is best: at such budgets gains over random "
-            "initialisation are often within the noise or negative, and longer runs may turn the order "
-            "round. The evidence is the study scale (make study)."
-        )
-    single = [
-        column.label for column in section.columns if any(len(section.values(row, column)) == 1 for row in section.rows)
-    ]
-    if single:
-        everywhere = len(single) == len(section.columns)
-        where = "Every cell" if everywhere and len(section.seeds) == 1 else f"Some cells ({', '.join(single)})"
-        found.append(
-            f"{where}: one seed, n=1. There is no interval and no test; a difference between two methods may "
-            "be nothing but the seed."
-        )
-    for kind, name in (("floor", "random initialisation"), ("ceiling", "the oracle")):
-        if section.reference(kind) is None:
-            found.append(f"Without {name} the headroom between floor and ceiling is unknown, so no column is ranked.")
-    shared = [row for row in section.rows if shares_pretraining(section, row)]
-    if shared:
-        apart = [section.name(row) for row in section.rows if row not in shared]
-        names = (
-            _listed([section.name(row) for row in shared])
-            if len(apart) > len(shared)
-            else f"all methods but {_listed(apart)}"
-            if apart
-            else "all methods"
-        )
-        found.append(
-            f"Seeds are those of fine-tuning for {names}: each was pretrained once, so intervals leave out "
-            "the variance of pretraining (tools/study.py --pretrain-anew includes it)."
-        )
-    closed = [column.label for column in section.columns if section.gate(column).state == "no headroom"]
-    if closed:
-        found.append(
-            f"No headroom in {_listed(closed)}: floor and ceiling lie within three seed standard deviations, "
-            "so differences between methods there are noise and are not ranked."
-        )
-    return found
-
-
-def shares_pretraining(section: Section, row: Row) -> bool:
-    """Whether several seeds of a row fine-tuned one and the same checkpoint."""
-    weights = {
-        (r["seed"], r["checkpoint"]["sha256"]) for r in section.records if section.row_of(r) == row and r["checkpoint"]
-    }
-    return len({seed for seed, _ in weights}) > len({sha for _, sha in weights})
 
 
 def _provenance(section: Section) -> list[tuple[str, str]]:
@@ -207,7 +189,7 @@ def _provenance(section: Section) -> list[tuple[str, str]]:
     lines = []
     for name, counter in facts.items():
         values = sorted(counter.items())
-        mixed = "; ".join(f"{value} ({_plural(n, 'run')})" for value, n in values)
+        mixed = "; ".join(f"{value} ({plural(n, 'run')})" for value, n in values)
         lines.append((name, values[0][0] if len(values) == 1 else f"mixed: {mixed}"))
     return lines
 
@@ -233,15 +215,3 @@ def _runs(section: Section) -> Table:
                     ]
                 )
     return Table("Runs", header, rows, [""] * len(rows), text_columns=len(header))
-
-
-def _listed(names: list[str]) -> str:
-    """Join names with commas and "and"; with semicolons where a name has a comma of its own."""
-    if len(names) < 2:
-        return "".join(names)
-    inner = any("," in name for name in names)
-    return ("; " if inner else ", ").join(names[:-1]) + ("; and " if inner else " and ") + names[-1]
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -5,6 +5,7 @@ import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -13,7 +14,7 @@ from reports.rows import Row
 from reports.sections import TASK_NAMES, Section
 
 IMAGES_PER_TASK = 4
-LARGEST_SIDE = 256  # pixels; larger pictures are scaled down, so that a page of many methods stays a few megabytes
+LARGEST_SIDE = 384  # pixels; larger pictures are scaled down, so that a page of many methods stays a few megabytes
 MOST_COLOURS = 256  # a picture with no more is a label map: kept sharp and without loss
 
 
@@ -33,6 +34,15 @@ class Panel:
     columns: list[str]
     rows: list[list[Picture]]
     seed: int
+    legend: dict[str, Any] | None = None  # of the records, where they say how to read their pictures
+
+    @property
+    def colours(self) -> list[tuple[str, str]]:
+        """(class, CSS colour) of each class."""
+        found = self.legend or {"classes": [], "palette": []}
+        return [
+            (name, f"rgb({r} {g} {b})") for name, (r, g, b) in zip(found["classes"], found["palette"], strict=False)
+        ]
 
 
 def panels(section: Section) -> tuple[list[Panel], list[Unused]]:
@@ -83,7 +93,8 @@ def _panel(section: Section, task: str, records: list[Record], unused: list[Unus
                 unused.append(_lost(record, path.relative_to(record.folder).as_posix(), error))
                 line.append(Picture(None, "picture not readable"))
         rows.append(line)
-    return Panel(TASK_NAMES[task], columns, rows, records[0]["seed"])
+    legend = next((r["legend"] for r in records if "legend" in r.data), None)
+    return Panel(TASK_NAMES[task], columns, rows, records[0]["seed"], legend)
 
 
 def _lost(record: Record, name: str, error: Exception) -> Unused:

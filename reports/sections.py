@@ -1,7 +1,9 @@
 """Records sorted into sections whose values may stand in one table, and each section into rows and cells.
 
-A section has one scale, data set, split and size of encoder, and one protocol per task. Records that differ in any of
-these never share a table. Trials of the settings search are counted, never shown as cells.
+A section has one scale, data set and split, and one protocol per task. Records that differ in any of these never share
+a table. On the data sets that the suite brings or has protocols for, encoders of one size alone share one; on a user's
+own data all encoders do, since which of them is best there is the question. Trials of the settings search are counted,
+never shown as cells.
 """
 
 import re
@@ -9,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from engine.catalogue import TASKS, Metric
+from engine.catalogue import BASELINES, TASKS, Metric
 from reports.encoders import size
 from reports.records import Record, Unused, pretrained_on
 from reports.rows import Row, encoder_of, row_order
@@ -17,6 +19,8 @@ from reports.stats import Headroom, Summary, headroom, summarise
 from reports.strict_json import one_line
 from reports.variants import told_apart
 
+PUBLIC = ("scenes", "ade20k", "coco", "nyuv2", "imagenet")
+"""Data sets of the suite's own study and of its published protocols; all others are a user's own."""
 TASK_NAMES = {task.id: task.name for task in TASKS}
 
 
@@ -53,14 +57,21 @@ class Section:
     protocols: dict[str, str]
     records: list[Record]
     trials: int
+    searched_on: frozenset[str] = frozenset()  # the splits that trials were scored on, as the data set calls them
     rows: list[Row] = field(init=False)
     columns: list[Column] = field(init=False)
     cells: dict[tuple[Row, str], list[Record]] = field(init=False)  # (row, task) -> records by seed
     units: dict[tuple[str, str], str] = field(init=False)  # (task, metric) -> unit
+    encoders: dict[Row, str] = field(init=False)  # the architecture of each row, as `encoder_name` says it
     places: dict[str, Row] = field(init=False)  # path of a record -> the row in which it stands
 
     def __post_init__(self) -> None:
         self.places = _rows(self.records)
+        named = ((self.row_of(record), encoder_name(record)) for record in self.records)
+        self.encoders = {row: name for row, name in named if name}
+        if not self.encoder:
+            known = {*self.encoders.values()}
+            self.encoder = next(iter(known)) if len(known) == 1 else f"{len(known)} architectures"
         self.cells = defaultdict(list)
         for record in sorted(self.records, key=lambda r: r["seed"]):
             self.cells[self.row_of(record), record["task"]].append(record)
@@ -82,6 +93,11 @@ class Section:
         return f"{self.dataset}, {self.split} split, scale {self.scale}, {self.encoder}"
 
     @property
+    def own(self) -> bool:
+        """Whether the data are a user's own."""
+        return self.dataset not in PUBLIC
+
+    @property
     def competitors(self) -> list[Row]:
         """The rows that are ranked: neither floor nor ceiling."""
         return [row for row in self.rows if row.kind is None]
@@ -100,8 +116,14 @@ class Section:
         return sorted({record["seed"] for record in self.records})
 
     def reference(self, kind: str) -> Row | None:
-        """The "floor" or "ceiling" row, if the section has one."""
-        return next((row for row in self.rows if row.kind == kind), None)
+        """The "floor" or "ceiling" row, if the section has one; a baseline without an encoder is neither."""
+        return next((row for row in self.rows if row.kind == kind and row.method not in BASELINES), None)
+
+    def floor_of(self, row: Row) -> Row | None:
+        """The floor that a row is compared with: random weights of its own architecture, where there are several."""
+        floors = [floor for floor in self.rows if floor.kind == "floor" and floor.method not in BASELINES]
+        same = [floor for floor in floors if self.encoders.get(floor) == self.encoders.get(row)]
+        return next(iter(same), None) if self.own else next(iter(floors), None)
 
     def row(self, method: str) -> Row | None:
         """The row of a method id, if the section has it; of several pretraining sets the largest."""
@@ -192,15 +214,15 @@ def sections(records: Iterable[Record]) -> tuple[list[Section], list[Unused]]:
     trials: dict[tuple, list[Record]] = defaultdict(list)  # searched on validation: their split is not the section's
     homeless: list[Record] = []  # failed before an encoder was known
     for record in records:
-        encoder = encoder_name(record)
+        encoder = encoder_name(record) if record["dataset"] in PUBLIC else ""
         if record["role"] == "trial":
             trials[record["scale"], record["dataset"], encoder].append(record)
         elif encoder is None:
             homeless.append(record)
         else:
-            groups[record["scale"], record["dataset"], record["split"], encoder].append(record)
+            groups[record["scale"], record["dataset"], record["tested_on"], encoder].append(record)
     for record in homeless:
-        place = (record["scale"], record["dataset"], record["split"])
+        place = (record["scale"], record["dataset"], record["tested_on"])
         key = next((key for key in sorted(groups) if key[:3] == place), (*place, "unknown encoder"))
         groups[key].append(record)
     result: list[Section] = []
@@ -209,8 +231,10 @@ def sections(records: Iterable[Record]) -> tuple[list[Section], list[Unused]]:
         scale, dataset, _, encoder = key
         members, odd = _one_unit(groups[key])
         unused += odd
-        searched = len(trials.pop((scale, dataset, encoder), []))
-        result += [Section(*key, protocols, part, searched) for protocols, part in _by_protocols(members)]
+        searched = trials.pop((scale, dataset, encoder), [])
+        splits = frozenset(record["tested_on"] for record in searched)
+        for protocols, part in _by_protocols(members):
+            result.append(Section(*key, protocols, part, len(searched), splits))
     for group in trials.values():
         unused += [Unused(r.path, "a trial of the settings search whose study has no final record") for r in group]
     return result, unused

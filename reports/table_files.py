@@ -85,7 +85,9 @@ def _cell(cell: Cell) -> str:
 def _tables(report: Report) -> Iterator[tuple[str, Table, bool]]:
     """(part, table, whether it is for a paper)."""
     for chapter in report.chapters:
-        for table in (chapter.main, *chapter.differences, *chapter.summaries, *chapter.costs, chapter.settings):
+        shown = (chapter.main, chapter.architectures, *chapter.differences, *chapter.summaries, *chapter.classes,
+                 *chapter.costs, chapter.settings)  # fmt: skip
+        for table in filter(None, shown):
             yield chapter.anchor, table, True
         yield chapter.anchor, chapter.runs, False
     for exhibit in report.exhibits:

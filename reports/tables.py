@@ -57,9 +57,12 @@ def marks(section: Section, column: Column) -> dict[Row, str]:
     gate = section.gate(column)
     if len(means) < 2 or gate.state == "no headroom":
         return {}
+    repeated = all(len(section.values(row, column)) > 1 for row in means)
+    if section.own and not repeated:
+        return {}
     good = max if column.direction == "up" else min
     best = [row for row in means if means[row] == good(means.values())]
-    if gate.state != "open":
+    if gate.state != "open" and not section.own:  # nobody has an oracle of his own data: there the tests decide alone
         return dict.fromkeys(best, "highest")
     others = [row for row in means if row not in best]
     tests = {
@@ -111,8 +114,12 @@ def main_table(section: Section) -> Table:
         for row in section.rows
     ]
     kinds = row_kinds(section.rows)
-    rows.append([Cell("Headroom", "ceiling − floor")] + [gate_cell(section.gate(column)) for column in columns])
-    table = Table("Results", ["Method", *(header(section, c) for c in columns)], rows, [*kinds, "footer"])
+    if not section.own or section.reference("ceiling"):
+        rows.append([Cell("Headroom", "ceiling − floor")] + [gate_cell(section.gate(column)) for column in columns])
+        kinds.append("footer")
+    table = Table(
+        "Results", ["Encoder" if section.own else "Method", *(header(section, c) for c in columns)], rows, kinds
+    )
     table.notes = _main_notes(section, ranked)
     return table
 
@@ -127,18 +134,20 @@ def row_kinds(rows: Sequence[Row]) -> list[str]:
 
 
 def difference_table(section: Section) -> Table | None:
-    """Every other row minus the floor, paired over common seeds; None without a floor."""
-    floor = section.reference("floor")
-    others = [row for row in section.rows if row is not floor]
-    if floor is None or not others:
+    """Every other row minus its floor, paired over common seeds; None without a floor."""
+    pairs = {row: floor for row in section.rows if row.kind != "floor" and (floor := section.floor_of(row))}
+    if not pairs:
         return None
-    rows = [[Cell(row_label(row)), *pair_cells(section, row, floor)] for row in others]
+    others = list(pairs)
+    rows = [[Cell(row_label(row)), *pair_cells(section, row, floor)] for row, floor in pairs.items()]
+    several = len({*pairs.values()}) > 1
+    against = "random weights of the same architecture" if several else next(iter(pairs.values())).name
     notes = [
         "First minus second in the metric's own unit, paired over common seeds, with the 95 % Student interval. "
         "Better and worse follow the metric's direction and are said only where the interval leaves out zero, "
         "else ≈ 0; intervals are not corrected for the number of comparisons."
     ]
-    return Table(f"Difference to {floor.name}", pair_header(section), rows, row_kinds(others), notes)
+    return Table(f"Difference to {against}", pair_header(section), rows, row_kinds(others), notes)
 
 
 def pair_header(section: Section) -> list[str]:
@@ -202,7 +211,7 @@ def unequal(section: Section) -> list[str]:
         for r in section.records
         if section.row_of(r) == row and r["checkpoint"]
     }
-    if encoders and (text := departures(encoders)):
+    if encoders and not section.own and (text := departures(encoders)):
         found.append(text)
     counts = {len(section.values(row, c)) for row in section.rows for c in section.columns if not no_text(row, c.task)}
     if len(counts) > 1:
@@ -232,12 +241,13 @@ def _main_notes(section: Section, ranked: dict[Column, dict[Row, str]]) -> list[
         notes.append(f"Guessing gives: {', '.join(chance)}.")
     if "highest" in used:
         notes.append("°: ahead in a column whose headroom could not be tested. This is not a ranking.")
-    notes.append(
-        "Headroom: ceiling minus floor must reach 3 pooled seed standard deviations; below that the column "
-        "is not ranked."
-    )
+    if not section.own or section.reference("ceiling"):
+        notes.append(
+            "Headroom: ceiling minus floor must reach 3 pooled seed standard deviations; below that the column "
+            "is not ranked."
+        )
     absent = [name for task, name in TASK_NAMES.items() if task not in section.protocols]
-    if absent:
+    if absent and not section.own:
         notes.append(f"No records here for {', '.join(absent)}.")
     failures = [
         f"{section.name(row)}, {TASK_NAMES[task]}, seed {seed}: {reason}"

@@ -6,7 +6,8 @@
 4. which run it is: encoder, folder, protocol, hash
    ... and once data and checkpoints are there (`settle`, called by `study/run.py`):
 5. `backbones.fill_encoder_parts`: adapter, channels, strides, mean, std       marks "<encoder>"
-6. what only the data can tell: vocabulary, classes, tokenizer           marks "<data>"
+6. what only the data can tell: vocabulary, classes, tokenizer,
+   detection limits where step 2 had no file to read yet                 marks "<data>"
 7. `engine.config.settled`: no mark is left
 """
 
@@ -20,6 +21,7 @@ from mmengine.config import Config
 
 import backbones
 from datasets.fill import fill_data
+from datasets.limits import fill_limits
 from engine.catalogue import BASELINES, TASK
 from engine.config import Trace, check_seed, config_hash, fill_schedule, merge_layers, read, settled, share_batch
 from engine.errors import UserError
@@ -124,6 +126,8 @@ def settle(cfg: Config, make_data: Callable[[Config], None]) -> dict | None:
     """
     meta = take_encoder(cfg) if cfg.task != "pretrain" else None
     make_data(cfg)
+    if cfg.data.kind == "coco":
+        fill_limits(cfg)
     if cfg.task == "pretrain":
         import pretrain
 

@@ -17,7 +17,7 @@ from engine.provenance import code_version, hardware, peak_memory_mib, versions
 from engine.resume import bare, resume_hook
 from reports.migrations import UNKNOWN, VERSION
 from reports.schema import SCHEMA
-from study.settings import batch_of_process, settings, tested_on
+from study.settings import batch_of_process, legend, settings, tested_on
 
 
 def pick_metrics(declared: dict[str, dict], measured: dict[str, float], place: str) -> dict[str, dict]:
@@ -86,7 +86,7 @@ def result_record(
         "samples": panel_files(cfg.work_dir),
         "cost": costs(meta, wall, seen / wall if wall else None, parameters, flops),
         "settings": {**settings(cfg, meta, runner.world_size), "train_images": len(runner.train_dataloader.dataset)},
-        **({"details": details} if details else {}),
+        **{key: told for key, told in (("details", details), ("legend", legend(cfg))) if told},
     }
 
 

@@ -21,7 +21,7 @@ from engine.run_path import RUNS
 from reports.records import write_record
 from study.finished import Finished, without_training
 from study.record import pick_metrics
-from study.run import check_predicts, ensure_data, headline, watch_test
+from study.run import check_predicts, details_of, ensure_data, headline, watch_test
 from study.settings import tested_on
 
 
@@ -58,13 +58,14 @@ def test_again(
     ensure_data(cfg)
     with occupied(cfg.work_dir):
         open_run(cfg, flatten(hashed_content(cfg)), command)
-        record = retested(run, cfg, measure(run, cfg, save_predictions), command)
+        measured, details = measure(run, cfg, save_predictions)
+        record = retested(run, cfg, measured, command, details)
         write_record(cfg.work_dir, record)
     return "\n".join([headline(record), *comparison(run, record), f"record: {cfg.work_dir}/result.json"])
 
 
-def measure(run: Finished, cfg: Config, save_predictions: bool) -> dict[str, float]:
-    """Test the run's model under `cfg`; returns what the evaluator measured."""
+def measure(run: Finished, cfg: Config, save_predictions: bool) -> tuple[dict[str, float], dict[str, Any] | None]:
+    """Test the run's model under `cfg`; returns what the evaluator measured, and what it knows class by class."""
     with writing(Path(cfg.work_dir, "config.py")), DefaultScope.overwrite_default_scope(cfg.default_scope):
         runner = Runner.from_cfg(cfg)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
@@ -72,15 +73,18 @@ def measure(run: Finished, cfg: Config, save_predictions: bool) -> dict[str, flo
         if len(runner.test_dataloader.dataset) == 0:
             raise UserError(f"the test set of {cfg.data.name} is empty: check its folder and split")
         watch_test(cfg, runner, save_predictions)
-        return runner.test()
+        return runner.test(), details_of(runner)
 
 
-def retested(run: Finished, cfg: Config, measured: dict[str, float], command: str) -> dict[str, Any]:
+def retested(
+    run: Finished, cfg: Config, measured: dict[str, float], command: str, details: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """The record of the test: the run's own, with what this test measured and where."""
     other = cfg.data.name != run.cfg.data.name
     protocol = run.record["protocol"]
     return {
         **{key: value for key, value in run.record.items() if key != "details"},  # of the first test, class by class
+        **({"details": details} if details else {}),
         "dataset": cfg.data.name,
         "tested_on": tested_on(cfg),
         # Trained on one set and tested on another is no value of either set's own protocol.

@@ -191,9 +191,15 @@ def evaluate(cfg: Config, runner: Runner, meta: dict, command: str) -> dict | No
         return None
     size = cfg.data.get("size") or (cfg.test_dataloader.dataset.size,) * 2  # of classifiers, the encoder's own
     flops = backbones.flops_per_image(bare(runner.model).backbone, *size)
-    record = result_record(cfg, meta, runner, measured, flops, command)
+    record = result_record(cfg, meta, runner, measured, flops, command, details_of(runner))
     write_record(cfg.work_dir, record)
     return record
+
+
+def details_of(runner: Runner) -> dict | None:
+    """What the test evaluator knows class by class; None where it tells nothing."""
+    told = (getattr(metric, "details", None) for metric in runner.test_evaluator.metrics)
+    return next((details for details in told if details), None)
 
 
 def headline(record: dict) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 from mmengine.config import Config
 
 from datasets.sections import Folder, Split, read_section
-from engine.config import ENCODER
+from engine.config import DATA, ENCODER
+from engine.panels import SCORE_THRESHOLD
 
 UNTRAINED = ("lr", "layer_decay", "iterations", "global_batch", "train_images")
 
@@ -60,8 +61,26 @@ def image_constants(cfg: Config, meta: dict) -> dict[str, list[float]]:
 def limits(cfg: Config) -> dict[str, int | None]:
     """How many detections of a test image are kept, and how many proposals looked at; null but for detectors."""
     test = cfg.get("model", {}).get("test_cfg") or {}
-    most = {"detections": test.get("rcnn"), "proposals": test.get("rpn")}
-    return {name: part and part.max_per_img for name, part in most.items()}
+    stated = {"detections": test.get("rcnn"), "proposals": test.get("rpn")}
+    most = {name: part and part.max_per_img for name, part in stated.items()}
+    return {name: None if value == DATA else value for name, value in most.items()}  # a run may fail before it knows
+
+
+def legend(cfg: Config) -> dict[str, Any] | None:
+    """How to read the run's pictures: a colour for each class, the depth of the darkest, the least score that is drawn;
+    None where it makes none."""
+    hook = next((hook for hook in cfg.get("custom_hooks", ()) if hook["type"] == "PanelHook"), None)
+    if hook is None:
+        return None
+    classes = cfg.test_dataloader.dataset.get("classes") or cfg.test_dataloader.dataset.get("metainfo", {}).get(
+        "classes"
+    )
+    return {
+        "classes": list(classes or ()),
+        "palette": [[int(part) for part in colour] for colour in hook["palette"]],
+        "max_depth": hook.get("max_depth") if hook["task"] == "depth" else None,
+        "score_threshold": SCORE_THRESHOLD if hook["task"] == "det" else None,
+    }
 
 
 def tested_on(cfg: Config) -> str:

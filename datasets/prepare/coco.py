@@ -8,6 +8,7 @@ from typing import Any
 from datasets.annotations import check_annotations, check_categories, read_annotations
 from datasets.detection import read_headers
 from datasets.headers import Header
+from datasets.limits import limits_of
 from datasets.parallel import each
 from datasets.prepare.findings import Findings
 from datasets.prepare.images import Look, sizes_text, try_look
@@ -92,6 +93,8 @@ def check_coco(data: dict[str, Any], findings: Findings, published: dict[str, in
             findings.note(*note)
         if not found.faults:  # they may be in what classes are counted by
             check_classes(path, content, classes, findings)
+            if split == data["splits"].get("train", "train") and not published:
+                findings.lines.append(("detector", str(limits_of(content, classes))))
         findings.sample.append(str(path))
     compare_splits(images, splits[0], findings)
     if classes:

@@ -5,7 +5,7 @@ data = dict(
     images="images/{split}", labels="seg/{split}", size=(64, 64),
     classes=("floor", "wall", "sphere", "cube", "cylinder", "cone", "torus", "capsule"),
 )  # fmt: skip
-test_evaluator = dict(type="IoUMetric", iou_metrics=["mIoU"])
+test_evaluator = dict(type="ClasswiseIoU", iou_metrics=["mIoU"])
 metrics = dict(
     mIoU=dict(source="mIoU", unit="%", direction="up", primary=True),
     mAcc=dict(source="mAcc", unit="%", direction="up"),

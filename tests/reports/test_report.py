@@ -58,7 +58,7 @@ class Page(html.parser.HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
-        if tag not in ("meta", "link", "img", "br"):
+        if tag not in ("meta", "link", "img", "br", "input"):
             self.open.append(tag)
         for name, value in attributes:
             if name in ("src", "href", "xlink:href", "srcset", "poster", "data", "action"):
@@ -168,7 +168,7 @@ def test_large_pictures_are_scaled(tmp_path):
     write_record(tmp_path, record("upernet", "mae", samples=samples))
     line = build(tmp_path).chapters[0].panels[0].rows[0]
     assert line[0].uri.startswith("data:image/jpeg") and line[1].uri.startswith("data:image/png")
-    assert len(line[0].uri) < 100_000
+    assert len(line[0].uri) < 200_000
 
 
 def test_csv_holds_every_cell(out):

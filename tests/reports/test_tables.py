@@ -157,7 +157,7 @@ def test_lower_is_better_and_references_are_never_best():
     [
         ("scale", "study"),
         ("dataset", "camvid"),
-        ("split", "val"),
+        ("tested_on", "val"),
         ("protocol", "scenes-upernet-tiny-v2"),
         ("checkpoint", {"sha256": "0" * 64, "encoder": {"name": "other_vit", "kwargs": {}}}),
     ],
