@@ -1,15 +1,13 @@
-"""Small COCO sets and their perfect score, which the tests of annotation files share."""
+"""Small COCO sets, which the tests of annotation files share."""
 
 import contextlib
 import io
 import json
 
 import numpy as np
-import torch
-from mmdet.registry import DATASETS, METRICS
+from mmdet.registry import DATASETS
 from mmengine.registry import DefaultScope
 from pycocotools import mask as coco_mask
-from pycocotools.coco import COCO
 
 import datasets.detection  # noqa: F401
 import datasets.segmentation  # noqa: F401
@@ -51,29 +49,6 @@ def build(folder, content, classes=CLASSES):
                metainfo=dict(classes=classes), pipeline=pipeline, test_mode=True)  # fmt: skip
     with DefaultScope.overwrite_default_scope("mmdet"), contextlib.redirect_stdout(io.StringIO()):
         return DATASETS.build(cfg)
-
-
-def score(dataset, ann_file):
-    """AP of boxes and masks of perfect predictions: what pycocotools itself decodes from the file that is evaluated."""
-    with DefaultScope.overwrite_default_scope("mmdet"), contextlib.redirect_stdout(io.StringIO()):
-        metric = METRICS.build(dict(type="CocoFolderMetric", ann_file=str(ann_file), metric=["bbox", "segm"]))
-        metric.dataset_meta = dataset.metainfo
-        truth = COCO(dataset.metainfo["ann_file"])
-        labels = {i: k for k, name in enumerate(CLASSES) for i in truth.getCatIds(catNms=[name])}
-        for image in truth.imgs.values():
-            found = [truth.anns[i] for i in truth.getAnnIds(imgIds=[image["id"]])]
-            boxes = [[x, y, x + w, y + h] for x, y, w, h in (a["bbox"] for a in found)]
-            masks = [truth.annToMask(a) for a in found]
-            prediction = dict(
-                bboxes=torch.tensor(boxes, dtype=torch.float64).reshape(-1, 4),
-                labels=torch.tensor([labels[a["category_id"]] for a in found], dtype=torch.long),
-                scores=torch.ones(len(found)),
-                masks=torch.from_numpy(np.array(masks, bool).reshape(-1, image["height"], image["width"])),
-            )
-            size = (image["height"], image["width"])
-            metric.process({}, [dict(img_id=image["id"], ori_shape=size, pred_instances=prediction)])
-        found = metric.evaluate(size=len(truth.imgs))
-    return found["coco/bbox_mAP"], found["coco/segm_mAP"]
 
 
 def changed(place=0, drop=(), **changes):
