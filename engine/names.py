@@ -70,6 +70,8 @@ def check_overlay(cfg: Mapping[str, Any], overlay: Mapping[str, Any], where: str
         else:
             _check_new(cfg, key, where, prefix.rstrip("."))
             below = {}
+        if type(below) in (int, float) and isinstance(value, str) and not value.startswith("<"):
+            raise UserError(f"{where}: {place} is {value[:80]!r}, but a number stands there, such as {below}")
         if isinstance(below, Mapping) and below and not isinstance(value, Mapping) and value is not None:
             raise UserError(f"{where}: {place} is {str(value)[:80]!r}, but names stand below it: state {place}.NAME, "
                             f"such as {place}.{next(iter(below))}")  # fmt: skip

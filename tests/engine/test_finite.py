@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from engine.files import sha256
 from engine.finite import FirstFault, faults, listed
 from engine.loop import AddressedLoop
 from engine.optim import SteadyOptimWrapper
-from engine.resume import newest_state
+from engine.resume import ResumeHook, newest_state
 
 ITERS = 6
 
@@ -111,6 +112,19 @@ def test_the_first_fault_is_kept():
     for iteration, value in enumerate((1.0, 2.0, math.inf, 1.0, math.nan), start=1):
         fault.note(iteration, [torch.tensor(1.0), 0.5, None, torch.tensor(value)])
     assert fault.read() == 3
+
+
+def test_a_healthy_process_hears_of_the_fault_of_another(monkeypatch):
+    """What the other process brings to the sums and minima that both are given."""
+    monkeypatch.setattr("engine.finite.all_reduce", lambda mine, op: mine.fill_(min(int(mine), 4)))
+    fault = FirstFault()
+    fault.note(6, [torch.tensor(math.nan)])
+    assert fault.read() == 4 and FirstFault().read() == 4
+    runner, state = SimpleNamespace(work_dir="run"), {"model": {"w": torch.ones(2)}, "optimizer": {"state": {}}}
+    ResumeHook.require_finite({**state, "iteration": 3}, runner)
+    monkeypatch.setattr("engine.resume.all_reduce", lambda count: count.add_(1))
+    with pytest.raises(UserError, match="a tensor of another process stopped being finite by iteration 3 of run"):
+        ResumeHook.require_finite({**state, "iteration": 3}, runner)
 
 
 def test_names_are_listed():

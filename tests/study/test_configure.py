@@ -235,6 +235,13 @@ def test_the_hash_sees_what_is_computed_and_not_where():
         (dict(path="seg_configs/upernet_mea.py"), "did you mean upernet_mae.py"),
         (dict(path="seg_configs/upernet_mae.py", scale="huge"), "no scale 'huge': choose one of"),
         (dict(path="seg_configs/upernet_mae.py", data="nowhere.py"), "no config nowhere.py"),
+        (dict(path="seg_configs/upernet_mae.py", options={"train_dataloader": 3}), "3', but names stand below it"),
+        (dict(path="seg_configs/upernet_mae.py", options={"progress_interval": "often"}), "'often', but a number"),
+        (dict(path="seg_configs/upernet_mae.py", options={"data.size": 3}), "'size' is 3: give .height, width."),
+        (
+            dict(path="pretrain/configs/mae.py", options={"train_cfg": None}),
+            "its values do not fit together .* look for one of another kind than it should be in --cfg-options",
+        ),
     ],
 )
 def test_mistakes_get_a_sentence(arguments, sentence):
