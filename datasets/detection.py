@@ -30,7 +30,8 @@ VERSION = 1  # of the rules by which files are mended
 class CocoFolder(CocoDataset):
     """mmdet's CocoDataset for any COCO JSON with instance masks and its image folder.
 
-    `metainfo["ann_file"]` is the file that was read: the user's, or its mended copy; see `usable_annotations`.
+    `metainfo["ann_file"]` is the file that was read: the user's, or its mended copy; see `usable_annotations`. `shapes`
+    are the heights and widths of the images, [N, 2].
 
     Raises:
         UserError: the JSON is missing or damaged, an image is missing, the classes asked for are not the file's or
@@ -48,6 +49,12 @@ class CocoFolder(CocoDataset):
                 f"{given} has no object of the classes {list(self.metainfo['classes'])}, so nothing can be learnt or "
                 "scored: annotate its images, or choose another split or other classes"
             )
+        return images
+
+    def filter_data(self) -> list[dict]:
+        """The images to train on, as mmdet chooses them; their shapes are kept beside, where they take little room."""
+        images = super().filter_data()
+        self.shapes = np.array([(image["height"], image["width"]) for image in images])
         return images
 
 

@@ -17,12 +17,13 @@ from typing import Any
 import cv2
 import numpy as np
 from mmdet.structures.mask import encode_mask_results
-from mmengine.dist import collect_results, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from engine.errors import UserError
 from engine.files import write_bytes, write_json, write_text
+from engine.testing import first_of, in_order
 
 SCHEMA, VERSION = "densebench/predictions", 1
 FOLDER, INDEX, DETECTIONS = "predictions", "index.json", "detections.json"
@@ -190,12 +191,13 @@ class PredictionHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Sequence | None = None, outputs: Sequence | None = None
     ) -> None:
         """Write the maps of a batch."""
-        for sample in outputs:
+        for number, sample in enumerate(outputs, start=first_of(runner, batch_idx) + 1):
             image = Path(sample.img_path).relative_to(self.top).as_posix()
-            self.entries.append(self.writer.add(sample, image, len(self.entries) + 1))
+            self.entries.append(self.writer.add(sample, image, number))
 
     def after_test_epoch(self, runner: Runner, metrics: Mapping | None = None) -> None:
         """Gather what all processes found, and write the index."""
-        entries = collect_results(self.entries, len(runner.test_dataloader.dataset))
+        loader = runner.test_dataloader
+        entries = in_order(self.entries, len(loader.dataset), loader.batch_size)
         if is_main_process():
             self.writer.close(entries)

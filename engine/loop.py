@@ -10,6 +10,7 @@ from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
 from engine.distributed import share_buffers
+from engine.errors import UserError
 from engine.resume import resume_hook
 from engine.seeding import seed_everywhere
 from engine.stop import StopSignals
@@ -29,6 +30,7 @@ class AddressedLoop(BaseLoop):
         accumulation: batches of the loader, one after the other, whose gradients make one update.
         repeats: how often each sample comes in a row, see `engine.order.AddressedSampler`.
         shuffle_window: samples over which an epoch is mixed, for sets too large to permute; None: over all.
+        by_aspect: whether a batch holds images of one orientation, see `engine.grouping`; the data set needs `shapes`.
     """
 
     def __init__(
@@ -39,9 +41,14 @@ class AddressedLoop(BaseLoop):
         accumulation: int = 1,
         repeats: int = 1,
         shuffle_window: int | None = None,
+        by_aspect: bool = False,
     ) -> None:
+        if by_aspect and (repeats, shuffle_window) != (1, None):
+            raise UserError("train_cfg.by_aspect goes with neither repeats nor shuffle_window: leave these out")
         if isinstance(dataloader, dict):
             sampler = dict(type="AddressedSampler", seed=runner.seed, repeats=repeats, window=shuffle_window)
+            if by_aspect:
+                sampler = dict(type="GroupedSampler", seed=runner.seed, group=dataloader["batch_size"])
             dataloader = {**dataloader, "sampler": sampler}
             dataloader["dataset"] = dict(type="Addressed", seed=runner.seed, dataset=dataloader["dataset"])
         super().__init__(runner, dataloader)

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from engine.files import write_bytes
+from engine.testing import first_of
 
 SCORE_THRESHOLD = 0.3  # detections below it are left out of the pictures, never out of the metrics
 
@@ -63,8 +63,8 @@ class PanelHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Sequence | None = None, outputs: Sequence | None = None
     ) -> None:
         """Save panels while test images are still among the first `count`."""
-        first = batch_idx * runner.test_dataloader.batch_size
-        if first >= self.count or not is_main_process():
+        first = first_of(runner, batch_idx)
+        if first >= self.count:
             return
         folder = Path(runner.work_dir) / "samples"
         for k, sample in enumerate(outputs[: self.count - first], start=first):

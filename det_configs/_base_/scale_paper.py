@@ -39,6 +39,7 @@ train_dataloader = dict(
 )
 test_dataloader = dict(batch_size=1, num_workers=4, persistent_workers=True)
 val_dataloader = test_dataloader
+train_cfg = dict(by_aspect=True)  # wide images with wide ones, as mmdet's AspectRatioBatchSampler has it
 optim_wrapper = dict(optimizer=dict(weight_decay=0.05), clip_grad=None)
 sync_bn = "torch"
 state_interval = 2000

@@ -1,5 +1,6 @@
 """Pictures for the report: what each colour means, and which files a test leaves."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -132,11 +133,17 @@ def test_files_of_a_detection_test(images, tmp_path, polygons):
     assert truth[4, 4, 1] > truth[4, 4, 0], "in the colour of its class"
 
 
-def test_only_the_main_process_writes(images, monkeypatch):
+def test_every_process_writes_its_own(images, monkeypatch):
+    """The second of two processes tests the second batch of all, whose images come after those of the first."""
     paths, runner = images
-    monkeypatch.setattr("engine.panels.is_main_process", lambda: False)
-    PanelHook("seg", palette=PALETTE).after_test_iter(runner, 0, outputs=[segmentation(paths[0], 0)])
-    assert panel_files(runner.work_dir) == []
+    monkeypatch.setattr("engine.testing.get_dist_info", lambda: (1, 2))
+    first = runner.test_dataloader.batch_size
+    for batch in range(2):
+        PanelHook("seg", count=first + 1, palette=PALETTE).after_test_iter(
+            runner, batch, outputs=[segmentation(paths[0], 0)]
+        )
+    written = [path.name for path in Path(runner.work_dir, "samples").glob("*_image.png")]
+    assert written == [f"{first}_image.png"]
 
 
 def test_an_image_that_vanished(images):

@@ -43,6 +43,7 @@ def test_the_numbers_of_each_form(scale):
     assert cfg.protocol == f"coco-mask-rcnn-800x1333-{scale}-v1", "each form has a protocol id of its own"
     assert cfg.work_dir == f"runs/{scale}/mask_rcnn/mae/seed0"
     assert cfg.checkpoint == "runs/paper/pretrain/mae/seed0/checkpoint", "all forms fine-tune the same encoders"
+    assert cfg.train_cfg.by_aspect, "wide images with wide ones, as in every official recipe"
     assert cfg.train_dataloader.batch_size == batch and cfg.train_cfg.max_iters == 12 * EPOCH[batch]
     assert EPOCH[batch] == -(-117_266 // batch)
     assert cfg.optim_wrapper.optimizer.lr == rate and cfg.optim_wrapper.optimizer.weight_decay == decay
@@ -95,6 +96,7 @@ def test_cae_alone_keeps_its_positions():
 def test_a_step_and_a_test_image(scale, encoder, tmp_path):
     coco = write_coco(tmp_path / "coco")
     cfg, model, train, test = built("det_configs/mask_rcnn_mae.py", scale, encoder, tmp_path / "encoder", coco)
+    assert len(train) == 2 and train.shapes.tolist() == [[96, 128]] * 2, "by which they are grouped"
     drops = {m.drop_prob for m in model.backbone.modules() if type(m).__name__ == "DropPath"}
     assert max(drops, default=0.0) == pytest.approx(FORMS[scale][3])
     assert {"loss_rpn_cls", "loss_bbox", "loss_mask"} <= step_and_test(model, train, test)

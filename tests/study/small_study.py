@@ -45,6 +45,8 @@ def trouble() -> None:
         mark = Path(loop.runner.work_dir, "had-trouble")
         if signal and loop.iter == 2 and "SLURM_JOB_ID" in os.environ and not mark.exists():
             mark.touch()
+            if signal == "KILL":
+                os.kill(os.getpid(), 9)  # as the kernel does where memory ends; scancel would send SIGTERM before
             # scancel is a process of the job, so that the signal may end it too.
             subprocess.run(["scancel", "--signal", signal, os.environ["SLURM_JOB_ID"]])
             until = time.monotonic() + 30
