@@ -35,7 +35,7 @@ def summary(report: Report) -> str:
     """Return only the main tables, for the terminal."""
     lines = []
     for chapter in report.chapters:
-        lines += [chapter.section.title, "", *_aligned(chapter.main), ""]
+        lines += [chapter.section.title, "", *aligned(chapter.main), ""]
     return "\n".join(lines).rstrip()
 
 
@@ -85,7 +85,7 @@ def _chapter(chapter: Chapter) -> list[str]:
     return lines + table(chapter.runs)
 
 
-def _aligned(content: Table) -> list[str]:
+def aligned(content: Table) -> list[str]:
     """The table with columns padded to equal width: a terminal does not render Markdown."""
     rows = [content.header, *([cell_text(cell) for cell in row] for row in content.rows)]
     widths = [max(len(row[k]) for row in rows) for k in range(len(content.header))]

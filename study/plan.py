@@ -1,6 +1,6 @@
 """Study files: encoders x data sets x tasks x seeds x grid in a few lines of `study/configs`, or of one's own."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,33 @@ def complete(stated: Mapping[str, Any], where: str) -> dict[str, Any]:
     if not stated.get("encoders"):
         raise UserError(f"{where} names no encoders: write encoders = (...), {KEYS['encoders'][2]}")
     return {**{key: default for key, (default, _, _) in KEYS.items()}, **stated}
+
+
+def grid_of(words: Mapping[str, Any] | None) -> dict[str, tuple[float, ...]] | None:
+    """A grid of the command line; without words that of the full study. None: no search.
+
+    Raises:
+        UserError: other keys than those of a grid.
+    """
+    if words is None:
+        return None
+    if not words:
+        return read_plan("full")["grid"]
+    if {*words} != {*GRID}:
+        raise UserError(f"--grid has {', '.join(words)}: write lr=1e-3,2e-3 layer_decay=0.65,0.9, or nothing behind it")
+    return {key: tuple(words[key]) if isinstance(words[key], list | tuple) else (words[key],) for key in GRID}
+
+
+def named(words: Sequence[str], encoders: Sequence[str]) -> dict[str, str]:
+    """The names of ENCODER=NAME words. UserError for a word without a name, or for none of the encoders."""
+    names = {}
+    for word in words:
+        fitting = [encoder for encoder in encoders if word.startswith(f"{encoder}=")]
+        source = max(fitting, key=len, default=word.partition("=")[0])
+        names[source] = word[len(source) + 1 :]
+        if not names[source]:
+            raise UserError(f"--name {word}: write ENCODER=NAME")
+    return names
 
 
 def study_of(plan: Mapping[str, Any], names: Mapping[str, str] | None = None) -> Study:

@@ -157,8 +157,8 @@ def here(elsewhere, monkeypatch):
     return elsewhere
 
 
-def leave_outcome(cell: Cell, value: float | None = 1.0) -> None:
-    """Leave what a finished run leaves; `value` None: what a failed one leaves."""
+def leave_outcome(cell: Cell, value: float | None = 1.0, **changes: object) -> None:
+    """Leave what a finished run leaves, its record with `changes`; `value` None: what a failed one leaves."""
     if cell.task == "pretrain":
         cell.outcome.parent.mkdir(parents=True)
         cell.outcome.write_text("{}")
@@ -184,6 +184,7 @@ def leave_outcome(cell: Cell, value: float | None = 1.0) -> None:
         "cost": dict.fromkeys(("pretrain_wall_s", "pretrain_samples_per_s", "finetune_wall_s", "finetune_samples_per_s",
                                "peak_memory_mib", "parameters", "flops")),
         "hardware": {"device": "cpu", "cpu": "c", "threads": 1},
+        **changes,
     })  # fmt: skip
 
 
