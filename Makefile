@@ -16,6 +16,7 @@ help:
 	@echo "make demo     set up, then the short study on embedded data, to a report: about 20 minutes on 2 cores"
 	@echo "make test     set up, then all tests: under 20 minutes on 2 cores"
 	@echo "make study    all methods x tasks x 3 seeds, resumable: hours on 2 cores, minutes on a large machine"
+	@echo "              your own encoders and data: python tools/compare.py --help"
 	@echo "make report   rebuild the reports from the result records below runs/"
 	@echo "make lint     ruff"
 	@echo "make clean    delete reports, runs and generated data (asks first); keeps $(VENV)"

@@ -1,13 +1,13 @@
-"""Compare encoders of any origin on your own data: fine-tune each on every task that the data serve, and put them into
-one table.
+"""Compare encoders of any origin on your own data, in one table.
 
     python tools/compare.py --data data/roads/overlay.py --encoders my_run/checkpoint timm:resnet18.a1_in1k
     python tools/compare.py --data data/roads/overlay.py data/rooms/overlay.py --encoders a.pth b.pth --seeds 5 \\
         --name a.pth="ours, epoch 100" b.pth="ours, epoch 300" --tasks upernet depth
 
-Random weights of each architecture and what needs no encoder (the most frequent class, the mean depth map) are added;
-every encoder has the same budget, and with --grid the same trials on validation images. The same command goes on where
-it was interrupted. It is a study in words (docs/study_files.md), and ends in a table and in report/<scale>-<data>.
+Every encoder is fine-tuned on every task that the data serve, beside random weights of its architecture and what needs
+no encoder (the most frequent class, the mean depth map). All have the same budget, and with --grid the same trials on
+validation images. The same command goes on where it was interrupted. It is a study in words (docs/study_files.md), and
+ends in a table and in report/<scale>-<data>.
 """
 
 import argparse
@@ -52,8 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }  # fmt: skip
     study = study_of(complete(words, "the command line"), named(args.name, args.encoders))
     cells = study.cells()
-    status = execute(cells, args, f"comparison, scale {study.scale}", lambda: study.make_data(cells))
-    if not args.list and args.cell is None:
+    status = execute(cells, args, f"comparison, scale {study.scale}", study.data_of)
+    if not (args.list or args.detach or args.cell):
         print(f"\n{comparison.tables(cells)}\n", flush=True)
         print(*(f"Report: {page}" for page in comparison.write_reports(cells)), sep="\n")
     return status
