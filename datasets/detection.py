@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 from mmdet.datasets import CocoDataset
 from mmdet.datasets.api_wrappers import COCO, COCOeval
+from mmdet.datasets.transforms import PackDetInputs
 from mmdet.evaluation import CocoMetric
 from mmdet.registry import DATASETS
 from mmengine.logging import print_log
-from mmengine.registry import METRICS
+from mmengine.registry import METRICS, TRANSFORMS
 
 from datasets.annotations import by_kind, check_annotations, check_categories, read_annotations
+from datasets.fast_transforms import ChannelsFirst
 from datasets.headers import Header
 from datasets.images import header_of
 from datasets.parallel import each
@@ -197,3 +199,8 @@ def _stands(known: Path, copy: Path) -> bool:
         return digest is None or sha256(copy) == digest
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+@TRANSFORMS.register_module()
+class PackDet(ChannelsFirst, PackDetInputs):
+    """mmdet's packing, faster."""

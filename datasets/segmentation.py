@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.registry import DATASETS, TRANSFORMS
 from mmseg.datasets import BaseSegDataset
 
-from datasets import thin_images
+from datasets import fast_transforms, thin_images  # noqa: F401  registers what pipelines name
 from datasets.images import IMAGE_SUFFIXES, header_of, read_bgr, read_plane, turn
 from engine.errors import UserError
 
@@ -17,7 +18,7 @@ thin_images.install()
 IGNORED = 255
 """mmseg's `ignore_index`: the pixel takes part in no loss and no metric."""
 
-MAX_CLASSES = 254
+MAX_CLASSES = UNDECLARED = 254  # as training ids 0 .. 253 are classes
 _LARGEST_ID = 65535
 
 
@@ -85,7 +86,7 @@ def _hidden(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class LabelIds:
-    """What the ids in a label file mean: `table[id]` is the training id, IGNORED, or -1 for an id nobody declared."""
+    """What the ids in a label file mean: `table[id]`, uint8 [65536], is the training id, IGNORED or UNDECLARED."""
 
     table: np.ndarray
     allowed: str
@@ -100,7 +101,7 @@ class LabelIds:
             raise UserError(f"classes: {classes} names given, 2 to {MAX_CLASSES} are possible; correct data.classes")
         first = int(reduce_zero_label)
         ignored = sorted({*ignore, IGNORED, *([0] if reduce_zero_label else [])})
-        table = np.full(_LARGEST_ID + 1, -1, dtype=np.int16)
+        table = np.full(_LARGEST_ID + 1, UNDECLARED, dtype=np.uint8)
         table[first : first + classes] = np.arange(classes)
         for label in ignored:
             if not 0 <= label <= _LARGEST_ID or first <= label < first + classes:
@@ -113,12 +114,15 @@ class LabelIds:
 
     def apply(self, labels: np.ndarray, path: str) -> np.ndarray:
         """Return training ids (uint8, same shape); UserError names the first id of `path` that was not declared."""
-        if labels.min() < 0 or labels.max() > _LARGEST_ID:
-            self._refuse(int(labels.min() if labels.min() < 0 else labels.max()), path)
-        mapped = self.table[labels]
-        if (mapped < 0).any():
-            self._refuse(int(labels[mapped < 0].min()), path)
-        return mapped.astype(np.uint8)
+        if labels.dtype == np.uint8:
+            mapped = cv2.LUT(labels, self.table[:256])
+        else:
+            if labels.min() < 0 or labels.max() > _LARGEST_ID:
+                self._refuse(int(labels.min() if labels.min() < 0 else labels.max()), path)
+            mapped = self.table[labels]
+        if (strange := mapped == UNDECLARED).any():
+            self._refuse(int(labels[strange].min()), path)
+        return mapped
 
     def _refuse(self, label: int, path: str) -> None:
         raise UserError(

@@ -81,7 +81,7 @@ train_dataloader = dict(
             dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
             dict(type="RandomResize", scale="<data>", ratio_range=(0.75, 1.0), keep_ratio=True),
             dict(type="RandomFlip", prob=0.5),
-            dict(type="PackDetInputs"),
+            dict(type="PackDet"),
         ],
     ),
 )
@@ -96,7 +96,7 @@ test_dataloader = dict(
             dict(type="LoadImageStrict"),
             dict(type="Resize", scale="<data>", keep_ratio=True),
             dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
-            dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),
+            dict(type="PackDet", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),
         ],
     ),
 )

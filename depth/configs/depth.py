@@ -40,13 +40,13 @@ train_pipeline = [
     dict(type="LoadDepth"),
     dict(type="Resize", scale="<data>", keep_ratio=False),
     dict(type="RandomFlip", prob=0.5),
-    dict(type="PackSegInputs"),
+    dict(type="PackSeg"),
 ]
 test_pipeline = [
     dict(type="LoadImageStrict"),
     dict(type="Resize", scale="<data>", keep_ratio=False),
     dict(type="LoadDepth"),  # after the resize: the prediction is brought back to the file's own size
-    dict(type="PackSegInputs"),
+    dict(type="PackSeg"),
 ]
 train_dataloader = dict(batch_size=16, num_workers=0, dataset=dict(type="DepthFolder", pipeline=train_pipeline))
 val_dataloader = dict(

@@ -17,5 +17,5 @@ multi_scale = [
     dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
     dict(type="RandomFlip", prob=0.5),
     dict(type="RandomChoice", transforms=[[any_of], crop_first]),
-    dict(type="PackDetInputs"),
+    dict(type="PackDet"),
 ]

@@ -12,10 +12,10 @@ train_dataloader = dict(
             dict(type="LoadImageStrict"),
             dict(type="LoadLabels"),
             dict(type="RandomResize", ratio_range=(0.5, 2.0), **resize),
-            dict(type="RandomCrop", crop_size="<data>", cat_max_ratio=0.75),
+            dict(type="CountedCrop", crop_size="<data>", cat_max_ratio=0.75),
             dict(type="RandomFlip", prob=0.5),
-            dict(type="PhotoMetricDistortion"),
-            dict(type="PackSegInputs"),
+            dict(type="PhotoMetricTables"),
+            dict(type="PackSeg"),
         ]
     ),
 )
@@ -28,7 +28,7 @@ test_dataloader = dict(
             dict(type="LoadImageStrict"),
             dict(type="Resize", **resize),
             dict(type="LoadLabels"),
-            dict(type="PackSegInputs"),
+            dict(type="PackSeg"),
         ]
     ),
 )

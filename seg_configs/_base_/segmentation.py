@@ -13,9 +13,9 @@ train_dataloader = dict(
             dict(type="LoadImageStrict"),
             dict(type="LoadLabels"),
             dict(type="RandomResize", scale="<data>", ratio_range=(0.8, 1.4), keep_ratio=True),
-            dict(type="RandomCrop", crop_size="<data>", cat_max_ratio=0.9),
+            dict(type="CountedCrop", crop_size="<data>", cat_max_ratio=0.9),
             dict(type="RandomFlip", prob=0.5),
-            dict(type="PackSegInputs"),
+            dict(type="PackSeg"),
         ],
     ),
 )
@@ -30,7 +30,7 @@ test_dataloader = dict(
             dict(type="LoadImageStrict"),
             dict(type="Resize", scale="<data>", keep_ratio=False),
             dict(type="LoadLabels"),  # after Resize: predictions are scored at the labels' own resolution
-            dict(type="PackSegInputs"),
+            dict(type="PackSeg"),
         ],
     ),
 )

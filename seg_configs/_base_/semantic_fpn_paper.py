@@ -14,7 +14,7 @@ test_dataloader = dict(
             dict(type="Resize", **_base_.resize),
             dict(type="ResizeToMultiple", size_divisor=32),
             dict(type="LoadLabels"),
-            dict(type="PackSegInputs"),
+            dict(type="PackSeg"),
         ]
     )
 )

@@ -20,7 +20,7 @@ train_dataloader = dict(
             dict(type="RandomFlip", prob=0.5),
             dict(type="RandomCrop", crop_size="<data>"),
             dict(type="ColourChanges", prob=0.5),
-            dict(type="PackSegInputs"),
+            dict(type="PackSeg"),
         ]
     ),
 )
@@ -28,7 +28,7 @@ test_dataloader = dict(
     batch_size=4,
     num_workers=4,
     persistent_workers=True,
-    dataset=dict(pipeline=[dict(type="LoadImageStrict"), dict(type="LoadDepth"), dict(type="PackSegInputs")]),
+    dataset=dict(pipeline=[dict(type="LoadImageStrict"), dict(type="LoadDepth"), dict(type="PackSeg")]),
 )
 val_dataloader = test_dataloader
 val_evaluator = dict(eigen_crop=True)
