@@ -206,7 +206,7 @@ def test_layers_override_in_order(tmp_path):
     assert cfg.model.decode_head.num_classes == cfg.model.auxiliary_head.num_classes == 2
     dataset = cfg.train_dataloader.dataset
     assert dataset.data_root == "x" and dataset.images == "images/train" and dataset.ignore == [2]
-    crop = next(t for t in dataset.pipeline if t.type == "RandomCrop")
+    crop = next(t for t in dataset.pipeline if t.type == "CountedCrop")
     resize = next(t for t in dataset.pipeline if t.type == "RandomResize")
     assert crop.crop_size == (32, 48) and resize.scale == (48, 32), "crop_size is (h, w), scale is (w, h)"
 
