@@ -5,6 +5,7 @@ traced for one size; another size is another export.
 """
 
 import importlib.util
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -112,5 +113,5 @@ def quietly(action: Callable[[], None], what: str) -> None:
         try:
             action()
         except (torch.onnx.errors.OnnxExporterError, NotImplementedError) as error:
-            said = " ".join(str(error).split())[:300]
+            said = re.sub(r"\x1b\[\d+m", "", str(error).strip().splitlines()[0])[:300]  # without the terminal's colours
             raise UserError(f"{what} cannot be exported to ONNX by torch {torch.__version__}: {said}") from error

@@ -64,6 +64,16 @@ def test_finished_models(task, finished, in_child, scenes_root, tmp_path):
     assert in_child(body) == 0
 
 
+def test_what_torch_cannot_export_is_one_line():
+    def action():
+        raise torch.onnx.OnnxExporterError("\x1b[96mFailed\x1b[0m to decompose the graph.\nNext steps: ...")
+
+    with pytest.raises(
+        UserError, match=r"^runs/x cannot be exported to ONNX by torch \S+: Failed to decompose the graph.$"
+    ):
+        module.quietly(action, "runs/x")
+
+
 def test_refusals(mae, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="name a file that ends in .onnx"):
         to_onnx(mae, tmp_path / "encoder.pth")
