@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from backbones import load_encoder
 from backbones.checkpoint import META
@@ -100,8 +101,11 @@ def check_libraries() -> None:
 
 
 def export(graph: nn.Module, pixels: Tensor, path: Path, names: list[str]) -> None:
-    """Write one file with its weights inside."""
-    with torch.no_grad():
+    """Write one file with its weights inside.
+
+    Attention by plain products: the exporter writes these in place of a fused kernel, whose result has another layout.
+    """
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         torch.onnx.export(graph, (pixels,), str(path), dynamo=True, input_names=["pixels"], output_names=names,
                           opset_version=OPSET, external_data=False, verbose=False)  # fmt: skip
 
