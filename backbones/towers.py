@@ -74,6 +74,8 @@ def text_tower(about: Mapping[str, Any], folder: Path) -> TextTower:
     try:
         if layers > DEEPEST:
             raise ValueError(f"layers={layers}")
+        if not isinstance(about["kwargs"].get("causal", True), bool):
+            raise TypeError(f"causal={about['kwargs']['causal']}")
         return TextTower(embed_dim=about["embed_dim"], vocabulary=about["vocabulary"], **about["kwargs"])
     except Exception as error:  # whatever it makes of arguments that it was not written for
         raise UserError(f"checkpoint {folder} describes a text tower that cannot be built ({type(error).__name__}: "

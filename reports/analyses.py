@@ -72,7 +72,7 @@ def read_analysis(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     document = load(path)
     _check(document, str(path))
-    if not (path.parent / document["figure"]).is_file():
+    if not os.path.isfile(path.parent / document["figure"]):
         raise UserError(f"{path}: its figure {document['figure']} is not beside it.")
     return document
 

@@ -44,7 +44,7 @@ def read_curve(record: Record) -> tuple[list[int], list[float]]:
                 row = json.loads(line)
                 iterations.append(int(row["iteration"]))
                 losses.append(float(row["loss"]))
-            except (KeyError, TypeError, ValueError):
+            except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
                 raise ValueError(f"line {number} has no iteration and loss") from None
             if not math.isfinite(losses[-1]):
                 raise ValueError(f"the loss in line {number} is not finite")

@@ -1,5 +1,6 @@
 """manifest.json of an export: whether it is whole, of the scenes that are asked for, and still as it was written."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def finished(root: Path, request: dict[str, Any]) -> dict[str, Any] | None:
     sums = manifest.get("sha256", {})  # absent in older exports
     if not isinstance(sums, dict):
         raise UserError(f"{path}: its sha256 is no object; delete its folder or choose another root")
-    files = {name: (root / name).is_file() for name in sums}
+    files = {name: os.path.isfile(root / name) for name in sums}
     damaged = [name for name, there in files.items() if not there or not has_sha256(root / name, sums[name])]
     if damaged:
         print(f"warning: {root / damaged[0]} does not fit its checksum; the scenes are made again", flush=True)

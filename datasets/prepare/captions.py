@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def captions(place: Place, options: dict[str, Any]) -> Plan:
         table = found[0]
     root = Path(options["images"]) if options["images"] else table.parent
     texts = read_table(table)
-    absent = [name for name in texts if not (root / name).is_file()]
+    absent = [name for name in texts if not os.path.isfile(root / name)]
     if absent:
         raise UserError(
             f"{table}: {len(absent):,} of {len(texts):,} images are not in {root}, first {absent[0]}: name their "

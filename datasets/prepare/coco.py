@@ -1,5 +1,6 @@
 """Boxes and masks in COCO's format: COCO 2017 and a user's own."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -106,7 +107,7 @@ def check_images(
     split: str, folder: Path, images: Sequence[dict[str, Any]], findings: Findings
 ) -> tuple[dict[str, Header | str], list[tuple[str, Look]]]:
     """Is each image that is there whole? Returns the headers that `check_annotations` needs, and the images."""
-    names = [name for name in dict.fromkeys(image["file_name"] for image in images) if (folder / name).is_file()]
+    names = [name for name in dict.fromkeys(image["file_name"] for image in images) if os.path.isfile(folder / name)]
     headers = read_headers(folder, names)
     good = [str(folder / name) for name in names if not isinstance(headers[name], str)]
     looks = []

@@ -6,6 +6,7 @@ The splits are those of Karpathy and Fei-Fei 2015 (arXiv 1412.2306): `dataset_fl
 
 import hashlib
 import json
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,7 @@ def coco_file(source: Path, entry: dict[str, Any]) -> Path:
         )
         for folder in (".", "images")
     ]
-    return next((path for path in tried if path.is_file()), tried[0])
+    return next((path for path in tried if os.path.isfile(path)), tried[0])
 
 
 def write_shards(place: Place, splits: Path, test: list[tuple[Path, dict[str, Any]]], origin: str) -> str:
@@ -113,7 +114,7 @@ def write_shards(place: Place, splits: Path, test: list[tuple[Path, dict[str, An
     Raises:
         UserError: an image is missing, or has fewer than five captions; no test image at all.
     """
-    absent = [path for path, _ in test if not path.is_file()]
+    absent = [path for path, _ in test if not os.path.isfile(path)]
     if absent or not test:
         lost = f"{len(absent)} of {len(test)} test images are missing, first {absent[0]}" if absent else "no test image"
         raise UserError(f"{splits}: {lost}; {origin}")

@@ -123,7 +123,7 @@ class Place:
         if manifest is None or manifest["listing"] != listing or manifest["settings"] != settings:
             return None
         for name, digest in manifest["checksums"].items():
-            if not (self.out / name).is_file() or sha256(self.out / name) != digest:
+            if not os.path.isfile(self.out / name) or sha256(self.out / name) != digest:
                 raise UserError(
                     f"{self.out / name} has other bytes than when it was prepared, under the same size and time: "
                     f"restore it, or remove {self.out / MANIFEST} to check everything anew"
