@@ -110,11 +110,9 @@ def _png(data: bytes, whole: bool) -> Header:
     at, exif, plain, view = 8, None, colour & PALETTE != PALETTE and bits in (8, 16), memoryview(data)
     while True:
         length, kind = struct.unpack_from(">I4s", data, at)
-        if kind == b"IDAT" and not whole:
-            break
         end = at + 12 + length
-        (checksum,) = struct.unpack_from(">I", data, end - 4)
-        if kind[:1].isupper() and zlib.crc32(view[at + 4 : end - 4]) != checksum:
+        (checksum,) = struct.unpack_from(">I", data, end - 4)  # an orientation may stand behind the pixels
+        if (whole or kind != b"IDAT") and kind[:1].isupper() and zlib.crc32(view[at + 4 : end - 4]) != checksum:
             raise CorruptSample(f"damaged image: the checksum of its {kind.decode('latin-1')} does not fit")
         if kind == b"eXIf":
             exif = data[at + 8 : end - 4]

@@ -88,9 +88,7 @@ def check_shards(data: dict[str, Any], findings: Findings) -> str | None:
         if fault and sample not in bare:
             corrupt.append(f"{reader.name(sample)}: {fault}")
     findings.lines.append(("examined", f"{len(chosen):,} samples in full, the headers of all"))
-    share = ", ".join(
-        f"{name} {100 * count / len(chosen):.4g}%" for name, count in names.most_common() if name != "txt"
-    )
+    share = ", ".join(f"{name} {share_of(count, len(chosen))}" for name, count in names.most_common() if name != "txt")
     findings.lines.append(("captions", share or "none"))
     if images:
         heights, widths = zip(*(image.size for image in images), strict=True)
@@ -102,6 +100,11 @@ def check_shards(data: dict[str, Any], findings: Findings) -> str | None:
     for sentence in corrupt:
         (findings.problem if worst else findings.note)("corrupt sample", sentence)
     return choose_caption(captions, names, reader, findings)
+
+
+def share_of(count: int, total: int) -> str:
+    """A share in percent; nearly all is not written as all."""
+    return f"{count / total:.0%}" if count == total or count < 0.995 * total else f"{100 * count / total:.4g}%"
 
 
 def choose_caption(
