@@ -156,11 +156,10 @@ def _beside(path: Path, what: str) -> Path:
 
 def restore_folder(path: Path) -> None:
     """Put a replaced folder back whose writer died between the two renames."""
-    if not os.path.lexists(path):
-        old = _beside(path, "old")
-        if os.path.lexists(old):  # never of a name that no file can have
-            with contextlib.suppress(FileNotFoundError):  # another process just put it back
-                os.replace(old, path)
+    old = _beside(path, "old")
+    if os.path.lexists(old) and not os.path.lexists(path):  # neither, of a name that no file can have
+        with contextlib.suppress(FileNotFoundError):  # another process just put it back
+            os.replace(old, path)
 
 
 def _flush(path: Path) -> None:
