@@ -20,6 +20,7 @@ from study.executors import add_options, execute
 
 SMALL = {"train_cfg.max_iters": 6, "train_dataloader.batch_size": 4, "progress_interval": 2, "state_interval": 6}
 GRID = {"lr": (1e30, 1e-3), "layer_decay": (0.65,)}  # the first breaks training
+CLEARED = 5.0  # seconds in which slurmd forgets a job; before, it refuses the same job's new credential
 TROUBLE = {"pretrain mae seed 0": "USR1", "depth mae seed 0": "KILL"}
 
 
@@ -58,15 +59,17 @@ def trouble() -> None:
 
 
 def hasten() -> None:
-    """SLURM lets a job that came back wait for two minutes; begin it at once."""
+    """SLURM lets a job that came back wait for two minutes; let it begin after some seconds, by which it is cleared."""
     from study.slurm import Slurm
 
-    look = Slurm.look
+    look, since = Slurm.look, {}
 
     def hastened(self, jobs):
         look(self, jobs)
         for job in jobs:
-            if self.absent[job.handle] == 0 and Path(job.cell.folder, "had-trouble").exists():
+            if job.state != "queued" or not Path(job.cell.folder, "had-trouble").exists():
+                since.pop(job.handle, None)
+            elif time.monotonic() - since.setdefault(job.handle, time.monotonic()) > CLEARED:
                 subprocess.run(["scontrol", "update", f"JobId={job.handle}", "StartTime=now"], capture_output=True)
 
     Slurm.look = hastened
