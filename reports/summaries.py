@@ -43,9 +43,13 @@ def _ranks(section: Section, scores: dict[Column, dict[Row, float]]) -> Table | 
     """Rank in each task that every method could do, and mean rank and z-score over the dense ones.
 
     A probe of pooled features says something else than a dense task; it counts only where there are not two of these.
+    What one run says of a method is not ranked.
     """
     chosen = {
-        c: found for c, found in scores.items() if c.task not in NEED_TEXT or len(found) == len(section.competitors)
+        c: found
+        for c, found in scores.items()
+        if (c.task not in NEED_TEXT or len(found) == len(section.competitors))
+        and all(section.summary(row, c).n > 1 for row in found)
     }
     if len(chosen) < 2:
         return None

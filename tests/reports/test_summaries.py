@@ -19,13 +19,18 @@ def knn(method, value):
 THREE = ("clip", "maskclip", "mae")
 
 
+def again(entries):
+    """The same of a second seed: what one run says is not ranked."""
+    return [*entries, *({**entry, "seed": 1} for entry in entries)]
+
+
 def test_ranks_z_scores_and_agreement_by_hand():
     entries = [
         entry
         for method, a, b in zip(THREE, (30.0, 32.0, 34.0), (0.9, 0.7, 0.8), strict=True)
         for entry in (miou(method, 0, a), rmse(method, 0, b))
     ]
-    ranks, agreement = summary_tables(section_of(*entries, miou("random", 0, 99.0), rmse("random", 0, 0.1)))
+    ranks, agreement = summary_tables(section_of(*again([*entries, miou("random", 0, 99.0), rmse("random", 0, 0.1)])))
     # mIoU: sd 2, z -1, 0, 1. RMSE, less is better: 0.8 +- 0.1, z -1, 1, 0. The floor is not ranked.
     assert [[cell_text(cell) for cell in row] for row in ranks.rows] == [
         ["MaskCLIP (noisy captions)", "2", "1", "1.50", "+0.50"],
@@ -39,7 +44,7 @@ def test_ranks_z_scores_and_agreement_by_hand():
 def test_a_method_that_lacks_a_task_stands_apart():
     entries = [miou(method, 0, value) for method, value in zip(THREE, (30.0, 32.0, 34.0), strict=True)]
     entries += [rmse(method, 0, 0.5) for method in ("clip", "maskclip", "supervised")] + [miou("supervised", 0, 1.0)]
-    ranks = summary_tables(section_of(*entries))[0]
+    ranks = summary_tables(section_of(*again(entries)))[0]
     assert [row[0].text for row in ranks.rows][-1] == "MAE" and ranks.kinds[-1] == "start"
     assert ranks.rows[-1][-1].sub == "1 of 2 tasks" and "not comparable" in ranks.notes[1]
 
@@ -66,9 +71,15 @@ def test_text_tasks_are_left_out_of_mean_ranks_when_some_methods_have_no_text():
     ]
     entries += [record("zero_shot", method, 0) for method in ("clip", "maskclip")]
     entries += [record("zero_shot", "clip_aligned", 0), miou("clip_aligned", 0, 3.0), knn("clip_aligned", 3.0)]
-    ranks = summary_tables(section_of(*entries))[0]
+    ranks = summary_tables(section_of(*again(entries)))[0]
     assert ranks.header == ["Method", "rank, mIoU UperNet", "rank, k-NN top-1", "mean rank", "mean z-score"]
     assert "need a text tower" in ranks.notes[-1]
+
+
+def test_one_run_of_a_method_ranks_nothing():
+    entries = again([entry for k, m in enumerate(THREE) for entry in (miou(m, 0, 30.0 + k), rmse(m, 0, 0.9 - 0.1 * k))])
+    assert summary_tables(section_of(*entries))[0].header[0] == "Method"
+    assert "rank" not in str([table.header for table in summary_tables(section_of(*entries[:-1]))])
 
 
 def test_too_little_for_a_summary():
@@ -93,7 +104,7 @@ def test_a_probe_stands_beside_the_mean_of_dense_tasks():
         for k, method in enumerate(THREE)
         for entry in (miou(method, 0, 30.0 + k), rmse(method, 0, 0.9 - 0.1 * k), knn(method, 50.0 - k))
     ]
-    ranks = summary_tables(section_of(*entries))[0]
+    ranks = summary_tables(section_of(*again(entries)))[0]
     assert [[cell_text(cell) for cell in row] for row in ranks.rows] == [
         ["MAE", "1", "1", "3", "1.00", "+1.00"],
         ["MaskCLIP (noisy captions)", "2", "2", "2", "2.00", "+0.00"],
