@@ -1,5 +1,6 @@
 """The one exception whose message is meant for the user, not for a developer."""
 
+import errno
 import re
 import sys
 from collections.abc import Iterable
@@ -24,10 +25,20 @@ class UserError(Exception):
         super().__init__(own if len(own) <= LONGEST else f"{own[: LONGEST * 2 // 3]} ... {own[-LONGEST // 3 :]}")
 
 
-def tell(error: UserError) -> int:
-    """Print the error as one line on standard error and return its exit status."""
-    print(f"error: {error}", file=sys.stderr)
-    return error.status
+def tell(error: UserError | OSError) -> int:
+    """Print the error as one line on standard error and return its exit status; raise a system's that is no user's."""
+    said = own(error)
+    print(f"error: {said}", file=sys.stderr)
+    return said.status
+
+
+def own(error: UserError | OSError) -> UserError:
+    """The error for the user; of the system's that of a name that no file can have. Others are raised."""
+    if isinstance(error, UserError):
+        return error
+    if error.errno != errno.ENAMETOOLONG:
+        raise error
+    return UserError(f"{error.filename} is longer than a file's name can be: correct it")
 
 
 def printable(text: str) -> str:

@@ -82,7 +82,7 @@ def run(
     except BrokenPipeError:  # who reads, such as `head`, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         status = UNREAD
-    except UserError as error:
+    except (UserError, OSError) as error:
         status = tell(error)
     except KeyboardInterrupt:
         print(f"interrupted: {advice}", file=sys.stderr)

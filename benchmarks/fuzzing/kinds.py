@@ -81,9 +81,9 @@ def command(script: str, *words: object) -> None:
     """
     told: list[UserError] = []
 
-    def tell(error: UserError) -> int:
-        told.append(error)
-        return error.status
+    def tell(error: UserError | OSError) -> int:
+        told.append(engine.errors.own(error))
+        return told[-1].status
 
     engine.errors.tell, before = tell, engine.errors.tell
     sys.argv = [f"tools/{script}.py", *map(str, words)]

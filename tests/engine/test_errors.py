@@ -24,3 +24,13 @@ def test_a_message_is_one_line_that_any_terminal_takes():
     assert message == r"a\udcff/ x.png: \x1b[2J bad header" and message.encode()
     long = str(UserError(f"the start {'x' * 9999} the mend"))
     assert len(long) < 1600 and long.startswith("the start xxx") and long.endswith("xxx the mend")
+
+
+def test_a_name_that_no_file_can_have_is_told_and_other_errors_of_the_system_are_raised(tmp_path, capsys):
+    with pytest.raises(OSError) as long:
+        (tmp_path / ("x" * 300)).exists()
+    assert tell(long.value) == 2 and "longer than a file's name can be" in capsys.readouterr().err
+    with pytest.raises(OSError) as missing:
+        (tmp_path / "x").stat()
+    with pytest.raises(FileNotFoundError):
+        tell(missing.value)
