@@ -156,7 +156,7 @@ def _beside(path: Path, what: str) -> Path:
 
 def restore_folder(path: Path) -> None:
     """Put a replaced folder back whose writer died between the two renames."""
-    old = _beside(path, "old")
+    old = _beside(path, "old") if path.name else path  # "/" has none, and is never replaced
     if os.path.lexists(old) and not os.path.lexists(path):  # neither, of a name that no file can have
         with contextlib.suppress(FileNotFoundError):  # another process just put it back
             os.replace(old, path)
