@@ -53,7 +53,12 @@ def save_checkpoint(
     folder = Path(folder).absolute()
     if (meta.get("text") is None) != (text_state is None):
         raise UserError(f"checkpoint {folder}: text weights and meta['text'] belong together; give both or neither")
-    meta = {"schema": SCHEMA, "version": VERSION, **json.loads(json.dumps(meta, allow_nan=False))}
+    try:
+        meta = {"schema": SCHEMA, "version": VERSION, **json.loads(json.dumps(meta, allow_nan=False))}
+    except ValueError:
+        raise UserError(
+            f"checkpoint {folder}: its meta data hold a number that is not finite; correct its source"
+        ) from None
     _validate({**meta, "sha256": {ENCODER: "0" * 64}}, folder)
     state = _plain(encoder.state_dict())
     if broken := faults({**state, **(text_state or {})}):
