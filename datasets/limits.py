@@ -58,18 +58,21 @@ def limits_of(content: dict[str, Any], classes: tuple[str, ...] | list[str]) -> 
     return Limits(objects, detections, math.ceil(2.5 * detections))
 
 
-def fill_limits(cfg: Config) -> None:
+def fill_limits(cfg: Config, needed: bool = False) -> None:
     """Fill the marks "<data>" of a detector's test and of its proposals from the training file.
 
     A configuration that states the numbers itself, as published protocols do, keeps them. Where the file is not there
     yet, the marks stay for `study.configure.settle`; scenes that are yet to be rendered get the least.
+
+    Raises:
+        UserError: a file that is no annotation file, or where it is `needed`, none.
     """
     test, data = cfg.model.test_cfg, cfg.train_dataloader.dataset
     parts = [test.rcnn, test.rpn, cfg.model.train_cfg.rpn_proposal]
     path, rendered = Path(data.data_root, data.ann_file), cfg.data.get("scenes_root") is not None
-    if not any(DATA in part.values() for part in parts) or not (rendered or path.is_file()):
+    if not any(DATA in part.values() for part in parts) or not (needed or rendered or path.is_file()):
         return
-    content = read_annotations(path) if path.is_file() else {"categories": [], "annotations": []}
+    content = read_annotations(path) if needed or path.is_file() else {"categories": [], "annotations": []}
     found = limits_of(content, data.metainfo["classes"])
     fill(test.rcnn, DATA, {"max_per_img": found.detections})
     for part in parts[1:]:

@@ -10,7 +10,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.registry import DATASETS, TRANSFORMS
 from mmseg.datasets import BaseSegDataset
 
-from datasets import fast_transforms, thin_images  # noqa: F401  registers what pipelines name
+from datasets import confusion, fast_transforms, thin_images  # noqa: F401  registers what configs name
 from datasets.images import IMAGE_SUFFIXES, header_of, read_bgr, read_plane, turn
 from engine.errors import UserError
 

@@ -127,7 +127,7 @@ def settle(cfg: Config, make_data: Callable[[Config], None]) -> dict | None:
     meta = take_encoder(cfg) if cfg.task != "pretrain" else None
     make_data(cfg)
     if cfg.data.kind == "coco":
-        fill_limits(cfg)
+        fill_limits(cfg, needed=True)
     if cfg.task == "pretrain":
         import pretrain
 

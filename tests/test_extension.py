@@ -69,7 +69,7 @@ HEAD_CONFIG = """
 _base_ = ["./_base_/segmentation.py"]
 task, head = "pixel", "PixelHead"
 custom_imports = dict(imports=["engine.parts", "datasets.segmentation", "backbones", "pixel.head"])
-data = dict(name="small", root="data/small")
+data = dict(name="small", root="data/small", scenes_root=None)
 model = dict(
     type="EncoderDecoder", data_preprocessor=_base_.preprocessor, backbone={}, train_cfg={},
     test_cfg=dict(mode="whole"),

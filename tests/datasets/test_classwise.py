@@ -7,11 +7,12 @@ from mmengine.registry import DefaultScope
 from mmseg.evaluation import IoUMetric
 from PIL import Image
 
+from benchmarks.fuzzing.perfect import perfect_score
 from datasets.confusion import SINGLY, ClasswiseIoU, rows_of
 from datasets.detection import average_precision, mean_known
 from datasets.limits import limits_of
 from study.configure import load_config
-from tests.datasets.coco_samples import build, changed, good, score, thing
+from tests.datasets.coco_samples import build, changed, good, thing
 
 
 def test_confusion_and_iou_are_those_of_counting():
@@ -62,7 +63,7 @@ def test_perfect_predictions_of_a_crowded_image_score_whole(tmp_path):
     """Neither the limits nor the metric, which in mmdet's form counts 100 detections, take a point."""
     content = crowded(tmp_path)
     assert limits_of(content, ["cat", "dog"]).detections >= 375
-    assert score(build(tmp_path, content), tmp_path / "test.json") == (1.0, 1.0)
+    assert perfect_score(build(tmp_path, content)) == (1.0, 1.0)
 
 
 def test_average_precision_is_mmdets_where_that_counts_all(coco_folder):

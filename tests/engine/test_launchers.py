@@ -158,8 +158,9 @@ def test_accumulation_keeps_the_recipe(configure, in_child, tmp_path):
 def test_mmengines_own_accumulation_is_refused():
     with pytest.raises(UserError, match="accumulative_counts would change the batch .* say accumulation=N"):
         load_config("depth/configs/mae.py", options={"optim_wrapper.accumulative_counts": 4})
-    for passes in (0, 1.5, "x"):
-        with pytest.raises(UserError, match=f"accumulation {passes} is no number of passes"):
+    for passes, said in ((0, "accumulation 0 is no number of passes"), (1.5, "accumulation 1.5 is no number of passes"),
+                         ("x", "accumulation is 'x', but a number stands there")):  # fmt: skip
+        with pytest.raises(UserError, match=said):
             load_config("depth/configs/mae.py", options={"accumulation": passes})
     with pytest.raises(UserError, match="cannot be shared by the process with 3 passes each"):
         load_config("depth/configs/mae.py", options={"accumulation": 3, "train_dataloader.batch_size": 8})

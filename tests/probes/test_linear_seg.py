@@ -164,7 +164,7 @@ def test_from_a_checkpoint_to_a_record(configured, tmp_path):
 def test_recipes_that_are_none_are_refused(configured):
     for options, message in (
         ({"probe.taps": "all"}, "probe.taps is 'all': give 'last' or 'four'"),
-        ({"probe.lr": "fast"}, "probe.lr is 'fast': give a number"),
+        ({"probe.lr": "fast"}, "probe.lr is 'fast', but a number stands there"),
         ({"probe.batch": 0}, "probe.batch is 0: give a number from 1 on"),
         ({"probe.warmup": 3}, "nothing reads 'probe.warmup'; did you mean warm_up"),
         ({"probe.warm_up": 12}, "probe.warm_up is 12: the rate must have risen before the last of 12 iterations"),

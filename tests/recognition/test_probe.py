@@ -213,7 +213,7 @@ def test_the_encoder_stays_as_it_is(data, mae):
     features.model.register_forward_hook(lambda module, *_: modes.append(module.training))
     found = run(asked(data, {**LINEAR, "epochs": 2, "warm_up": 1}), features)
     assert [m.name for m in found.measures] == ["top1", "mean_per_class"]
-    assert found.settings == {"lr": 6.4, "iterations": 2, "batch_size": 32, "train_images": 48} and found.pace > 0
+    assert found.settings == {"lr": 6.4, "iterations": 2, "global_batch": 32, "train_images": 48} and found.pace > 0
     assert set(modes) == {False}
     assert all(torch.equal(value, before[key]) for key, value in features.model.state_dict().items())
     assert all(p.grad is None and not p.requires_grad for p in features.model.parameters())
@@ -227,7 +227,7 @@ def test_a_seed_decides_everything(data, mae, recipe):
         torch.rand(seed + 3)  # what was drawn before must not matter
         found.append(run(asked(data, recipe, seed), features))
     assert found[0].measures == found[1].measures
-    assert found[0].settings == {"lr": recipe["lr"], "iterations": 3, "batch_size": 48, "train_images": 48}
+    assert found[0].settings == {"lr": recipe["lr"], "iterations": 3, "global_batch": 48, "train_images": 48}
 
 
 def test_features_are_those_of_the_encoder(data, mae):

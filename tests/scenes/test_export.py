@@ -222,7 +222,7 @@ def test_bad_arguments_and_foreign_folders_are_refused(tmp_path):
         export.ensure(tmp_path)
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "manifest.json").write_text("{")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="is damaged"):
         export.ensure(tmp_path / "m")
 
 

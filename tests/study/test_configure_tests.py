@@ -114,7 +114,7 @@ def test_what_is_refused(clip, overlay, tmp_path):
             load_config(CONFIGS["zero_shot"], checkpoint=folder, data=overlay(text))
     for task, options, message in (
         ("knn", {"neighbours": 0}, "neighbours is 0: give a whole number from 1 on"),
-        ("knn", {"neighbours": "many"}, "neighbours is 'many': give a whole number from 1 on"),
+        ("knn", {"neighbours": "many"}, "neighbours is 'many', but a number stands there"),
         ("linear_probe", {"probe.epochs": 2.5}, "probe.epochs is 2.5: give a whole number from 1 on"),
         ("attentive_probe", {"probe.lr": "fast"}, "probe.lr is 'fast': give a number from 0 on"),
     ):
