@@ -116,7 +116,7 @@ def test_what_is_refused(clip, overlay, tmp_path):
         ("knn", {"neighbours": 0}, "neighbours is 0: give a whole number from 1 on"),
         ("knn", {"neighbours": "many"}, "neighbours is 'many', but a number stands there"),
         ("linear_probe", {"probe.epochs": 2.5}, "probe.epochs is 2.5: give a whole number from 1 on"),
-        ("attentive_probe", {"probe.lr": "fast"}, "probe.lr is 'fast': give a number from 0 on"),
+        ("attentive_probe", {"probe.lr": "fast"}, "probe.lr is 'fast', but a number stands there"),
     ):
         with pytest.raises(UserError, match=message):
             load_config(f"recognition/configs/{task}.py", checkpoint=folder, options=options)
