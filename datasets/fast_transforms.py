@@ -12,7 +12,7 @@ from mmseg.datasets.transforms import PackSegInputs, PhotoMetricDistortion, Rand
 
 
 class ChannelsFirst:
-    """Before mmseg's or mmdet's packing class: numpy lays out the image, in a thirtieth of torch's time."""
+    """Before mmseg's or mmdet's packing class: numpy lays out the image, which takes torch longer."""
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Pack all but the image as they do, then the image [H, W, 3] as "inputs", uint8 [3, H, W]."""

@@ -37,7 +37,7 @@ class Trace:
     """Which layer each value of a configuration comes from.
 
     Args:
-        asked: whether anybody will read it; otherwise nothing is noted, which takes two thirds of loading's time.
+        asked: whether anybody will read it; otherwise nothing is noted, since that takes longer than loading.
 
     Attributes:
         origin: {dotted key: layer}; a value that a later layer repeats keeps the earlier one's name.

@@ -2,7 +2,7 @@
 
 _base_ = ["../../engine/configs/_base_/finetuning.py", "./scenes.py"]
 default_scope = "mmseg"
-custom_imports = dict(imports=["engine.parts", "datasets.segmentation", "datasets.confusion", "backbones"])
+custom_imports = dict(imports=["engine.parts", "datasets.segmentation", "backbones"])
 
 train_dataloader = dict(
     batch_size=16,
