@@ -6,11 +6,11 @@ COMMAND   python -m benchmarks.peers [--encoder vit_small_patch16_224 --size 224
 COST      about five minutes on one core
 EXPECTED  the table in docs/speed.md; every number of it also in benchmarks/peers.json
 
-Rows: MAE and DINO of lightly, CLIP of open_clip, reading shards by webdataset, AP by faster-coco-eval beside
-pycocotools. A ratio is the peer's time by the suite's, the median over pairs with its range; seconds are those of the
-processor on one thread. Memory is the peak of a fresh process that makes three steps, by its libraries' own first.
-MoCo v3 is not there: lightly has its heads and not its loss. mmseg's and mmdet's encoders stand beside the suite's in
-`python -m benchmarks.paper_steps`.
+Rows: MAE and DINO of lightly, CLIP of open_clip, reading shards by webdataset, AP by pycocotools (the suite's is
+faster-coco-eval's). A ratio is the peer's time by the suite's, the median over pairs with its range; seconds are those
+of the processor on one thread. Memory is the peak of a fresh process that makes three steps, by its libraries' own
+first. MoCo v3 is not there: lightly has its heads and not its loss. mmseg's and mmdet's encoders stand beside the
+suite's in `python -m benchmarks.paper_steps`.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from engine.files import write_json
 from engine.provenance import hardware
 
 LIBRARIES = {"mae": "lightly", "dino": "lightly", "clip": "open-clip-torch", "shards": "webdataset",
-             "ap": "faster-coco-eval"}  # fmt: skip
+             "ap": "pycocotools"}  # fmt: skip
 KEPT = Path("benchmarks/peers.json")
 TOLERANCE = 1e-4  # relative, of a loss in float32
 
@@ -41,7 +41,7 @@ def prepared(name: str, args: argparse.Namespace) -> tuple[Callable[[], float], 
     if name in ("shards", "ap"):
         from benchmarks import peer_tools
 
-        return peer_tools.shards(args.shards) if name == "shards" else peer_tools.average_precision()
+        return peer_tools.shards(args.shards) if name == "shards" else peer_tools.precision()
     from benchmarks import peer_twins
 
     encoder = dict(name=args.encoder, kwargs={"img_size": args.size})

@@ -7,8 +7,9 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from faster_coco_eval import COCOeval_faster
 from mmdet.datasets import CocoDataset
-from mmdet.datasets.api_wrappers import COCO, COCOeval
+from mmdet.datasets.api_wrappers import COCO
 from mmdet.datasets.transforms import PackDetInputs
 from mmdet.evaluation import CocoMetric
 from mmdet.registry import DATASETS
@@ -107,6 +108,8 @@ class CocoFolderMetric(CocoMetric):
 def average_precision(truth: COCO, found: list[dict], kind: str, categories: list[int], most: int) -> np.ndarray:
     """COCO's precisions [overlaps 0.5 to 0.95, recalls, classes, areas: all, small, medium, large], -1 without objects.
 
+    By faster-coco-eval, on one thread; pycocotools' evaluation gives the same numbers and takes longer.
+
     Args:
         truth: the annotations. found: predictions in COCO's format. kind: "bbox" or "segm". categories: ids of the
             classes. most: detections of one image that count.
@@ -119,12 +122,13 @@ def average_precision(truth: COCO, found: list[dict], kind: str, categories: lis
     else:  # which loadRes cannot read
         predictions.dataset = {**{key: truth.dataset[key] for key in ("images", "categories")}, "annotations": []}
         predictions.createIndex()
-    evaluation = COCOeval(truth, predictions, kind)
+    evaluation = COCOeval_faster(truth, predictions, kind, rle_iou_max_workers=1)
     evaluation.params.catIds, evaluation.params.imgIds = categories, truth.get_img_ids()
     evaluation.params.maxDets = [most]
     evaluation.evaluate()
     evaluation.accumulate()
-    return evaluation.eval["precision"][..., 0]
+    place = np.searchsorted(evaluation.params.catIds, categories)  # its classes stand in the order of their ids
+    return evaluation.eval["precision"][..., 0][:, :, place]
 
 
 def mean_known(precision: np.ndarray) -> float:

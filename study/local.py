@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import time
 import traceback
+from multiprocessing.sharedctypes import Synchronized
 
 from engine.distributed import die_with_parent
 from engine.run_path import LOG
@@ -14,12 +15,13 @@ from study.cells import Cell
 from study.scheduler import FAILED, OK, RUNNING, Job
 
 
-def run_cell(cell: Cell, gpu: str | None = None) -> None:
+def run_cell(cell: Cell, gpu: str | None = None, spent: Synchronized | None = None) -> None:
     """Body of a child process: one run, its output in `log.txt` of its folder, status 0 or 1.
 
     Args:
         cell: what to run.
         gpu: the one GPU that the run sees, as CUDA_VISIBLE_DEVICES names it; None where there is none.
+        spent: takes the seconds of processors that this process and those it started took.
     """
     die_with_parent()
     if gpu is not None:
@@ -33,6 +35,8 @@ def run_cell(cell: Cell, gpu: str | None = None) -> None:
         except Exception:  # what stops a cell must not stop the study
             traceback.print_exc(file=log)
             os._exit(1)
+    if spent is not None:
+        spent.value = sum(os.times()[:4])
     os._exit(0)
 
 
@@ -82,17 +86,18 @@ class Local:
         for cell in ready[: len(self.free)]:
             gpu = self.free.pop(0)
             # Not a daemon: it may start loader workers.
-            process = fork.Process(target=run_cell, args=(cell, gpu))
+            spent = fork.Value("d", 0.0)
+            process = fork.Process(target=run_cell, args=(cell, gpu, spent))
             process.start()
-            begun.append(Job(cell, (process, gpu), RUNNING, time.monotonic()))
+            begun.append(Job(cell, (process, gpu, spent), RUNNING, time.monotonic()))
         return begun
 
     def look(self, jobs: list[Job]) -> None:
         """Bring the jobs' states up to date."""
         for job in jobs:
-            process, gpu = job.handle
+            process, gpu, spent = job.handle
             if not process.is_alive():
-                job.state = OK if process.exitcode == 0 else FAILED
+                job.state, job.processor = OK if process.exitcode == 0 else FAILED, spent.value
                 self.free.append(gpu)
 
     def leave(self, jobs: list[Job]) -> None:

@@ -12,7 +12,7 @@ from engine.progress import duration
 from engine.run_path import LOG
 from reports.records import read_record
 from study.cells import Cell
-from study.times import where_the_time_went
+from study.times import Kind, Spent, where_the_time_went
 
 GUESS = {True: 300.0, False: 45.0}  # seconds of a pretraining and of a fine-tuning, before any was seen
 QUIET = 15.0  # seconds between two status lines where the output is not a terminal
@@ -28,12 +28,14 @@ class Job:
         handle: the executor's own: a process, the number of a cluster's job.
         state: QUEUED, RUNNING, or how it ended: OK, FAILED, MISSED.
         since: when it was first seen to run, by `time.monotonic`.
+        processor: seconds of processors that it took, once it has ended, where the executor knows.
     """
 
     cell: Cell
     handle: Any
     state: str = QUEUED
     since: float = 0.0
+    processor: float | None = None
 
     @property
     def ended(self) -> bool:
@@ -72,7 +74,7 @@ class Scheduler:
         self.total = len(cells)
         self.waiting: list[Cell] = []
         self.jobs: list[Job] = []  # taken by the executor and not ended
-        self.seconds: dict[tuple[bool, str, bool], list[float]] = {}  # kind of cell -> durations seen
+        self.spent: dict[Kind, list[Spent]] = {}  # kind of cell -> what those seen took
         self.failed: list[Cell] = []
         self.said = 0.0
 
@@ -83,7 +85,7 @@ class Scheduler:
         if done:
             self.say(f"{done} of {self.total} runs are already finished")
         self.loop()
-        self.say(where_the_time_went(self.seconds))
+        self.say(where_the_time_went(self.spent))
         for cell in self.failed:
             print(f"failed: {cell.name}; see {cell.folder}/{LOG}", flush=True)
         return 1 if self.failed else 0
@@ -113,7 +115,7 @@ class Scheduler:
             self.jobs.remove(job)
             cell, took = job.cell, time.monotonic() - job.since
             if job.state == OK:
-                self.seconds.setdefault(self.kind(cell), []).append(took)
+                self.spent.setdefault(self.kind(cell), []).append(Spent(took, job.processor))
                 self.say(f"{cell.name}: done in {duration(took)}{summary(cell)}")
                 continue
             self.failed.append(cell)
@@ -121,7 +123,7 @@ class Scheduler:
                 self.say(f"{cell.name}: FAILED after {duration(took)}; see {cell.folder}/{LOG}")
 
     @staticmethod
-    def kind(cell: Cell) -> tuple[bool, str, bool]:
+    def kind(cell: Cell) -> Kind:
         """Cells of one kind take about equally long: (pretraining, method or task, trial)."""
         pretraining = cell.task == "pretrain"
         return pretraining, cell.method if pretraining else cell.task, cell.point is not None
@@ -129,9 +131,9 @@ class Scheduler:
     def expected(self, cell: Cell) -> float:
         """Seconds a cell will probably take: as cells of its kind did, else as cells of its stage do, else a guess."""
         kind = self.kind(cell)
-        seen = self.seconds.get(kind)
+        seen = self.clock.get(kind)
         if not seen:
-            stage = {**self.seconds, **self.projected()}
+            stage = {**self.clock, **self.projected()}
             # Random initialisation is done at once and tells nothing of the other methods.
             seen = [s for other, times in stage.items() if other[0] == kind[0] and other[1] != "random" for s in times]
         return sum(seen) / len(seen) if seen else GUESS[kind[0]]
@@ -141,7 +143,12 @@ class Scheduler:
         """The jobs that run now."""
         return [job for job in self.jobs if job.state == RUNNING]
 
-    def projected(self) -> dict[tuple[bool, str, bool], list[float]]:
+    @property
+    def clock(self) -> dict[Kind, list[float]]:
+        """Kind of cell -> seconds of the clock that those seen took."""
+        return {kind: [one.clock for one in some] for kind, some in self.spent.items()}
+
+    def projected(self) -> dict[Kind, list[float]]:
         """Whole durations of the running cells, as far as they know their own time left."""
         now = time.monotonic()
         states = [(job, progress(job.cell)) for job in self.running]

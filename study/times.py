@@ -1,23 +1,41 @@
 """Where the time of a study went, by kind of cell."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from engine.progress import duration
 
 Kind = tuple[bool, str, bool]  # pretraining; its method, or the task; a trial
 
 
-def where_the_time_went(seconds: Mapping[Kind, list[float]]) -> str:
-    """{kind of cell: seconds of each} -> a line for each kind, the dearest first: how many, their time, its share.
+@dataclass(frozen=True)
+class Spent:
+    """What a cell took, in seconds: of the clock, and of processors, None where its executor cannot know."""
 
-    Empty where no cell has run. Cells that run side by side count one by one, so the sum is no time of the wall.
+    clock: float
+    processor: float | None = None
+
+
+def where_the_time_went(spent: Mapping[Kind, list[Spent]]) -> str:
+    """{kind of cell: what each took} -> a line for each kind, the dearest first: its share, time and number.
+
+    Seconds of processors count where all are known: they do not grow with other work on the machine. Empty where no
+    cell has run. Cells that run side by side count one by one, so the sum is no time of the wall.
     """
-    total = sum(map(sum, seconds.values()))
-    if not total:
+    cells = [one for kind in spent.values() for one in kind]
+    if not cells:
         return ""
-    lines = [f"where the time went: {duration(total)} in {sum(map(len, seconds.values()))} runs, one by one"]
-    for kind, spent in sorted(seconds.items(), key=lambda row: -sum(row[1])):
-        lines.append(f"{sum(spent) / total:6.1%}  {duration(sum(spent)):>7}  {len(spent):3d} x {named(kind)}")
+    known = all(one.processor is not None for one in cells)
+
+    def total(some: list[Spent]) -> float:
+        return sum(one.processor if known else one.clock for one in some)
+
+    whole, unit = total(cells), "of processors, all threads" if known else "of the clock"
+    lines = [f"where the time went: {duration(whole)} {unit}, in {len(cells)} runs, one by one"]
+    for kind, some in sorted(spent.items(), key=lambda row: -total(row[1])):
+        each = f"{total(some) / len(some):6.1f} s each"
+        share = total(some) / whole if whole else 0.0
+        lines.append(f"{share:6.1%}  {duration(total(some)):>7}  {len(some):3d} x {each}  {named(kind)}")
     return "\n".join(lines)
 
 

@@ -31,7 +31,7 @@ def fakes(here, finish, monkeypatch):
         with open("events", "a") as handle:
             handle.write(f"{event}\t{cell.name}\n")
 
-    def run_cell(cell: Cell, gpu: str | None) -> None:
+    def run_cell(cell: Cell, gpu: str | None, spent) -> None:
         note("begin", cell)
         assert all(path.is_file() for path in cell.needs)
         time.sleep(0.1)
@@ -88,7 +88,7 @@ def test_two_jobs_run_at_the_same_time(fakes, monkeypatch):
     """Each of two runs waits until the other has begun."""
     pair = study()[:2]
 
-    def run_cell(cell, gpu):
+    def run_cell(cell, gpu, spent):
         Path(cell.name).touch()
         until = time.monotonic() + 20
         while not all(Path(other.name).exists() for other in pair):
@@ -174,12 +174,12 @@ def test_an_interrupted_study_takes_its_runs_with_it(fakes, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Scheduler, "show", interrupt)
-    monkeypatch.setattr(local, "run_cell", lambda cell, gpu: time.sleep(60))
+    monkeypatch.setattr(local, "run_cell", lambda cell, gpu, spent: time.sleep(60))
     scheduler = Scheduler(study(), Local(2))
     with pytest.raises(KeyboardInterrupt):
         scheduler.run()
     for job in scheduler.jobs:
-        process, _ = job.handle
+        process, *_ = job.handle
         process.join(5)
         assert process.exitcode == -signal.SIGTERM
 
