@@ -5,6 +5,7 @@ from typing import Any
 
 from engine.config import Trace
 from engine.errors import UserError
+from engine.fit import fitting, own_layers
 from study.configure import load_config, trained
 
 # What a finished run has of its own, and the value that says it was not asked for.
@@ -26,6 +27,7 @@ def carry_out(words: dict[str, Any], command: str, only_tests: bool = False) -> 
     words, trace = dict(words), Trace(asked=words["show"] is not None)
     path, key, sink = words.pop("config"), words.pop("show"), words.pop("sink", None)
     save_predictions = words.pop("save_predictions")
+    layers = own_layers(path, words["data"], words["cfg_options"])
     cfg = load_config(path, options=words.pop("cfg_options"), trace=trace, **words)
     if only_tests and trained(cfg):
         raise UserError(f"{path} trains at scale {cfg.scale!r}: start it by python tools/train.py with the same words")
@@ -39,7 +41,8 @@ def carry_out(words: dict[str, Any], command: str, only_tests: bool = False) -> 
 
     name = cfg.run_name if trained(cfg) else f"{cfg.task} {cfg.method}"
     print(f"{name}  scale {cfg.scale}  data {cfg.data.name}  -> {cfg.work_dir}", flush=True)
-    print(finish(cfg, command, sink, save_predictions))
+    with fitting(path, layers, Path(cfg.work_dir)):
+        print(finish(cfg, command, sink, save_predictions))
 
 
 def carry_out_again(words: dict[str, Any], command: str) -> None:

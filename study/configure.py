@@ -28,6 +28,7 @@ from engine.errors import UserError
 from engine.fit import fitted
 from engine.names import check_typed, did_you_mean
 from engine.provenance import digest
+from engine.ranges import check_ranges
 from engine.recipe import expand
 from engine.run_path import RunPath, parse_checkpoint, place_of, pretraining
 from probes import config as of_probes
@@ -102,7 +103,9 @@ def load_config(
         RULES[TASK[cfg.task].group].check_test(cfg, data or path)
         cfg.head = cfg.head.format(neighbours=cfg.get("neighbours"), taps=cfg.get("probe", {}).get("taps"))
     name_run(cfg, data, checkpoint, work_dir, {"options": options, "amp": amp, "checkpoint": checkpoint})
-    check_typed(cfg, str(path))
+    stated = cfg.to_dict()
+    check_typed(stated, str(path))
+    check_ranges(stated, str(path))
     if cfg.task == "pretrain" and (data or options):
         check_encoder(cfg.model.encoder)
     cfg.config_hash = config_hash(cfg)
@@ -137,7 +140,7 @@ def settle(cfg: Config, make_data: Callable[[Config], None]) -> dict | None:
 
         fill(cfg, meta)
     settled(cfg)
-    check_typed(cfg, cfg.run_name)  # of what was filled in, and of classes that are known by now
+    check_typed(cfg.to_dict(), cfg.run_name)  # of what was filled in, and of classes that are known by now
     return meta
 
 

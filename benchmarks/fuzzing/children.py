@@ -33,13 +33,26 @@ GOOD = ENDINGS[:2]
 
 @dataclass
 class Child:
-    """A process, the pipe it tells by, the inputs it still has, and until when it must say something."""
+    """A process, the pipe it tells by, the inputs it still has, and when and at which CPU second it last spoke."""
 
     pid: int
     pipe: int
     waiting: deque
-    until: float
+    spoke: float = field(default_factory=time.monotonic)
+    spent: float = 0
     heard: bytes = field(default=b"")
+
+    def hangs(self, seconds: float) -> bool:
+        """Whether an input took its seconds; on a busy machine a process waits up to three times as long for a core."""
+        silent = time.monotonic() - self.spoke
+        return silent > 3 * seconds or (silent > seconds and cpu_seconds(self.pid) - self.spent > seconds / 2)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Seconds that a process, and those of its own that have ended, computed."""
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")  # utime, stime, cutime, cstime
 
 
 def memory_now() -> int:
@@ -48,14 +61,14 @@ def memory_now() -> int:
         return int(file.read().split()[0]) * resource.getpagesize()
 
 
-def start(batch: Sequence[Any], work: Callable[[Any], Ending], seconds: float, memory: int) -> Child:
+def start(batch: Sequence[Any], work: Callable[[Any], Ending], memory: int) -> Child:
     """Fork a process that works on `batch`."""
     receive, send = os.pipe()
     sys.stdout.flush(), sys.stderr.flush()
     pid = os.fork()
     if pid:
         os.close(send)
-        return Child(pid, receive, deque(batch), time.monotonic() + seconds)
+        return Child(pid, receive, deque(batch))
     try:
         os.setpgid(0, 0)  # what it starts ends with it
         limit = memory_now() + memory
@@ -84,17 +97,17 @@ def ended(
     try:
         while batches or alive:
             while batches and len(alive) < jobs:
-                child = start(batches.popleft(), work, seconds, memory)
+                child = start(batches.popleft(), work, memory)
                 listen.register(child.pipe, selectors.EVENT_READ)
                 alive[child.pipe] = child
             spoken = {key.fd for key, _ in listen.select(0.2)}
             for child in list(alive.values()):
                 silent = child.pipe not in spoken
-                if silent and time.monotonic() < child.until:
+                if silent and not child.hangs(seconds):
                     continue
                 closed = False
                 if not silent:
-                    yield from hear(child, seconds)
+                    yield from hear(child)
                     closed = child.heard is None
                 if silent or closed:
                     listen.unregister(child.pipe)
@@ -109,12 +122,13 @@ def ended(
             bury(child, True)
 
 
-def hear(child: Child, seconds: float) -> Iterator[tuple[Any, Ending]]:
+def hear(child: Child) -> Iterator[tuple[Any, Ending]]:
     """What a process has told; `heard` is None once it tells no more."""
     said = os.read(child.pipe, 1 << 16)
     *lines, rest = (child.heard + said).split(b"\n")
+    if lines:
+        child.spoke, child.spent = time.monotonic(), cpu_seconds(child.pid)
     for line in lines:
-        child.until = time.monotonic() + seconds
         yield child.waiting.popleft(), Ending(*json.loads(line))
     child.heard = rest if said else None
 

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from engine.errors import UserError
+
 
 class RandomMask(NamedTuple):
     """A mask of the same size for every image of a batch.
@@ -19,8 +21,14 @@ class RandomMask(NamedTuple):
 
 
 def random_mask(batch: int, patches: int, ratio: float, device: torch.device) -> RandomMask:
-    """Draw a mask by sorting noise (MAE): int(patches * (1 - ratio)) patches stay, uniformly, each image on its own."""
+    """Draw a mask by sorting noise (MAE): int(patches * (1 - ratio)) patches stay, uniformly, each image on its own.
+
+    Raises:
+        UserError: none would stay, or none be hidden.
+    """
     visible = int(patches * (1 - ratio))
+    if not 0 < visible < patches:
+        raise UserError(f"a mask_ratio of {ratio} leaves {visible} of {patches} patches: choose one that hides some")
     order = torch.rand(batch, patches, device=device).argsort(dim=1)
     return RandomMask(order[:, :visible], order[:, visible:], order.argsort(dim=1))
 

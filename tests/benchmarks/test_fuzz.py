@@ -23,13 +23,15 @@ def test_how_a_process_ends_is_told_of_the_input_it_was_at():
     def work(number: int) -> Ending:
         if number == 3:
             os.kill(os.getpid(), signal.SIGKILL)
+        if number == 2:
+            time.sleep(1.5)  # as one that waits for a core
         if number == 5:
             time.sleep(60)
         if number == 7:
             os._exit(4)
         return Ending("accepted", str(number))
 
-    found = dict(ended(list(range(9)), work, jobs=2, seconds=5, memory=1 << 30))
+    found = dict(ended(list(range(9)), work, jobs=2, seconds=1, memory=1 << 30))
     words = dict.fromkeys(range(9), "accepted") | {3: "crash", 5: "hang", 7: "crash"}
     assert {k: end.word for k, end in found.items()} == words
     assert found[3].why == "SIGKILL" and found[7].why == "ended with status 4"

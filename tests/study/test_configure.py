@@ -1,10 +1,13 @@
 """Configuration layers and the sentences for what is wrong."""
 
+import math
+import shutil
 from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 
+import pretrain  # noqa: F401  registers the methods
 from engine.config import DATA, ENCODER, LAST, Trace, settled
 from engine.errors import UserError
 from engine.run_folder import flatten
@@ -240,13 +243,38 @@ def test_the_hash_sees_what_is_computed_and_not_where():
         (dict(path="seg_configs/upernet_mae.py", options={"data.size": 3}), "'size' is 3: give .height, width."),
         (
             dict(path="pretrain/configs/mae.py", options={"train_cfg": None}),
-            "its values do not fit together .* look for one of another kind than it should be in --cfg-options",
+            "its values do not fit together .* look for one of another kind or size than it should be in --cfg-options",
         ),
     ],
 )
 def test_mistakes_get_a_sentence(arguments, sentence):
     with pytest.raises(UserError, match=sentence):
         load_config(**arguments)
+
+
+@pytest.mark.parametrize(
+    "path, options, sentence",
+    [
+        ("pretrain/configs/mae.py", {"model.mask_ratio": 1.5}, "is 1.5, but it must be above 0 and below 1"),
+        ("pretrain/configs/dino.py", {"model.momentum": [0.9, 1.1]}, "is 1.1, but it must be from 0 to 1"),
+        ("pretrain/configs/mae.py", {"model.decoder_width": 0}, "is 0, but it must be 1 or more"),
+        ("pretrain/configs/mae.py", {"train_cfg.max_iters": math.inf}, "is inf, but it must be 0 or more"),
+        ("seg_configs/upernet_mae.py", {"optim_wrapper.optimizer.lr": -1}, "is -1, but it must be 0 or more"),
+        ("seg_configs/upernet_mae.py", {"data.size": (0, 9)}, "'size' is .0, 9.: give .height, width. in pixels"),
+    ],
+)
+def test_a_number_out_of_its_range_is_refused(path, options, sentence):
+    with pytest.raises(UserError, match=sentence):
+        load_config(path, options=options)
+
+
+def test_an_argument_that_a_part_of_ones_own_file_does_not_take_is_refused(tmp_path):
+    for room in ("pretrain/configs", "engine/configs"):
+        shutil.copytree(room, tmp_path / room)
+    with open(tmp_path / "pretrain/configs/mae.py", "a") as file:
+        file.write("model['decoder_wdith'] = 32\n")
+    with pytest.raises(UserError, match="MAE at model takes no 'decoder_wdith'.*decoder_width"):
+        load_config(tmp_path / "pretrain/configs/mae.py")
 
 
 def test_data_of_the_wrong_kind_is_refused(tmp_path):
