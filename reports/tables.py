@@ -7,6 +7,7 @@ the ceiling are never ranked, and a cell that cannot be told from the best by th
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from engine.catalogue import BASELINES
 from reports.encoders import departures
 from reports.rows import Row, family, no_text
 from reports.sections import TASK_NAMES, Column, Section
@@ -199,7 +200,11 @@ def unequal(section: Section) -> list[str]:
     for task in section.protocols:
         for key in ("iterations", "global_batch", "precision", "input_size", "train_images"):
             values = sorted(
-                {str(r["settings"][key]) for r in section.records if r["task"] == task and r["status"] == "ok"}
+                {
+                    str(r["settings"][key])
+                    for r in section.records
+                    if r["task"] == task and r["status"] == "ok" and r["method"] not in BASELINES
+                }
             )
             if len(values) > 1:
                 found.append(

@@ -43,6 +43,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--options", nargs="+", action=start.KeyValues, default={}, metavar="KEY=VALUE",
                         help="what the file does not tell: heads=12 quick_gelu=true model=NAME")  # fmt: skip
     parser.add_argument("--name", help="what tables call it (default: timm:NAME.TAG, hf:ORG/REPO, or the file's stem)")
+    parser.add_argument("--pretrained-on", metavar="DATA", help="what tables say of its images (default: what a tag of"
+                        " timm's says, else unknown)")  # fmt: skip
     parser.add_argument("--to", choices=sorted(TARGETS), help="write a checkpoint or a finished run for others instead")
     return parser.parse_args(arguments)
 
@@ -52,14 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parse_arguments(arguments)
     start.mend()  # the heavy imports, after the arguments are known to be good
     if args.to:
-        if args.format != "auto" or args.options or args.name:
-            raise UserError("--format, --options and --name tell of a published file; they have no use beside --to")
+        if args.format != "auto" or args.options or args.name or args.pretrained_on:
+            raise UserError("--format, --options, --name and --pretrained-on tell of a published file, not of --to")
         module, function = TARGETS[args.to]
         print(getattr(importlib.import_module(module), function)(args.source, args.out))
     else:
         from backbones.convert.bring import bring_in
 
-        print(bring_in(args.source, args.out, args.format, args.options, args.name))
+        print(bring_in(args.source, args.out, args.format, args.options, args.name, args.pretrained_on))
 
 
 if __name__ == "__main__":

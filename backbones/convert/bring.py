@@ -4,7 +4,7 @@ from typing import Any
 
 from backbones.checkpoint import save_checkpoint
 from backbones.convert import convert_source
-from backbones.convert.families import family_of
+from backbones.convert.families import data_of, family_of
 from backbones.convert.hub import HUB, TIMM, locate
 from backbones.encoder import build_encoder
 from backbones.ledger import load_exactly
@@ -12,10 +12,18 @@ from engine import files
 from engine.provenance import code_version
 
 
-def bring_in(source: str, out: str, format: str, options: dict[str, Any], name: str | None = None) -> str:
+def bring_in(
+    source: str,
+    out: str,
+    format: str,
+    options: dict[str, Any],
+    name: str | None = None,
+    pretrained_on: str | None = None,
+) -> str:
     """Convert a published file into a checkpoint folder and return the key ledger's summary.
 
-    The file's own history is unknown: samples and updates are 0, and `config_hash` is the SHA-256 of its weights.
+    The file's own history is unknown: samples and updates are 0, and `config_hash` is the SHA-256 of its weights. Its
+    data are what `pretrained_on` or a tag of timm's says.
     """
     found = locate(source)
     path = found.path
@@ -33,7 +41,8 @@ def bring_in(source: str, out: str, format: str, options: dict[str, Any], name: 
         "name": name or (source if hub else path.resolve().name if path.is_dir() else path.stem),
         "source": source if hub else path.name, "family": family_of(converted, tag),
         "method": converted.method, "captions": None, "seed": 0, "scale": "published", "encoder": converted.encoder,
-        "image": converted.image, "data": {"name": "published", "samples": None, "file": path.name},
+        "image": converted.image,
+        "data": {"name": pretrained_on or data_of(tag) or "published", "samples": None, "file": path.name},
         "samples_seen": 0, "updates": 0, "config_hash": files.sha256(weights), "code_version": code_version(),
         "parent": None, "ledger": ledger.document(), "text": converted.text,
         "cost": {"wall_s": None, "samples_per_s": None, "peak_memory_mib": None, "hardware": None},

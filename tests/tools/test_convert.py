@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from backbones import load_encoder, read_checkpoint
 from backbones.convert import Converted
-from backbones.convert.families import family_of
+from backbones.convert.families import data_of, family_of
 from backbones.ledger import read_ledger
 from engine import files
 from engine.errors import UserError
@@ -70,6 +70,9 @@ def test_names_sources_and_families(source, tmp_path):
     assert (meta["name"], meta["source"], meta["family"]) == ("mae", "mae.pth", "mae")
     main([str(path), str(tmp_path / "b"), "--name", "MAE ViT-Ti"])
     assert read_checkpoint(tmp_path / "b")["name"] == "MAE ViT-Ti"
+    assert read_checkpoint(tmp_path / "b")["data"]["name"] == "published"
+    main([str(path), str(tmp_path / "c"), "--pretrained-on", "our 12 M"])
+    assert read_checkpoint(tmp_path / "c")["data"]["name"] == "our 12 M"
     with pytest.raises(UserError, match="--name"):
         main([str(tmp_path / "a"), str(tmp_path / "x.pth"), "--to", "timm", "--name", "x"])
 
@@ -83,6 +86,16 @@ def test_names_sources_and_families(source, tmp_path):
 ])  # fmt: skip
 def test_families_of_published_tags(method, tag, family):
     assert family_of(Converted({}, {}, {}, {}, method), tag) == family
+
+
+@pytest.mark.parametrize(("tag", "data"), [
+    ("timm:convnext_tiny.dinov3_lvd1689m", "LVD-1689M"),
+    ("eva02_base_patch14_448.mim_in22k_ft_in22k_in1k", "ImageNet-22k, then ImageNet-1k"),
+    ("vit_base_patch16_clip_224.laion2b_ft_in12k_in1k", "LAION-2B, then ImageNet-12k, then ImageNet-1k"),
+    ("resnet18", None), ("hf:facebook/dinov2-small", None), ("hf:timm/resnet18.a1_in1k", "ImageNet-1k"),
+])  # fmt: skip
+def test_data_of_published_tags(tag, data):
+    assert data_of(tag) == data
 
 
 def test_timm_gets_the_images_constants_with_the_file(source, tmp_path, capsys):
