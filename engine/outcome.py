@@ -43,11 +43,13 @@ class Outcome:
         measures: in the order of the record.
         settings: of the record, what was trained with; nothing where nothing was.
         pace: training samples per second, None where nothing was trained.
+        details: what the evaluator knows class by class, None where it tells nothing.
     """
 
     measures: list[Measure]
     settings: dict[str, Any] = field(default_factory=dict)
     pace: float | None = None
+    details: dict[str, Any] | None = None
 
 
 def resamples(images: int, seed: int = 0, count: int = RESAMPLES) -> Tensor:

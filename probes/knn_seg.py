@@ -47,7 +47,8 @@ def run(cfg: Config, part: PatchMaps) -> Outcome:
         )
     bank, shares = bank.to(part.device), shares.to(part.device)
     found = scores(tested, bank, shares, cfg.neighbours, recipe.temperature)
-    return Outcome(measure(cfg, found, asked, classes), {"train_images": len(learnt)})
+    measures, details = measure(cfg, found, asked, classes)
+    return Outcome(measures, {"train_images": len(learnt)}, details=details)
 
 
 def class_shares(labels: np.ndarray, grid: tuple[int, int], stride: int, classes: int) -> np.ndarray:

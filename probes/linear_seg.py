@@ -34,7 +34,8 @@ def run(cfg: Config, part: PatchMaps) -> Outcome:
     head, settings, pace = train(
         maps, learnt.labels(data.size), len(data.classes), pixel_loss, recipe, cfg.seed, part.device
     )
-    return Outcome(measure(cfg, outputs(head, tested), asked, list(data.classes)), settings, pace)
+    measures, details = measure(cfg, outputs(head, tested), asked, list(data.classes))
+    return Outcome(measures, settings, pace, details)
 
 
 def pixel_loss(scores: Tensor, labels: Tensor) -> Tensor:

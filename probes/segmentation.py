@@ -1,6 +1,7 @@
 """What probes of classes share: upsampling, the prediction of every pixel at a label's own size, mIoU."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -28,8 +29,11 @@ def predictions(scores: Iterable[Tensor], truth: Iterable[Tensor]) -> Iterator[T
         yield upsampled(found[None], tuple(wanted.shape))[0].argmax(dim=0).cpu()
 
 
-def measure(cfg: Config, scores: Iterable[Tensor], asked: LabelledImages, classes: list[str]) -> list[Measure]:
-    """The metrics of `cfg.metrics` by the evaluator of the segmentation heads, with intervals over images.
+def measure(
+    cfg: Config, scores: Iterable[Tensor], asked: LabelledImages, classes: list[str]
+) -> tuple[list[Measure], dict[str, Any]]:
+    """The metrics of `cfg.metrics` by the evaluator of the segmentation heads, with intervals over images; and what it
+    knows class by class.
 
     Args:
         scores: of each image of `asked`, in order, [K, h, w].
@@ -40,7 +44,8 @@ def measure(cfg: Config, scores: Iterable[Tensor], asked: LabelledImages, classe
         wanted = torch.from_numpy(asked.label(number)).long()
         (predicted,) = predictions([found], [wanted])
         metric.process({}, [{"pred_sem_seg": {"data": predicted}, "gt_sem_seg": {"data": wanted}}])
-    return measures(cfg, metric, intervals([areas(matrix_of(*cells, len(classes))) for cells in metric.results]))
+    bounds = intervals([areas(matrix_of(*cells, len(classes))) for cells in metric.results])
+    return measures(cfg, metric, bounds), metric.details
 
 
 def intervals(areas: list[tuple[Tensor, ...]]) -> dict[str, tuple[float, float]]:

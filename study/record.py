@@ -104,18 +104,6 @@ def evaluation_record(
     Raises:
         UserError: the primary measure of the configuration is none of the outcome's.
     """
-    names = [measure.name for measure in outcome.measures]
-    if cfg.primary not in names:
-        raise UserError(f"primary measure {cfg.primary!r} is none of {', '.join(names)}: choose one of these")
-    metrics = {
-        measure.name: {
-            "value": round(measure.value, 6), "unit": measure.unit, "direction": measure.direction,
-            "primary": measure.name == cfg.primary,
-            **{bound: round(getattr(measure, bound), 6) for bound in ("low", "high", "chance")
-               if getattr(measure, bound) is not None},
-        }
-        for measure in outcome.measures
-    }  # fmt: skip
     size = tuple(cfg.data.size) if isinstance(part, PatchMaps) else (part.size, part.size)
     flops = encoder_flops(part.meta["encoder"], size)
     record = identity(cfg, part.meta, command)
@@ -123,11 +111,33 @@ def evaluation_record(
         **record,
         "status": "ok",
         "error": None,
-        "metrics": metrics,
+        "metrics": metrics_of(outcome, cfg),
         "samples": [],
         "cost": costs(part.meta, wall, outcome.pace, parameter_count(part.model), flops),
         "settings": {**record["settings"], **outcome.settings},
+        **({"details": outcome.details} if outcome.details else {}),
     }
+
+
+def metrics_of(outcome: Outcome, cfg: Config) -> dict[str, dict]:
+    """The record's metrics of a test that came as measures.
+
+    Raises:
+        UserError: the primary measure of the configuration is none of the outcome's.
+    """
+    primary = cfg.get("primary") or next(name for name, spec in cfg.metrics.items() if spec.get("primary"))
+    names = [measure.name for measure in outcome.measures]
+    if primary not in names:
+        raise UserError(f"primary measure {primary!r} is none of {', '.join(names)}: choose one of these")
+    return {
+        measure.name: {
+            "value": round(measure.value, 6), "unit": measure.unit, "direction": measure.direction,
+            "primary": measure.name == primary,
+            **{bound: round(getattr(measure, bound), 6) for bound in ("low", "high", "chance")
+               if getattr(measure, bound) is not None},
+        }
+        for measure in outcome.measures
+    }  # fmt: skip
 
 
 def identity(cfg: Config, meta: dict, command: str) -> dict[str, Any]:

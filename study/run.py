@@ -159,6 +159,9 @@ def run_test(cfg: Config, command: str) -> dict:
     import recognition
     from scenes.attributes import ensure_attributes
 
+    if cfg.method in BASELINES:
+        ensure_data(cfg)
+        return run_baseline(cfg, command)
     check_unfinished(Path(cfg.work_dir))
     task = {"probe": probes, "image": recognition}[TASK[cfg.task].group].task_file(cfg.task)
     draw_missing(cfg)

@@ -178,7 +178,7 @@ class Study:
                  place=place_of(self.scale, data.name))
             for task in self.tasks_on(data)
             for method in BASELINES
-            if TASK[task].group == "dense" and METHOD[method].baseline in TASK[task].kinds
+            if TASK[task].group in ("dense", "probe") and METHOD[method].baseline in TASK[task].kinds
         ]  # fmt: skip
 
     @staticmethod

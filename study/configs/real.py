@@ -1,7 +1,7 @@
 """Photographs: road scenes and clothes, with weights from ImageNet and from the embedded scenes (docs/study_files.md).
 
 COMMAND   python tools/study.py real
-COST      96 fine-tunings and probes, 2 baselines, 4 pretrainings and 9 draws at scale tiny; hours on 2 cores
+COST      96 fine-tunings and probes, 4 baselines, 4 pretrainings and 9 draws at scale tiny; hours on 2 cores
 EXPECTED  python -m reports runs/tiny-camvid --out report/camvid, and the same of runs/tiny-ccp_clothing
 
 Links in data/ say where things lie: data/camvid, data/ccp_clothing (docs/overlays) and data/published, which holds

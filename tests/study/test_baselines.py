@@ -6,7 +6,7 @@ import pytest
 from engine.errors import UserError
 from reports.records import read_record
 from study.configure import load_config
-from study.run import run
+from study.run import run, run_test
 from tests.datasets.prepare.samples import photograph, save
 
 
@@ -41,6 +41,22 @@ def test_the_most_frequent_class(mine, here):
     assert stored["metrics"] == record["metrics"]
     assert record["reference_kind"] == "floor" and record["checkpoint"] is None
     assert record["settings"]["train_images"] == 3 and record["settings"]["lr"] is None
+
+
+@pytest.mark.parametrize("method, dense, probes", [
+    ("majority_class", "seg_configs/upernet.py", ("linear_seg", "knn_seg")),
+    ("mean_depth", "depth/configs/depth.py", ("linear_depth",)),
+])  # fmt: skip
+def test_a_probe_has_the_baseline_of_its_data(mine, method, dense, probes):
+    data = "seg.py" if method == "majority_class" else "depth.py"
+    expected = run(load_config(dense, encoder=method, data=data), "command")
+    for probe in probes:
+        record = run_test(load_config(f"probes/configs/{probe}.py", encoder=method, data=data), "command")
+        assert record["task"] == probe and record["checkpoint"] is None and record["status"] == "ok"
+        found = {name: metric["value"] for name, metric in record["metrics"].items()}
+        assert found == {name: expected["metrics"][name]["value"] for name in found}
+        assert record.get("details") == expected.get("details")
+        assert record["settings"]["train_images"] == 3
 
 
 def test_the_mean_depth_map(mine):
