@@ -19,7 +19,7 @@ from backbones.fill import fill_encoder_parts
 from backbones.hierarchical import HierarchicalPyramid
 from backbones.layer_decay import LayerDecayConstructor, layer_decay_groups
 from backbones.ledger import Ledger, Rules, load_exactly, read_ledger
-from backbones.pooled import PooledEncoder, all_tokens
+from backbones.pooled import PooledEncoder, all_tokens, pools_tokens
 from backbones.positions import resize_positions
 from backbones.preprocess import IMAGENET_MEAN, IMAGENET_STD, ImagePreprocessor
 from backbones.vit_pyramid import ViTPyramid
@@ -36,6 +36,7 @@ __all__ = [
     "Rules",
     "ViTPyramid",
     "all_tokens",
+    "pools_tokens",
     "fill_encoder_parts",
     "build_encoder",
     "checkpoint_exists",

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
@@ -15,18 +16,28 @@ from engine.errors import UserError
 POOLS = ("own", "mean", "tokens")
 
 
+def own_tokens(encoder: nn.Module, facts: EncoderFacts, images: Tensor) -> Tensor | None:
+    """Images [B, 3, H, W] -> tokens [B, T, d] of a plain ViT behind its final norm, class token included; else None."""
+    tokens = encoder.forward_features(images) if facts.plain else images
+    whole = tokens.ndim == 3 and tokens.shape[-1] == facts.channels[-1]  # a SAM's ViT and ConvMixer give maps
+    return tokens if whole else None
+
+
 def all_tokens(encoder: nn.Module, facts: EncoderFacts, images: Tensor) -> Tensor:
     """Images [B, 3, H, W] -> tokens [B, T, d] of the last block.
 
-    Of a plain ViT those behind its final norm, class token included; of an encoder that knows maps alone the cells of
-    the last one, [B, h * w, d].
+    Of a plain ViT `own_tokens`; of an encoder that knows maps alone the cells of the last one, [B, h * w, d].
     """
-    if facts.plain:
-        tokens = encoder.forward_features(images)
-        if tokens.ndim == 3 and tokens.shape[-1] == facts.channels[-1]:  # a SAM's ViT and ConvMixer give maps
-            return tokens
+    if (tokens := own_tokens(encoder, facts, images)) is not None:
+        return tokens
     (last,) = encoder.forward_intermediates(images, indices=[facts.depth - 1], intermediates_only=True)
     return last.flatten(2).transpose(1, 2)
+
+
+def pools_tokens(encoder: nn.Module, facts: EncoderFacts, image: Tensor) -> bool:
+    """Whether what an encoder gives of an image [1, 3, H, W] is its `forward_head` of its own tokens, to the bit."""
+    tokens = own_tokens(encoder, facts, image)
+    return tokens is not None and torch.equal(encoder.forward_head(tokens), encoder(image))
 
 
 @MODELS.register_module()

@@ -1,4 +1,5 @@
-"""Pooled features of image files, computed once per encoder: k-NN and every seed of a linear probe read the same ones.
+"""Pooled features of image files, computed once per encoder: k-NN and every seed of a linear probe read the same ones,
+and an attentive probe that comes first leaves them there.
 
 How they are kept: `backbones/feature_store.py`.
 """
@@ -17,15 +18,18 @@ from datasets.class_folders import train_and_test
 from datasets.images import read_rgb
 
 
-def pooled_features(features: Features, files: Sequence[Path]) -> Tensor:
+def pooled_features(features: Features, files: Sequence[Path], made: Tensor | None = None) -> Tensor:
     """Image files, at least one -> the encoder's own pooled features, float32 [N, D] in main memory.
+
+    Args:
+        made: those features, where another pass over the same files in the same batches has just made them.
 
     Raises:
         UserError: an image that cannot be read, or features that are not finite.
     """
     about = [features.meta["encoder"], features.meta["image"]]
     name = fingerprint(digest_of(features.model), about, features.device, features.batch, files)
-    return stored(features.store, name, lambda: compute(features, files))
+    return stored(features.store, name, lambda: compute(features, files) if made is None else made)
 
 
 def compute(features: Features, files: Sequence[Path]) -> Tensor:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from backbones import all_tokens, describe_encoder
+from backbones import all_tokens, describe_encoder, pools_tokens
 from backbones.towers import Features, finite, squares
 from datasets.images import read_rgb
 from engine.errors import UserError
@@ -179,14 +179,21 @@ def batches(images: int, size: int, epochs: int, generator: torch.Generator) -> 
 def tokens(features: Features, files: Sequence[Path]) -> Tensor:
     """Image files -> normalised tokens, float16 [N, T, d].
 
-    The attentive probe begins with a LayerNorm; done here, half precision holds any encoder's tokens.
+    The attentive probe begins with a LayerNorm; done here, half precision holds any encoder's tokens. Pooled features
+    cost next to nothing more where they are made of the tokens, and are stored for the tests that read them.
     """
-    facts, found = describe_encoder(features.model), []
+    model, facts, found, pooled = features.model, describe_encoder(features.model), [], []
+    one = next(squares(map(read_rgb, files[:1]), features.size, 1)).to(features.device)
+    sharing = pools_tokens(model, facts, features.preprocessor.normalise(one))
     with tqdm(total=len(files), desc="features", unit="img", leave=False) as bar:
         for part in squares(map(read_rgb, files), features.size, features.batch):
-            images = features.preprocessor.normalise(part.to(features.device))
-            found.append(normalised(all_tokens(features.model, facts, images).float()).half().cpu())
+            every = all_tokens(model, facts, features.preprocessor.normalise(part.to(features.device)))
+            found.append(normalised(every.float()).half().cpu())
+            if sharing:
+                pooled.append(model.forward_head(every).float().cpu())
             bar.update(len(part))
+    if sharing:
+        pooled_features(features, files, made=finite(torch.cat(pooled), features.meta))
     return finite(torch.cat(found), features.meta)
 
 

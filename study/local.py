@@ -66,7 +66,7 @@ class Local:
         gpus: their names; None: those that torch sees.
     """
 
-    refresh = 1.0  # seconds between two looks at the running cells
+    refresh = 0.2  # seconds between two looks at the running cells: a place is empty for half of that
 
     def __init__(self, jobs: int | None = None, jobs_per_gpu: int = 1, gpus: list[str] | None = None) -> None:
         gpus = visible_gpus() if gpus is None else gpus

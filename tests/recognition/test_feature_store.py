@@ -11,6 +11,7 @@ from PIL import Image
 from backbones.towers import Features
 from engine.errors import UserError
 from recognition.feature_store import compute, pooled_features
+from recognition.probe import tokens
 
 
 @pytest.fixture
@@ -43,6 +44,16 @@ def test_computed_once(features, files):
     again = pooled_features(features, files)
     assert features.passes == 6 and torch.equal(first, expected) and torch.equal(again, expected)
     assert features.store.name == "features" and len([*features.store.glob("*.safetensors")]) == 1
+
+
+def test_an_attentive_probe_leaves_them(features, files, monkeypatch):
+    expected, every = compute(features, files), tokens(features, files)
+    passes = features.passes
+    assert torch.equal(pooled_features(features, files), expected) and features.passes == passes
+    features.store = features.store.parent / "other"
+    forward = features.model.forward
+    monkeypatch.setattr(features.model, "forward", lambda images: forward(images) + 1)  # more than pooled tokens
+    assert torch.equal(tokens(features, files), every) and not features.store.exists()
 
 
 @pytest.mark.parametrize("change", ["weights", "encoder", "image", "order", "batch", "normalisation"])
