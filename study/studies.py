@@ -87,13 +87,15 @@ class Study:
 
     def in_turn(self, first: list[Cell], others: list[Cell]) -> list[Cell]:
         """An encoder's runs behind the pretraining of the next one, seed by seed: rows are finished from the beginning
-        on, while something is always being pretrained. Encoders that need no pretraining come at once."""
+        on, while something is always being pretrained. Encoders that need no pretraining come at once. Of an encoder's
+        runs the attentive probe is the first: its pass over the images leaves the features that other tests read."""
         turn, place = ({key: n for n, key in enumerate(keys)} for keys in (self.seeds, [c.outcome for c in first]))
 
-        def key(cell: Cell) -> tuple[int, float]:
+        def key(cell: Cell) -> tuple[int, float, bool]:
+            later = cell.task != "attentive_probe"
             if cell.task == "pretrain":
-                return turn[cell.seed], place[cell.outcome] - 1.5
-            return turn[cell.seed], next((place[path] for path in cell.needs if path in place), -2)
+                return turn[cell.seed], place[cell.outcome] - 1.5, later
+            return turn[cell.seed], next((place[path] for path in cell.needs if path in place), -2), later
 
         return sorted([*first, *others], key=key)
 
