@@ -1,7 +1,10 @@
 """What a report says, before any format: built once from records, rendered by markdown.py and html.py."""
 
+import contextlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import yaml
@@ -11,6 +14,7 @@ from reports.analyses import scan_analyses
 from reports.answers import answer_table, cannot_tell
 from reports.classes import class_tables, confusions, finer_tables
 from reports.comparisons import comparison_tables
+from reports.corpus import opened
 from reports.costs import finetuning_cost, pretraining_cost, settings_table
 from reports.curves import training_curves
 from reports.exhibits import Exhibit, exhibits, latencies
@@ -34,7 +38,7 @@ AGAIN = (
     "The page is a pure function of the records: delete it and the last line rebuilds it byte for byte. Each run's own "
     "command, configuration hash and checkpoint stand in its part above."
 )
-REBUILD = "python -m reports RUNS_DIR --out report/"
+REBUILD = "python -m reports RUNS --out report/"
 STUDIES = "make demo      # one seed, minutes\nmake study     # all methods and seeds, hours\n"
 CITATION = Path(__file__).resolve().parents[1] / "CITATION.cff"
 
@@ -81,15 +85,21 @@ class Report:
     counts: Counter = field(default_factory=Counter)
 
 
-def build(root: str | Path) -> Report:
-    """Scan `root` and compute the report. Raises `UserError` if no final record is usable."""
-    records, unused = scan(root)
+def build(*sources: str | Path) -> Report:
+    """The report of all records of folders of runs and of corpora. Raises `UserError` if no final one is usable."""
+    with contextlib.ExitStack() as opening:
+        return _build([opening.enter_context(opened(source)) for source in sources], ", ".join(map(str, sources)))
+
+
+def _build(roots: Sequence[Path], named: str) -> Report:
+    """The report of folders that people call `named`."""
+    records, unused = scan(*roots)
     parts, odd = sections(records)
-    analyses, spoiled = scan_analyses(root)
-    unused = unused + odd + spoiled
+    analyses, spoiled = zip(*map(scan_analyses, roots), strict=True)
+    analyses, unused = [*chain(*analyses)], [*unused, *odd, *chain(*spoiled)]
     if not parts:
         why = f" ({len(unused)} not usable, the first {unused[0].path}: {unused[0].reason})" if unused else ""
-        raise UserError(f"{root}: no final result record below this folder{why}; run `make demo` or name another one.")
+        raise UserError(f"{named}: no final result record below this folder{why}; run `make demo` or name another one.")
     chapters = []
     for k, section in enumerate(parts, start=1):
         pictures, lost = panels(section)

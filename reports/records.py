@@ -9,7 +9,7 @@ import fnmatch
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -84,14 +84,34 @@ def read_record(path: str | Path) -> dict[str, Any]:
     return record
 
 
-def scan(root: str | Path) -> tuple[list[Record], list[Unused]]:
-    """Read every `result.json` below `root`; return the usable records and, with reasons, every file not used.
+def scan(*roots: str | Path) -> tuple[list[Record], list[Unused]]:
+    """Read every `result.json` below folders; return the usable records and, with reasons, every file not used.
 
-    Both lists are in path order. Of identical records of one cell the first is used; records that contradict each
-    other (one encoder, checkpoint, protocol, seed and settings, but other values) are all left out, because nothing
-    tells which is right. Raises `UserError` if `root` is not a folder.
+    Both lists are in path order; of several folders, paths begin with the folder's name, or with its whole path where
+    two have one name. Of identical records of one cell the first is used; records that contradict each other (one
+    encoder, checkpoint, protocol, seed and settings, but other values) are all left out, because nothing tells which
+    is right. Raises `UserError` if one is not a folder.
     """
-    root = Path(root)
+    records: list[Record] = []
+    unused: list[Unused] = []
+    for root, prefix in zip(roots, prefixes(roots), strict=True):
+        found, odd = _below(Path(root), prefix)
+        records += found
+        unused += odd
+    records, repeated = _without_repeats(records)
+    return sorted(records, key=lambda r: r.path), sorted(unused + repeated, key=lambda u: u.path)
+
+
+def prefixes(roots: Sequence[str | Path]) -> list[str]:
+    """What stands before the paths below each of several folders, so that no two are alike; nothing before one's."""
+    names = [Path(root).name for root in roots]
+    if len(roots) == 1:
+        return [""]
+    return [f"{name if names.count(name) == 1 else root}/" for name, root in zip(names, roots, strict=True)]
+
+
+def _below(root: Path, prefix: str) -> tuple[list[Record], list[Unused]]:
+    """Every record below a folder, and every file that looks like one and is none."""
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; give the folder that holds the runs, for example runs/.")
     above = len(os.path.join(root, ""))
@@ -101,10 +121,9 @@ def scan(root: str | Path) -> tuple[list[Record], list[Unused]]:
         if isinstance(content, str):
             unused.append(Unused(path, content))
         else:
-            records.append(Record(printable(path[above:]), Path(path).parent, content))
-    records, repeated = _without_repeats(records)
-    unused = [Unused(printable(one.path[above:]), one.reason) for one in unused]  # the walk is over: all are known
-    return sorted(records, key=lambda r: r.path), sorted(unused + repeated, key=lambda u: u.path)
+            records.append(Record(prefix + printable(path[above:]), Path(path).parent, content))
+    # the walk is over: all are known
+    return records, [Unused(prefix + printable(one.path[above:]), one.reason) for one in unused]
 
 
 def _walk(root: Path) -> tuple[Iterator[str], list[Unused]]:

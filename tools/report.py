@@ -1,6 +1,8 @@
-"""Read every result.json below RUNS_DIR and write a report.
+"""Read every result.json below RUNS and write a report.
 
     python -m reports runs/tiny --out report/demo
+    python -m reports runs/tiny runs/tiny-mine reports/corpus/demo.jsonl.gz     yours beside others', in one report
+    python -m reports runs/tiny --pack mine.jsonl.gz                            the records in one file, for others
 
 leaves index.html (one offline page with tables, charts and predictions), report.md, main.csv, tables/ with each table
 as CSV and LaTeX, and cards/ with a model card per checkpoint. The same records give the same bytes. Records that cannot
@@ -17,14 +19,23 @@ import start
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the report's files; print the main tables and the page's path."""
     parser = start.parser_of(__doc__)
-    parser.add_argument("runs", type=Path, metavar="RUNS_DIR", help="folder that holds the runs, for example runs/tiny")
+    parser.add_argument("runs", nargs="+", metavar="RUNS", help="a folder that holds runs, for example runs/tiny, or a"
+                        " corpus, a study's records in one file (docs/formats.md)")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("report"), help="folder to write to (default: %(default)s)")
+    parser.add_argument("--pack", metavar="FILE", help="write the records of one folder into a corpus and no report")
     options = parser.parse_args(arguments)
+    if options.pack:
+        from engine.errors import UserError
+        from reports.corpus import pack
+
+        if len(options.runs) > 1:
+            raise UserError("--pack takes one folder of runs: a corpus is one study's")
+        return print(pack(options.runs[0], options.pack))
     from reports import cards, html, main_csv, markdown, table_files
     from reports.output import write_report
     from reports.page import build
 
-    report = build(options.runs)
+    report = build(*options.runs)
     records = [record for chapter in report.chapters for record in chapter.section.records]
     removed = write_report(options.out, {
         "report.md": markdown.render(report), "main.csv": main_csv.render(report),

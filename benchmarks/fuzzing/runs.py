@@ -1,5 +1,6 @@
 """Kinds that a run leaves: records and what lies beside them, and what it resumes from."""
 
+import gzip
 import hashlib
 import io
 import json
@@ -21,6 +22,8 @@ from engine.progress import kept_rows
 from engine.resume import FIELDS, newest_state
 from engine.run_folder import read_run
 from reports.analyses import SCHEMA as ANALYSIS
+from reports.corpus import SCHEMA as CORPUS
+from reports.corpus import SUFFIX
 from reports.records import scan
 
 
@@ -73,6 +76,23 @@ def read_records(folder: Path) -> str | None:
         if path.relative_to(folder / "runs").as_posix() not in named
     ]
     return f"{lost[0]} is neither used nor named" if lost else None
+
+
+def corpora() -> Kind:
+    """A corpus, damaged in its lines before it is compressed, or after."""
+    head = {"schema": CORPUS, "version": 1, "records": 2, "code": []}
+    lines = [{"path": f"{method.id}/result.json", "curve": [{"iteration": 1, "loss": 0.5}],
+              "record": sealed(record(TASKS[0], method, 0, None))} for method in STUDIED[:2]]  # fmt: skip
+    text = "".join(json.dumps(line) + "\n" for line in (head, *lines)).encode()
+    return Kind([{"study.jsonl": text}, {f"study{SUFFIX}": gzip.compress(text)}], read_a_corpus, share=1)
+
+
+def read_a_corpus(folder: Path) -> None:
+    """Write its report."""
+    packed = folder / f"study{SUFFIX}"
+    if not packed.exists():
+        packed.write_bytes(gzip.compress((folder / "study.jsonl").read_bytes()))
+    command("report", packed, "--out", folder / "report")
 
 
 def saved(content: Any) -> bytes:
@@ -140,5 +160,5 @@ def read_a_run(folder: Path) -> str | None:
 
 def kinds() -> Iterator[tuple[str, Kind]]:
     """Name -> kind of all of them."""
-    for make in (records, runs):
+    for make in (records, corpora, runs):
         yield make.__name__, make()
