@@ -1,6 +1,7 @@
 """One attempt at a cell: its run, and the record of why it failed."""
 
 import contextlib
+import gc
 from pathlib import Path
 
 from engine.errors import UserError
@@ -16,6 +17,7 @@ def attempt(cell: Cell) -> None:
     """
     from study.run import run, run_test
 
+    gc.freeze()  # each of mmengine's data sets has the collector look through all that libraries made
     begin(cell.folder)
     try:
         (run_test if cell.of_images else run)(cell.config(), cell.command)

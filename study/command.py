@@ -1,5 +1,6 @@
 """What tools/train.py and tools/test.py do with their words."""
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def carry_out(words: dict[str, Any], command: str, only_tests: bool = False) -> 
     check_sink(sink)
     from study.run import finish
 
+    gc.freeze()  # each of mmengine's data sets has the collector look through all that libraries made
     name = cfg.run_name if trained(cfg) else f"{cfg.task} {cfg.method}"
     print(f"{name}  scale {cfg.scale}  data {cfg.data.name}  -> {cfg.work_dir}", flush=True)
     with fitting(path, layers, Path(cfg.work_dir)):
@@ -49,6 +51,7 @@ def carry_out_again(words: dict[str, Any], command: str) -> None:
     """Test the finished run whose folder stands for the config, and print what came of it."""
     from study.retest import test_again
 
+    gc.freeze()  # as above
     for name, default in SETTLED.items():
         if words[name] != default:
             flag = name.replace("_", "-")

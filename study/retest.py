@@ -6,7 +6,6 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from mmengine.runner import Runner
 
 from datasets.fill import fill_data
 from datasets.sections import Coco, Seg, read_section
@@ -18,6 +17,7 @@ from engine.panels import panel_files
 from engine.provenance import code_version, hardware, versions
 from engine.run_folder import check_unfinished, flatten, occupied, open_run
 from engine.run_path import RUNS
+from engine.runner import QuietRunner
 from reports.records import write_record
 from study.finished import Finished, without_training
 from study.record import pick_metrics
@@ -67,7 +67,7 @@ def test_again(
 def measure(run: Finished, cfg: Config, save_predictions: bool) -> tuple[dict[str, float], dict[str, Any] | None]:
     """Test the run's model under `cfg`; returns what the evaluator measured, and what it knows class by class."""
     with writing(Path(cfg.work_dir, "config.py")), DefaultScope.overwrite_default_scope(cfg.default_scope):
-        runner = Runner.from_cfg(cfg)
+        runner = QuietRunner.from_cfg(cfg)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         run.fill(runner.model)
         if len(runner.test_dataloader.dataset) == 0:

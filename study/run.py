@@ -27,6 +27,7 @@ from engine.files import atomic_path, write_json, writing
 from engine.finite import faults, listed
 from engine.resume import bare
 from engine.run_folder import check_unfinished, flatten, occupied, open_run
+from engine.runner import QuietRunner
 from engine.testing import share_test
 from reports.records import write_record
 from study.baselines import run_baseline
@@ -117,7 +118,7 @@ def train(cfg: Config, meta: dict | None, command: str, sink: str | None, save_p
     share_test(cfg)
     cfg.resume = False  # ResumeHook resumes; mmengine's own way replays data and restores no random state
     with writing(folder / "config.py"):  # the runner dumps it, and makes a folder for its log
-        runner = Runner.from_cfg(cfg)
+        runner = QuietRunner.from_cfg(cfg)
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope", "mmengine")):
         # The test data are read now, so that a fault of theirs shows before hours of training.
         if cfg.task != "pretrain" and len(runner.test_dataloader.dataset) == 0:

@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes share two cores
 
 import compat  # noqa: F401, I001
+import gc
 import multiprocessing
 import sys
 import traceback
@@ -21,6 +22,12 @@ from scenes.export import ensure
 pytest_plugins = ["tests.checkpoints", "tests.commands"]
 torch.set_num_threads(1)
 COUNTS = {"pretrain": 48, "train": 16, "val": 8, "test": 8}
+
+
+def pytest_collection_finish() -> None:
+    """Every library is loaded by now; the collector, which each of mmengine's data sets calls, need not look at it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
