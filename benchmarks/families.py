@@ -9,6 +9,7 @@ for images of any size; tests/backbones/test_every_family.py holds each of them 
 """
 
 import argparse
+import functools
 import os
 import sys
 from pathlib import Path
@@ -58,20 +59,23 @@ FAMILIES = dict(
 )  # fmt: skip
 
 
-def facts(name: str) -> EncoderFacts:
-    """Facts of an architecture that can feed dense tasks; UserError as conversion raises it."""
-    found = encoder_facts(name)
-    check_pyramid(name, found)
+@functools.cache  # asking an architecture that is refused takes seconds
+def facts(name: str) -> EncoderFacts | UserError:
+    """Facts of an architecture that can feed dense tasks, or the UserError that conversion raises."""
+    try:
+        found = encoder_facts(name)
+        check_pyramid(name, found)
+    except UserError as refusal:
+        return refusal
     return found
 
 
 def row(family: str) -> list[str]:
     """The cells of a family's row."""
     name = FAMILIES[family]
-    try:
-        found = facts(name)
-    except UserError as error:
-        return [family, f"`{name}`", "refused", str(error).removeprefix(f"{name} ")]
+    found = facts(name)
+    if isinstance(found, UserError):
+        return [family, f"`{name}`", "refused", str(found).removeprefix(f"{name} ")]
     strides = [found.strides[stage] for stage in found.stages]
     kind = f"plain, stride {strides[-1]}" if found.plain else f"strides {', '.join(map(str, strides))}"
     sizes = "" if found.multiple == strides[-1] else f"; sizes padded to multiples of {found.multiple}"

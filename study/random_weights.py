@@ -11,9 +11,9 @@ from mmengine.runner import set_random_seed
 from backbones import checkpoint_exists, save_checkpoint
 from engine.catalogue import PRETRAIN
 from engine.config import hashed_content
-from engine.files import writing
 from engine.provenance import code_version, hardware, peak_memory_mib
 from engine.run_folder import check_unfinished, flatten, occupied, open_run
+from engine.runner import write_config
 from study.configure import load_config
 from study.first_stage import made_once
 
@@ -39,8 +39,7 @@ def draw(cfg: Config, command: str) -> None:
     check_unfinished(folder)
     with occupied(folder):
         open_run(cfg, flatten(hashed_content(cfg)), command)
-        with writing(folder / "config.py"):
-            cfg.dump(str(folder / "config.py"))
+        write_config(cfg, folder)
         started = time.perf_counter()
         set_random_seed(cfg.seed)  # as mmengine's runner does before it builds a model
         model = MODELS.build(cfg.model)
