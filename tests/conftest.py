@@ -24,6 +24,11 @@ torch.set_num_threads(1)
 COUNTS = {"pretrain": 48, "train": 16, "val": 8, "test": 8}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the slow tests, so that no process ends with one while the others have nothing left."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 def pytest_collection_finish() -> None:
     """Every library is loaded by now; the collector, which each of mmengine's data sets calls, need not look at it."""
     gc.collect()

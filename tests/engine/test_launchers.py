@@ -106,6 +106,7 @@ def free_port() -> str:
         return str(found.getsockname()[1])
 
 
+@pytest.mark.slow
 def test_two_slurm_tasks_record_what_their_saved_weights_give(configure, in_child, tmp_path):
     """Plain BN: each process has statistics of its own while it trains. Their means of the loss are one curve."""
     from study.configure import settle

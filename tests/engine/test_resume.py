@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from engine.errors import UserError
 from engine.loop import AddressedLoop
 from study.configure import load_config
+from tests.pretrain.parents import write_parent
 
 ITERS, INTERVAL, KILLED_AT = 6, 2, 5  # killed during iteration 5, one iteration after the last state
 
@@ -75,13 +76,9 @@ def interrupted_equals_straight(configure, in_child, tmp_path, config, **argumen
     "dino", "mae", "beit", "cae", "fd", "wsp", "oracle",
 ])  # fmt: skip
 def test_pretraining(configure, in_child, tmp_path, method):
-    from study.run import run
-
-    arguments = {}
+    arguments = {"batch_size": 4}
     if parent := load_config(f"pretrain/configs/{method}.py").get("parent"):
-        cfg = configure(f"pretrain/configs/{parent}.py", 1, tmp_path / "parent")
-        assert in_child(lambda: run(cfg, "test")) == 0
-        arguments["checkpoint"] = str(tmp_path / "parent" / "checkpoint")
+        arguments["checkpoint"] = str(write_parent(tmp_path / "parent", parent))
     interrupted_equals_straight(configure, in_child, tmp_path, f"pretrain/configs/{method}.py", **arguments)
 
 

@@ -37,6 +37,7 @@ def predicted(folder: Path) -> dict[str, bytes]:
             for path in (folder / part).rglob("*") if path.is_file()}  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", ["seg_configs/upernet.py", "depth/configs/depth.py", "det_configs/mask_rcnn.py"])
 def test_two_processes_measure_what_one_does(configure, checkpoint, monkeypatch, tmp_path, config):
     import_everything()  # once, before the forks

@@ -5,6 +5,7 @@ import random
 import shlex
 
 import numpy as np
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -33,6 +34,7 @@ def test_weights_are_those_of_the_seed_and_no_data_are_needed(here):
     assert not (here / "data").exists()
 
 
+@pytest.mark.slow
 def test_what_prepare_prints_next_runs_on_a_clone_without_data(command, elsewhere, tmp_path):
     mine, rng = tmp_path / "mine", np.random.default_rng(0)
     for split, count in {"train": 3, "val": 1, "test": 1}.items():

@@ -29,6 +29,7 @@ def mine(here, checkpoint):
     return [str(checkpoint("mae", folder=Path(name))) for name in ("early", "late")]
 
 
+@pytest.mark.slow
 def test_two_checkpoints_on_own_data_end_in_a_table(command, mine, here):
     words = ("--data", "mine.py", "--encoders", *mine, "--name", "late=MAE, late", "--tasks", "upernet", "--seeds", 1,
              "--cfg-options", "train_cfg.max_iters=1", "train_dataloader.batch_size=2")  # fmt: skip

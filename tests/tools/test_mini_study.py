@@ -38,6 +38,7 @@ def small(elsewhere, overlay, monkeypatch):
     return overlays
 
 
+@pytest.mark.slow
 def test_from_scenes_to_a_report_and_again(small, command, elsewhere, tmp_path, capfd):
     cells = Study("tiny", METHODS, TASKS, (0,), GRID).cells()
     assert len(cells) == 2 + 8 + 4
