@@ -33,7 +33,7 @@ def layer_groups(encoder: nn.Module) -> tuple[dict[str, int], int]:
         UserError: a model without `group_matcher` whose blocks its names do not tell.
     """
     names = [name for name, _ in encoder.named_parameters()]
-    blocks = {name: found[1] for name in names if (found := BLOCK.match(name)) and _is_whole(encoder, found[1])}
+    blocks = _blocks_by_parameter(encoder)
     timms = _timm_groups(encoder)
     if timms is None and not blocks:
         raise UserError(
@@ -53,6 +53,17 @@ def plain_layer_groups(encoder: nn.Module) -> tuple[dict[str, int], int]:
     names = [name for name, _ in encoder.named_parameters()]
     blocks = {name: found[0] for name in names if (found := PLAIN_BLOCK.match(name))}
     return _by_order(names, blocks) if blocks else layer_groups(encoder)
+
+
+def block_names(encoder: nn.Module) -> list[str]:
+    """The names of a timm encoder's blocks within it, in order; none where its parameters' names do not tell them."""
+    return list(dict.fromkeys(_blocks_by_parameter(encoder).values()))
+
+
+def _blocks_by_parameter(encoder: nn.Module) -> dict[str, str]:
+    """{parameter: the block that holds it}; parameters outside of blocks are left out."""
+    names = [name for name, _ in encoder.named_parameters()]
+    return {name: found[1] for name in names if (found := BLOCK.match(name)) and _is_whole(encoder, found[1])}
 
 
 def _timm_groups(encoder: nn.Module) -> dict[str, int] | None:

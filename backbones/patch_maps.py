@@ -19,6 +19,7 @@ from backbones.preprocess import ImagePreprocessor
 from backbones.pyramid import EncoderPyramid
 from backbones.vit_pyramid import ViTPyramid
 from engine.errors import UserError
+from engine.transfer import moved
 
 TAPS = ("last", "four")
 PIXELS = 128 * 224 * 224  # of all images of one forward pass
@@ -60,7 +61,7 @@ class PatchMaps:
         """
         if taps not in TAPS:
             raise UserError(f"a probe reads the taps {' or '.join(map(repr, TAPS))}, not {taps!r}")
-        found = self.model(self.preprocessor.normalise(images.to(self.device)))
+        found = self.model(self.preprocessor.normalise(moved(images, self.device)))
         return found[-1].float() if taps == "last" else torch.cat(on_one_grid(found), dim=1).float()
 
     def stride(self, taps: str) -> int:

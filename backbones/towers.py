@@ -21,6 +21,7 @@ from backbones.ledger import load_exactly
 from backbones.preprocess import ImagePreprocessor
 from backbones.text import TextTower, token_ids, tokenize
 from engine.errors import UserError
+from engine.transfer import moved
 
 
 class Teacher(nn.Module):
@@ -104,7 +105,8 @@ class Towers:
     @torch.inference_mode()
     def embed_images(self, images: Iterable[np.ndarray]) -> Tensor:
         """RGB images, uint8 [H, W, 3] of any size -> embeddings [N, width] of unit length, float32 in main memory."""
-        found = [self.model.embed_images(part.to(self.device)).cpu() for part in squares(images, self.size, self.batch)]
+        parts = squares(images, self.size, self.batch)
+        found = [self.model.embed_images(moved(part, self.device)).cpu() for part in parts]
         return finite(torch.cat(found), self.meta) if found else torch.empty(0, self.width)
 
     @torch.inference_mode()
@@ -118,7 +120,7 @@ class Towers:
         place = {text: k for k, text in enumerate(dict.fromkeys(texts))}
         context = self.model.text.context
         rows = torch.from_numpy(np.stack([tokenize(text, context) for text in place]))  # [distinct, context]
-        found = torch.cat([self.model.embed_texts(part.to(self.device)).cpu() for part in rows.split(self.batch)])
+        found = torch.cat([self.model.embed_texts(moved(part, self.device)).cpu() for part in rows.split(self.batch)])
         return finite(found, self.meta)[torch.tensor([place[text] for text in texts])]
 
     def read(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
@@ -159,7 +161,7 @@ class Features:
     def pool(self, images: Iterable[np.ndarray]) -> Tensor:
         """RGB images, uint8 [H, W, 3] of any size, at least one -> pooled features, float32 [N, D] in main memory."""
         parts = squares(images, self.size, self.batch)
-        found = [self.model(self.preprocessor.normalise(part.to(self.device))).float().cpu() for part in parts]
+        found = [self.model(self.preprocessor.normalise(moved(part, self.device))).float().cpu() for part in parts]
         return finite(torch.cat(found), self.meta)
 
     def embed_images(self, images: Iterable[np.ndarray]) -> Tensor:

@@ -29,7 +29,7 @@ OF_THE_DATA = ("data", "questions")
 # Where a run is and how it is started does not change what it computes, so it has no part in the hash.
 PLACEMENT = (
     "work_dir", "resume", "launcher", "run_name", "config_hash", "progress_interval", "state_interval", "state_minutes",
-    "log_level", "departures", "encoder_name",
+    "log_level", "departures", "encoder_name", "recompute_blocks",
 )  # fmt: skip
 
 

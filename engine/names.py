@@ -17,6 +17,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from engine.errors import UserError
+from engine.switches import SWITCHES, key_of
 
 # What the suite itself reads at the top level of a configuration, beside mmengine's Runner.
 TOP = {
@@ -25,7 +26,7 @@ TOP = {
     "model_wrapper_cfg", "global_batch_size", "accumulation", "drop_path_rate", "image_constants",
     "refused_encoders", "pretrain_scale", "encoder_name",
     "progress_interval", "state_interval", "state_minutes", "questions", "primary", "neighbours", "prefix", "probe",
-    "custom_imports", "at_scale", "by_method",
+    "custom_imports", "at_scale", "by_method", *map(key_of, SWITCHES),
 }  # fmt: skip
 # What builders take from a typed part before its class sees it.
 BUILDERS = {"type", "_scope_", "_delete_", "priority", "constructor", "paramwise_cfg", "optimizer", "override",

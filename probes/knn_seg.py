@@ -18,6 +18,7 @@ from datasets.sections import read_section
 from datasets.segmentation import IGNORED
 from engine.errors import UserError
 from engine.outcome import Outcome
+from engine.transfer import moved
 from probes.config import recipe_of
 from probes.data import segmentation, tested_split
 from probes.features import Rows, stored_maps
@@ -88,7 +89,7 @@ def remember(maps: Rows, labels: np.ndarray, stride: int, classes: int, most: in
 def scores(maps: Rows, bank: Tensor, shares: Tensor, neighbours: int, temperature: float) -> Iterator[Tensor]:
     """The scores [classes, h, w] of each image."""
     for (found,) in maps.blocks(1):
-        queries = F.normalize(found.flatten(1).T.to(bank.device), dim=1)  # [h * w, D]
+        queries = F.normalize(moved(found.flatten(1).T, bank.device), dim=1)  # [h * w, D]
         yield vote(queries, bank, shares, neighbours, temperature).T.unflatten(1, found.shape[1:])
 
 

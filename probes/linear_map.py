@@ -18,6 +18,7 @@ from tqdm import tqdm
 from engine.errors import UserError
 from engine.order import AddressedSampler
 from engine.seeding import seed_everywhere
+from engine.transfer import moved
 from probes.config import Linear
 from probes.features import Rows
 
@@ -78,7 +79,7 @@ def outputs(head: LinearMap, maps: Rows) -> Iterator[Tensor]:
     device = next(head.parameters()).device
     head.eval()
     for block in maps.blocks(BLOCK):
-        yield from head(block.to(device))
+        yield from head(moved(block, device))
 
 
 def fit(
@@ -107,7 +108,7 @@ def fit(
     started = time.perf_counter()
     for _ in tqdm(range(recipe.iterations), desc="linear map", unit="step", leave=False, disable=None):
         chosen = list(islice(order, recipe.batch))
-        loss = loss_of(head(maps.take(chosen).to(device)), torch.from_numpy(targets[chosen]).to(device))
+        loss = loss_of(head(moved(maps.take(chosen), device)), moved(torch.from_numpy(targets[chosen]), device))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

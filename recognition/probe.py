@@ -29,6 +29,7 @@ from datasets.images import read_rgb
 from engine.errors import UserError
 from engine.outcome import Outcome
 from engine.seeding import mix, seed_everywhere
+from engine.transfer import moved
 from recognition.feature_store import learnt_and_asked, pooled_features
 from recognition.measures import Answer, accuracies
 
@@ -187,7 +188,7 @@ def tokens(features: Features, files: Sequence[Path]) -> Tensor:
     sharing = pools_tokens(model, facts, features.preprocessor.normalise(one))
     with tqdm(total=len(files), desc="features", unit="img", leave=False) as bar:
         for part in squares(map(read_rgb, files), features.size, features.batch):
-            every = all_tokens(model, facts, features.preprocessor.normalise(part.to(features.device)))
+            every = all_tokens(model, facts, features.preprocessor.normalise(moved(part, features.device)))
             found.append(normalised(every.float()).half().cpu())
             if sharing:
                 pooled.append(model.forward_head(every).float().cpu())
@@ -217,7 +218,7 @@ def fit(head: nn.Module, features: Tensor, labels: Tensor, recipe: Mapping[str, 
     for step, chosen in enumerate(tqdm(order, total=steps, desc=f"{recipe['kind']} probe", unit="step", leave=False)):
         for group in optimizer.param_groups:
             group["lr"] = recipe["lr"] * rate(step / steps, warm_up)
-        loss = F.cross_entropy(head(features[chosen].to(device)), labels[chosen].to(device))
+        loss = F.cross_entropy(head(moved(features[chosen], device)), moved(labels[chosen], device))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -232,4 +233,4 @@ def predict(head: nn.Module, features: Tensor, count: int) -> Tensor:
     """The `count` best classes of each image, int64 [N, count], best first."""
     device = next(head.parameters()).device
     head.eval()
-    return torch.cat([head(part.to(device)).topk(count, dim=1).indices.cpu() for part in features.split(1024)])
+    return torch.cat([head(moved(part, device)).topk(count, dim=1).indices.cpu() for part in features.split(1024)])

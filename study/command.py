@@ -7,6 +7,7 @@ from typing import Any
 from engine.config import Trace
 from engine.errors import UserError
 from engine.fit import fitting, own_layers
+from engine.switches import with_flags
 from study.configure import load_config, trained
 
 # What a finished run has of its own, and the value that says it was not asked for.
@@ -28,8 +29,9 @@ def carry_out(words: dict[str, Any], command: str, only_tests: bool = False) -> 
     words, trace = dict(words), Trace(asked=words["show"] is not None)
     path, key, sink = words.pop("config"), words.pop("show"), words.pop("sink", None)
     save_predictions = words.pop("save_predictions")
-    layers = own_layers(path, words["data"], words["cfg_options"])
-    cfg = load_config(path, options=words.pop("cfg_options"), trace=trace, **words)
+    options = with_flags(words.pop("cfg_options"), words)
+    layers = own_layers(path, words["data"], options)
+    cfg = load_config(path, options=options, trace=trace, **words)
     if only_tests and trained(cfg):
         raise UserError(f"{path} trains at scale {cfg.scale!r}: start it by python tools/train.py with the same words")
     if key is not None:

@@ -23,7 +23,17 @@ import backbones
 from datasets.fill import fill_data
 from datasets.limits import fill_limits
 from engine.catalogue import BASELINES, TASK
-from engine.config import Trace, check_seed, config_hash, fill_schedule, merge_layers, read, settled, share_batch
+from engine.config import (
+    PLACEMENT,
+    Trace,
+    check_seed,
+    config_hash,
+    fill_schedule,
+    merge_layers,
+    read,
+    settled,
+    share_batch,
+)
 from engine.errors import UserError
 from engine.fit import fitted
 from engine.names import check_typed, did_you_mean
@@ -31,6 +41,7 @@ from engine.provenance import digest
 from engine.ranges import check_ranges
 from engine.recipe import expand
 from engine.run_path import RunPath, parse_checkpoint, place_of, pretraining
+from engine.switches import keep_asked
 from probes import config as of_probes
 from recognition import config as of_images
 from reports.migrations import SEARCHED
@@ -86,6 +97,7 @@ def load_config(
     path = pair_file(path, method) or path
     cfg = merge_layers(path, scale, method, data, options, trace)
     check_seed(seed)
+    keep_asked(cfg, trained(cfg))
     cfg.scale, cfg.seed, cfg.launcher, cfg.resume = scale, seed, launcher, resume
     cfg.setdefault("role", "final")
     if name is not None:
@@ -100,6 +112,8 @@ def load_config(
         fill_schedule(cfg)
         cfg.randomness = {**cfg.get("randomness", {}), "seed": seed, "diff_rank_seed": False}
     else:
+        if launcher != "none":
+            raise UserError(f"{path} tests an encoder as it is, in one process: leave out --launcher")
         RULES[TASK[cfg.task].group].check_test(cfg, data or path)
         cfg.head = cfg.head.format(neighbours=cfg.get("neighbours"), taps=cfg.get("probe", {}).get("taps"))
     name_run(cfg, data, checkpoint, work_dir, {"options": options, "amp": amp, "checkpoint": checkpoint})
@@ -257,7 +271,8 @@ def name_run(
     cfg.work_dir = str(work_dir or RunPath(place, cfg.task, cfg.method, seed, suffix).folder)
     cfg.run_name = f"{cfg.task} {cfg.method} seed {seed}"
     if cfg.task != "pretrain":
-        cfg.departures = sorted(f"{k}={v}" for k, v in (departures["options"] or {}).items() if k not in SEARCHED)
+        chosen = {*SEARCHED, *PLACEMENT}  # by a search, or of no effect on what is computed
+        cfg.departures = sorted(f"{k}={v}" for k, v in (departures["options"] or {}).items() if k not in chosen)
         rules = RULES.get(TASK[cfg.task].group)
         parts = (cfg.data.name, cfg.task.replace("_", "-"), rules and rules.variant(cfg), pixels(cfg), scale, "v1")
         cfg.protocol = "-".join(filter(None, parts))

@@ -17,11 +17,11 @@ from engine.panels import panel_files
 from engine.provenance import code_version, hardware, versions
 from engine.run_folder import check_unfinished, flatten, occupied, open_run
 from engine.run_path import RUNS
-from engine.runner import QuietRunner
 from reports.records import write_record
 from study.finished import Finished, without_training
 from study.record import pick_metrics
 from study.run import check_predicts, details_of, ensure_data, headline, watch_test
+from study.runner import SwitchedRunner
 from study.settings import tested_on
 
 
@@ -67,7 +67,7 @@ def test_again(
 def measure(run: Finished, cfg: Config, save_predictions: bool) -> tuple[dict[str, float], dict[str, Any] | None]:
     """Test the run's model under `cfg`; returns what the evaluator measured, and what it knows class by class."""
     with writing(Path(cfg.work_dir, "config.py")), DefaultScope.overwrite_default_scope(cfg.default_scope):
-        runner = QuietRunner.from_cfg(cfg)
+        runner = SwitchedRunner.from_cfg(cfg)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         run.fill(runner.model)
         if len(runner.test_dataloader.dataset) == 0:

@@ -27,7 +27,6 @@ from engine.files import atomic_path, write_json, writing
 from engine.finite import faults, listed
 from engine.resume import bare
 from engine.run_folder import check_unfinished, flatten, occupied, open_run
-from engine.runner import QuietRunner
 from engine.testing import share_test
 from reports.records import write_record
 from study.baselines import run_baseline
@@ -35,6 +34,7 @@ from study.configure import settle, trained
 from study.first_stage import take_parent
 from study.random_weights import draw, draw_missing, is_drawn
 from study.record import evaluation_record, result_record, table
+from study.runner import SwitchedRunner, set_precision
 
 
 def ensure_data(cfg: Config) -> None:
@@ -63,6 +63,7 @@ def run(cfg: Config, command: str, sink: str | None = None, save_predictions: bo
     if save_predictions:
         check_predicts(cfg)
     set_up_processes(cfg)
+    set_precision(cfg)
     folder = Path(cfg.work_dir)
     check_unfinished(folder)
     if cfg.method in BASELINES:
@@ -118,7 +119,7 @@ def train(cfg: Config, meta: dict | None, command: str, sink: str | None, save_p
     share_test(cfg)
     cfg.resume = False  # ResumeHook resumes; mmengine's own way replays data and restores no random state
     with writing(folder / "config.py"):  # the runner dumps it, and makes a folder for its log
-        runner = QuietRunner.from_cfg(cfg)
+        runner = SwitchedRunner.from_cfg(cfg)
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope", "mmengine")):
         # The test data are read now, so that a fault of theirs shows before hours of training.
         if cfg.task != "pretrain" and len(runner.test_dataloader.dataset) == 0:
@@ -164,6 +165,7 @@ def run_test(cfg: Config, command: str) -> dict:
         ensure_data(cfg)
         return run_baseline(cfg, command)
     check_unfinished(Path(cfg.work_dir))
+    set_precision(cfg)
     task = {"probe": probes, "image": recognition}[TASK[cfg.task].group].task_file(cfg.task)
     draw_missing(cfg)
     part = task.PART(cfg.checkpoint)  # before the data: nobody should wait for scenes to learn that it is missing

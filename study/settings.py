@@ -8,6 +8,7 @@ from mmengine.config import Config
 from datasets.sections import Folder, Split, read_section
 from engine.config import DATA, ENCODER
 from engine.panels import SCORE_THRESHOLD
+from engine.switches import precision
 
 UNTRAINED = ("lr", "layer_decay", "iterations", "global_batch", "train_images")
 
@@ -37,7 +38,7 @@ def settings(cfg: Config, meta: dict, processes: int = 1) -> dict[str, Any]:
         "layer_decay": cfg.optim_wrapper.get("paramwise_cfg", {}).get("layer_decay"),
         "iterations": cfg.train_cfg.max_iters,
         "global_batch": batch_of_process(cfg) * processes,
-        "precision": "bf16" if cfg.optim_wrapper.get("amp") else "float32",
+        "precision": precision(cfg),
         "train_images": None,
     }
 

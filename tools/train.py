@@ -17,6 +17,7 @@ import sys
 from collections.abc import Sequence
 
 import start
+from engine.switches import SWITCHES, flag_of
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -25,6 +26,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add = parser.add_argument
     add("--resume", action="store_true", help="go on from the newest state in the run's folder")
     add("--amp", action="store_true", help="bf16 autocast")
+    add("--accumulation", type=int, metavar="N", help="make each update of N passes over parts of its batch; batch,"
+        " updates and schedules stay what the recipe says")  # fmt: skip
+    for switch, about in SWITCHES.items():
+        add(flag_of(switch), action="store_true", help=about)
     add("--sink", choices=["tensorboard", "wandb"], help="also draw the training curves there; needs pip install"
         " tensorboard (or wandb) and changes nothing of the run")  # fmt: skip
     add("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="how processes were started"

@@ -23,6 +23,7 @@ from datasets.shards import fingerprint, read_captions, texts_of
 from engine.errors import UserError
 from engine.files import move_folder, write_json
 from engine.seeding import seed_host
+from engine.transfer import moved
 from pretrain.data.dataset import ImageTextShards
 from pretrain.data.reinforcement import MANIFEST, SCHEMA, VERSION, augmentation, read_manifest, reinforced_texts
 
@@ -185,7 +186,7 @@ def store(
     stop = 0
     for number, teacher in enumerate(teachers):
         columns, stop = slice(stop, stop + teacher.width), stop + teacher.width
-        pixels = torch.cat([pixels[number] for _, _, pixels, _ in good]).to(device)  # [B * A, 3, size, size]
+        pixels = moved(torch.cat([pixels[number] for _, _, pixels, _ in good]), device)  # [B * A, 3, size, size]
         embedded = teacher.embed_images(pixels).cpu().numpy()
         arrays["image"][places, :, columns] = embedded.reshape(len(good), -1, teacher.width)
         for name in (name for name in arrays if f"{name}_rows" in arrays):
@@ -196,4 +197,4 @@ def store(
                 )
                 tokens = torch.cat([texts for _, texts in having])
                 tokens = tokens[:, : int(end_positions(tokens).max()) + 1]
-                arrays[name][rows, columns] = teacher.embed_texts(tokens.to(device)).cpu().numpy()
+                arrays[name][rows, columns] = teacher.embed_texts(moved(tokens, device)).cpu().numpy()
