@@ -58,7 +58,8 @@ class DepthFolder(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         """Return one dict per pair with the keys that mmseg's transforms read."""
-        return [{"img_path": image, "depth_map_path": depth, "seg_fields": []} for image, depth in self.pairs]
+        pairs = self.__dict__.pop("pairs")  # mmengine packs what is returned into arrays, which workers share
+        return [{"img_path": image, "depth_map_path": depth, "seg_fields": []} for image, depth in pairs]
 
     def get_data_info(self, idx: int) -> dict:
         """Return the dict of sample `idx`, with its units for `LoadDepth`."""

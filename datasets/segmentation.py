@@ -181,6 +181,7 @@ class SegFolder(BaseSegDataset):
 
     def load_data_list(self) -> list[dict]:
         """Return one dict per pair with the keys that mmseg's transforms read."""
+        pairs = self.__dict__.pop("pairs")  # mmengine packs what is returned into arrays, which workers share
         return [
             {
                 "img_path": image,
@@ -189,7 +190,7 @@ class SegFolder(BaseSegDataset):
                 "reduce_zero_label": self.reduce_zero_label,
                 "seg_fields": [],
             }
-            for image, label in self.pairs
+            for image, label in pairs
         ]
 
     def get_data_info(self, idx: int) -> dict:

@@ -22,6 +22,7 @@ from backbones.classification import ClassificationLoss
 from backbones.towers import to_square
 from datasets.class_folders import class_names, folder_images
 from datasets.images import read_rgb
+from datasets.labelled_files import LabelledFiles
 from engine.errors import UserError
 from recognition.measures import Answer, accuracies
 from recognition.probe import build_optimizer, build_probe
@@ -110,7 +111,8 @@ class LabelledFolder(Dataset):
     def __init__(
         self, root: str | Path, size: int, transform: dict[str, Any] | None = None, short: int | None = None
     ) -> None:
-        self.files, self.classes = folder_images(root, to_learn=transform is not None)
+        found, self.classes = folder_images(root, to_learn=transform is not None)
+        self.files = LabelledFiles(found)
         self.size, self.short = size, short
         self.transform = None
         if transform is not None:

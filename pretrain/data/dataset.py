@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 from backbones.text import END, tokenize, valid_tokens
 from datasets.class_folders import images_in, subfolders
 from datasets.images import IMAGE_SUFFIXES, CorruptSample, decode_image
+from datasets.labelled_files import LabelledFiles
 from datasets.shards import ShardReader, listed_tags, load_index, read_captions
 from engine.errors import UserError, printable
 from engine.files import append_text
@@ -245,10 +246,10 @@ class ImageFolder(PretrainDataset):
             self.transform = create_transform(size, is_training=True, normalize=False, **transform)
 
     @staticmethod
-    def scan(root: Path) -> tuple[list[str], list[tuple[str, int]]]:
+    def scan(root: Path) -> tuple[list[str], LabelledFiles]:
         """Class names and (path, label) of every image, sorted."""
         classes = subfolders(root)
-        files = [(str(path), label) for label, name in enumerate(classes) for path in images_in(root / name)]
+        files = LabelledFiles((path, k) for k, name in enumerate(classes) for path in images_in(root / name))
         if not files:
             raise UserError(f"no image of type {', '.join(IMAGE_SUFFIXES)} in the class folders of {root}")
         return classes, files

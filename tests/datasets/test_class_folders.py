@@ -87,4 +87,4 @@ def test_hidden_folders_and_files_are_no_classes_and_no_images(tmp_path):
     found, names = folder_images(tmp_path)
     assert names == ["a", "b"] and [path.name for path, _ in found] == ["2.bmp", "1.png"]
     learnt = ImageFolder(str(tmp_path), 32)
-    assert learnt.classes == names and learnt.files == [(str(path), label) for path, label in found]
+    assert learnt.classes == names and [*learnt.files] == [(str(path), label) for path, label in found]
