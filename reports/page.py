@@ -14,7 +14,7 @@ from reports.analyses import scan_analyses
 from reports.answers import answer_table, cannot_tell
 from reports.classes import class_tables, confusions, finer_tables
 from reports.comparisons import comparison_tables
-from reports.corpus import opened
+from reports.corpora import opened
 from reports.costs import finetuning_cost, pretraining_cost, settings_table
 from reports.curves import training_curves
 from reports.exhibits import Exhibit, exhibits, latencies

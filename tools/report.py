@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.pack:
         from engine.errors import UserError
-        from reports.corpus import pack
+        from reports.corpora import pack
 
         if len(options.runs) > 1:
             raise UserError("--pack takes one folder of runs: a corpus is one study's")

@@ -22,8 +22,8 @@ from engine.progress import kept_rows
 from engine.resume import FIELDS, newest_state
 from engine.run_folder import read_run
 from reports.analyses import SCHEMA as ANALYSIS
-from reports.corpus import SCHEMA as CORPUS
-from reports.corpus import SUFFIX
+from reports.corpora import SCHEMA as CORPUS
+from reports.corpora import SUFFIX
 from reports.records import scan
 
 

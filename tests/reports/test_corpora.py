@@ -7,7 +7,7 @@ import pytest
 
 from engine.errors import UserError
 from reports import html, markdown
-from reports.corpus import opened, pack
+from reports.corpora import opened, pack
 from reports.page import build
 from reports.records import scan, write_record
 from tests.reports.synthetic import record
