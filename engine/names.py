@@ -120,9 +120,15 @@ def _resembled(part: Mapping[str, Any], key: str) -> set[str] | None:
     return set(part) if did_you_mean(key, part, ALIKE) else None
 
 
-def check_typed(cfg: Mapping[str, Any], where: str) -> None:
-    """UserError where a part with a `type` states what the class of that name does not take."""
+def check_typed(cfg: Mapping[str, Any], where: str, late: tuple[str, ...] = ()) -> None:
+    """UserError where a part with a `type` states what the class of that name does not take.
+
+    Args:
+        late: places of parts whose type the data will decide.
+    """
     for place, part in _parts(cfg, ""):
+        if place in late:
+            continue
         known = typed_arguments(part["type"]) if isinstance(part.get("type"), str) else None
         if known is None:
             continue

@@ -118,7 +118,7 @@ def load_config(
         cfg.head = cfg.head.format(neighbours=cfg.get("neighbours"), taps=cfg.get("probe", {}).get("taps"))
     name_run(cfg, data, checkpoint, work_dir, {"options": options, "amp": amp, "checkpoint": checkpoint})
     stated = cfg.to_dict()
-    check_typed(stated, str(path))
+    check_typed(stated, str(path), ("train_dataloader.dataset",) if cfg.task == "pretrain" else ())
     check_ranges(stated, str(path))
     if cfg.task == "pretrain" and (data or options):
         check_encoder(cfg.model.encoder)

@@ -17,6 +17,7 @@ import torch
 
 from study.configure import load_config
 from tests.checkpoints import any_encoder
+from scenes.attributes import ensure_classes
 from scenes.export import ensure
 
 pytest_plugins = ["tests.checkpoints", "tests.commands"]
@@ -56,8 +57,11 @@ def configure(scenes_root, tmp_path) -> Callable:
         overlay = tmp_path / "small.py"
         stated = load_config(config, encoder=any_encoder(config))
         settings = stated.data.to_dict()
-        settings["root"] = settings["root"].replace("data/scenes", str(scenes_root))
+        settings = {key: value.replace("data/scenes", str(scenes_root)) if isinstance(value, str) else value
+                    for key, value in settings.items()}  # fmt: skip
         settings.pop("scenes_root", None)  # which would render the whole scenes there
+        if "attribute" in settings:
+            ensure_classes(scenes_root, settings.pop("attribute"))
         settings["name"] = "small-scenes"
         overlay.write_text(f"data = {settings!r}\n")
         short = {"train_cfg.max_iters": iters, "train_dataloader.batch_size": batch_size}
