@@ -168,16 +168,16 @@ def _known(value: Any, known: Mapping[Any, int]) -> int | None:
 
 
 def number_objects(found: Checked, objects: Sequence[dict]) -> None:
-    """Refuse an id given twice; number all from 1 where one is 0, which pycocotools takes for "no match"."""
+    """Refuse an id given twice; number all from 1 where one is below 1, which evaluators take for "no match"."""
     ids = [annotation["id"] for annotation in objects]
     for value, count in Counter(map(repr, ids)).items():
         if count > 1:
             sentence = f"annotation {value} occurs twice" if count == 2 else f"annotation {value} occurs {count} times"
             found.fault("annotation given twice", f"{sentence}: give every annotation an id of its own")
-    if not all(_is_id(value) and value for value in ids):
+    if not all(_is_id(value) and value > 0 for value in ids):
         for number, annotation in enumerate(objects, start=1):
             annotation["id"] = number
-        why = "an annotation's id is 0, which the evaluator takes for none, or no whole number"
+        why = "an annotation's id is below 1, which the evaluator takes for none, or no whole number"
         found.note("annotations numbered anew", f"{why}; all are counted from 1")
 
 

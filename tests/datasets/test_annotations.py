@@ -13,6 +13,7 @@ POLYGON, RUNS = (good()["annotations"][k]["segmentation"] for k in (0, 4))
 ACCEPTED = {
     "as it should be": good(),
     "ids from 0": all_changed(lambda a, k: a.update(id=k)),
+    "ids below 0": all_changed(lambda a, k: a.update(id=-k - 1)),
     "ids that are words": all_changed(lambda a, k: a.update(id=f"a{k}")),
     "no iscrowd": all_changed(lambda a, k: a.pop("iscrowd")),
     "iscrowd as a truth value": all_changed(lambda a, k: a.update(iscrowd=False)),
