@@ -26,7 +26,7 @@ from engine.errors import UserError
 from engine.files import locked, sha256, write_json, write_text
 
 AP_NAMES = {"bbox": "box_AP", "segm": "mask_AP"}
-VERSION = 2  # of the rules by which files are mended
+VERSION = 3  # of the rules by which files are mended
 
 
 @DATASETS.register_module()

@@ -96,6 +96,13 @@ def polygon_area(mask: Mask) -> float:
     return max(abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2 for x, y in corners)
 
 
+def meets_itself(mask: Mask) -> bool:
+    """Whether a polygon comes to a corner again before its end: pixels that it goes round twice are outside of it."""
+    if not isinstance(mask, list):
+        return False
+    return any(len({*zip(polygon[::2], polygon[1::2], strict=True)}) < len(polygon) // 2 - 1 for polygon in mask)
+
+
 def extent(mask: Mask) -> Box:
     """The box (x, y, width, height) around a whole mask: of its polygons' corners, or of its pixels."""
     if isinstance(mask, list):

@@ -8,7 +8,7 @@ from typing import Any
 
 from pycocotools import mask as coco_mask
 
-from datasets.masks import Box, encoded, extent, polygon_area, turned_box, turned_mask, whole_mask
+from datasets.masks import Box, encoded, extent, meets_itself, polygon_area, turned_box, turned_mask, whole_mask
 
 TOLERATED = 0.001  # share of objects without a whole mask up to which they become regions that do not count
 BEYOND = 1.0  # pixels by which a box may leave its image before it is mentioned: rounding
@@ -119,7 +119,8 @@ def set_mask(found: Checked, annotation: dict, size: tuple[int, int]) -> None:
         annotation["segmentation"] = mask
         found.note("stray polygons left out", f"{name}: {stray} beside {len(mask)} whole ones")
     _, _, width, height = extent(mask)
-    if (width * height < SPARSE or polygon_area(mask) < SPARSE) and not int(coco_mask.area(encoded(mask, size))):
+    sparse = width * height < SPARSE or polygon_area(mask) < SPARSE or meets_itself(mask)
+    if sparse and not int(coco_mask.area(encoded(mask, size))):
         make_region(annotation)
         found.note("mask without a pixel", f"{name}: its box is a region that does not count")
 

@@ -28,6 +28,7 @@ ACCEPTED = {
     "a box outside": changed(bbox=[100, 100, 5, 5]),
     "a crowd": changed(iscrowd=1),
     "an ignored object": changed(ignore=1),
+    "a polygon that goes round twice": changed(segmentation=[[*POLYGON[0], *POLYGON[0]]]),
     "a mask without a pixel": changed(bbox=[3, 3, 0.2, 0.2], segmentation=[[3, 3, 3.2, 3, 3.2, 3.2]]),
     "image ids that are words": {
         **all_changed(lambda a, k: a.update(image_id=f"i{a['image_id']}")),
