@@ -9,7 +9,10 @@ from backbones.convert.hub import HUB, TIMM, locate
 from backbones.encoder import build_encoder
 from backbones.ledger import load_exactly
 from engine import files
+from engine.errors import UserError
 from engine.provenance import code_version
+
+LARGEST = 4096  # pixels a side of an encoder's images; a batch of larger ones fits no machine
 
 
 def bring_in(
@@ -29,6 +32,8 @@ def bring_in(
     path = found.path
     format = found.format if format == "auto" else format
     converted = convert_source(path, format, **{**found.options, **options})
+    if not 1 <= (side := converted.image["size"]) <= LARGEST:
+        raise UserError(f"{source}: its images would have {side} pixels a side: say the right size, 1 to {LARGEST}")
     source = source.partition("@")[0] if source.startswith(TIMM) else source
     hub = source.startswith((TIMM, HUB))
     tag = source if hub else str(options.get("model", ""))

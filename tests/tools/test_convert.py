@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from backbones import load_encoder, read_checkpoint
 from backbones.convert import Converted
+from backbones.convert.bring import bring_in
 from backbones.convert.families import data_of, family_of
 from backbones.ledger import read_ledger
 from engine import files
@@ -161,3 +162,13 @@ def test_bad_input_is_one_sentence(source, tmp_path):
     with pytest.raises(UserError, match="no file"):
         main([str(tmp_path / "no.pth"), str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
+
+
+def test_images_of_an_impossible_size_are_refused(monkeypatch, tmp_path):
+    def converted(*_args, **_words):
+        return Converted({}, {}, {}, {"size": 32000}, "timm")
+
+    monkeypatch.setattr("backbones.convert.bring.convert_source", converted)
+    (tmp_path / "a.safetensors").write_bytes(b"")
+    with pytest.raises(UserError, match="32000 pixels a side"):
+        bring_in(str(tmp_path / "a.safetensors"), str(tmp_path / "out"), "timm", {})
