@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import mmengine.registry
+from mmengine.config import Config
 from mmengine.registry import Registry
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
@@ -120,13 +121,13 @@ def _resembled(part: Mapping[str, Any], key: str) -> set[str] | None:
     return set(part) if did_you_mean(key, part, ALIKE) else None
 
 
-def check_typed(cfg: Mapping[str, Any], where: str, late: tuple[str, ...] = ()) -> None:
+def check_typed(cfg: Config, where: str, late: tuple[str, ...] = ()) -> None:
     """UserError where a part with a `type` states what the class of that name does not take.
 
     Args:
         late: places of parts whose type the data will decide.
     """
-    for place, part in _parts(cfg, ""):
+    for place, part in parts_of(cfg):
         if place in late:
             continue
         known = typed_arguments(part["type"]) if isinstance(part.get("type"), str) else None
@@ -137,6 +138,11 @@ def check_typed(cfg: Mapping[str, Any], where: str, late: tuple[str, ...] = ()) 
                 f"{where}: {part['type']} at {place or 'the top level'} takes no {unknown[0]!r}"
                 f"{did_you_mean(unknown[0], known)}"
             )
+
+
+def parts_of(cfg: Config) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(dotted place, dict) of every dict in a configuration. mmengine's Config is no Mapping itself."""
+    return _parts(cfg.to_dict(), "")
 
 
 def _parts(node: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

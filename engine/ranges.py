@@ -5,10 +5,13 @@ Only names whose meaning is the same wherever they stand have a row; a rule in a
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
+from mmengine.config import Config
+
 from engine.errors import UserError
+from engine.names import parts_of
 
 # (what a value must be, lowest, lowest itself too, highest, highest itself too, names)
 RULES = (
@@ -35,23 +38,21 @@ BY_LAST = {name.split(".")[-1]: (re.compile(rf"(.*\.)?{name.replace('.', '[.]')}
            for *rule, names in RULES for name in names.split()}  # fmt: skip
 
 
-def check_ranges(cfg: Mapping[str, Any], where: str) -> None:
+def check_ranges(cfg: Config, where: str) -> None:
     """UserError for the first number of a configuration that is none of those that its name can have."""
-    for place, value in _numbers(cfg, ""):
-        pattern, must, low, low_too, high, high_too = BY_LAST.get(place.rpartition(".")[2], (None,) * 6)
-        if pattern is None or not pattern.fullmatch(place):
-            continue
-        if not (low < value < high or (low_too and value == low) or (high_too and value == high)):
-            raise UserError(f"{where}: {place} is {value}, but it must be {must}")
+    for place, part in parts_of(cfg):
+        for key in (key for key in part if key in BY_LAST):
+            pattern, must, low, low_too, high, high_too = BY_LAST[key]
+            whole = f"{place}.{key}" if place else key
+            for value in _numbers(part[key]) if pattern.fullmatch(whole) else ():
+                if not (low < value < high or (low_too and value == low) or (high_too and value == high)):
+                    raise UserError(f"{where}: {whole} is {value}, but it must be {must}")
 
 
-def _numbers(node: Any, place: str) -> Iterator[tuple[str, int | float]]:
-    """(dotted place, number) of every number below `node`; those of a list have the list's place."""
-    if isinstance(node, Mapping):
-        for key, child in node.items():
-            yield from _numbers(child, f"{place}.{key}" if place else str(key))
-    elif isinstance(node, list | tuple):
-        for child in node:
-            yield from _numbers(child, place)
-    elif isinstance(node, int | float) and not isinstance(node, bool):
-        yield place, node
+def _numbers(value: Any) -> Iterator[int | float]:
+    """A value, where it is a number, or those of a list; what else stands there is left to others."""
+    if isinstance(value, list | tuple):
+        for one in value:
+            yield from _numbers(one)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield value

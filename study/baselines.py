@@ -4,6 +4,7 @@ They are tested by a task's own evaluator on its own test images, and recorded a
 """
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from engine.outcome import Outcome
 from engine.run_folder import check_unfinished, flatten, occupied, open_run
 from probes import linear_depth
 from probes import segmentation as classes_of_pixels
-from probes.data import depths, segmentation, tested_split
+from probes.data import LabelledImages, depths, segmentation, tested_split
 from reports.records import write_record
 from study.record import failed_record, metrics_of
 from study.settings import UNTRAINED
@@ -72,15 +73,21 @@ def meta_of(cfg: Config) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def labels(images: LabelledImages) -> Iterator[np.ndarray]:
+    """The label or depth maps of a split [H, W], as the files hold them and in their order, with a bar."""
+    with bar(len(images), "training labels", "image") as shown:
+        for number in range(len(images)):
+            yield images.label(number)
+            shown.update()
+
+
 def majority_class(cfg: Config) -> Outcome:
     """The class with the most training pixels, predicted everywhere."""
     data = read_section(cfg.data)
     learnt, asked = segmentation(data, "train"), segmentation(data, tested_split(cfg))
     counts = np.zeros(IGNORED + 1, np.int64)
-    with bar(len(learnt), "training labels", "image") as shown:
-        for number in range(len(learnt)):
-            counts += np.bincount(learnt.label(number).ravel(), minlength=IGNORED + 1)
-            shown.update()
+    for label in labels(learnt):
+        counts += np.bincount(label.ravel(), minlength=IGNORED + 1)
     score = torch.zeros(len(data.classes), 1, 1)  # [K, h, w]
     score[int(counts[: len(data.classes)].argmax())] = 1
     measures, details = classes_of_pixels.measure(cfg, [score] * len(asked), asked, list(data.classes))
@@ -95,14 +102,12 @@ def mean_depth(cfg: Config) -> Outcome:
     data = read_section(cfg.data)
     learnt, asked = depths(data, "train"), depths(data, tested_split(cfg))
     total, measured = (np.zeros(tuple(data.size)) for _ in range(2))  # [H, W]
-    with bar(len(learnt), "training labels", "image") as shown:
-        for number in range(len(learnt)):
-            depth = torch.from_numpy(learnt.label(number))[None, None]  # [1, 1, h, w]
-            depth = functional.interpolate(depth, total.shape, mode="nearest-exact")[0, 0].numpy().astype(np.float64)
-            valid = (depth > MIN_DEPTH) & (depth < data.max_depth)
-            total += np.where(valid, depth, 0)
-            measured += valid
-            shown.update()
+    for label in labels(learnt):
+        depth = torch.from_numpy(label)[None, None]  # [1, 1, h, w]
+        depth = functional.interpolate(depth, total.shape, mode="nearest-exact")[0, 0].numpy().astype(np.float64)
+        valid = (depth > MIN_DEPTH) & (depth < data.max_depth)
+        total += np.where(valid, depth, 0)
+        measured += valid
     mean = np.where(measured > 0, total / np.maximum(measured, 1), total.sum() / measured.sum())
     learned = torch.from_numpy(mean.astype(np.float32))[None]  # [1, H, W]
     return Outcome(linear_depth.measure(cfg, iter([learned] * len(asked)), asked), {"train_images": len(learnt)})

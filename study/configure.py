@@ -117,9 +117,8 @@ def load_config(
         RULES[TASK[cfg.task].group].check_test(cfg, data or path)
         cfg.head = cfg.head.format(neighbours=cfg.get("neighbours"), taps=cfg.get("probe", {}).get("taps"))
     name_run(cfg, data, checkpoint, work_dir, {"options": options, "amp": amp, "checkpoint": checkpoint})
-    stated = cfg.to_dict()
-    check_typed(stated, str(path), ("train_dataloader.dataset",) if cfg.task == "pretrain" else ())
-    check_ranges(stated, str(path))
+    check_typed(cfg, str(path), ("train_dataloader.dataset",) if cfg.task == "pretrain" else ())
+    check_ranges(cfg, str(path))
     if cfg.task == "pretrain" and (data or options):
         check_encoder(cfg.model.encoder)
     cfg.config_hash = config_hash(cfg)
@@ -154,7 +153,7 @@ def settle(cfg: Config, make_data: Callable[[Config], None]) -> dict | None:
 
         fill(cfg, meta)
     settled(cfg)
-    check_typed(cfg.to_dict(), cfg.run_name)  # of what was filled in, and of classes that are known by now
+    check_typed(cfg, cfg.run_name)  # of what was filled in, and of classes that are known by now
     return meta
 
 

@@ -1,8 +1,8 @@
 """The short study: five encoders on the embedded data, one seed.
 
 COMMAND   python tools/study.py demo
-COST      about 20 minutes on 2 cores (docs/study.md, "Cost")
-EXPECTED  docs/study.md, "Main table"
+COST      28 minutes of processor time, set-up included (docs/demo.md)
+EXPECTED  docs/demo.md
 """
 
 scale = "tiny"

@@ -97,7 +97,7 @@ def test_every_run_sees_one_gpu(here, monkeypatch, per_gpu, jobs, held):
             job.handle[0].join(30)
         executor.look(begun)
         assert [job.state for job in begun] == ["ok"] * len(begun)
-        for job, gpu in zip(begun, held, strict=False):
+        for job, gpu in zip(begun, held[: len(begun)], strict=True):
             assert (job.cell.folder / "log.txt").read_text() == f"{gpu}\n"
         held = [job.handle[1] for job in begun]  # freed in this order
     assert os.environ.get("CUDA_VISIBLE_DEVICES") == before
