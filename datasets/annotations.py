@@ -4,7 +4,6 @@ The trainer (mmdet) and the evaluator (pycocotools) read such a file differently
 is brought to a form that both read alike, in which perfect predictions score 100; docs/data.md lists the rules.
 """
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from datasets.headers import Header
 from datasets.objects import Checked, check_fit, keep_usable
 from engine.errors import UserError
+from engine.json_text import parse
 
 NEEDED = ("id", "image_id", "category_id", "bbox", "segmentation")  # of every annotation
 LARGEST_ID = 2**53  # pycocotools keeps ids as floats
@@ -21,7 +21,7 @@ LARGEST_ID = 2**53  # pycocotools keeps ids as floats
 def read_annotations(path: Path) -> dict[str, Any]:
     """Return the content of a COCO file, with at least the lists and their keys that mmdet reads."""
     try:
-        content = json.loads(path.read_text())
+        content = parse(path.read_text())
         for category in content["categories"]:
             category["id"], category["name"]
         for image in content["images"]:

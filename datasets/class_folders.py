@@ -1,6 +1,5 @@
 """Labelled images: a folder per class, a publisher's own list, or a JSON file of words."""
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -9,6 +8,7 @@ from typing import Any
 
 from datasets.images import IMAGE_SUFFIXES, is_image
 from engine.errors import UserError
+from engine.json_text import parse
 
 
 def attribute_images(root: str | Path, file: str) -> list[tuple[Path, dict[str, str]]]:
@@ -21,7 +21,7 @@ def attribute_images(root: str | Path, file: str) -> list[tuple[Path, dict[str, 
     """
     path = Path(root, file)
     try:
-        entries = json.loads(path.read_text())["images"]
+        entries = parse(path.read_text())["images"]
         found = [(Path(root, entry["file"]), {k: v for k, v in entry.items() if k != "file"}) for entry in entries]
     except OSError as error:
         raise UserError(f"labels {path} cannot be read ({error.strerror}): check root and labels") from None

@@ -17,6 +17,7 @@ from datasets.images import IMAGE_SUFFIXES
 from datasets.tar_headers import ABSENT, BLOCK, FAULTS, LARGEST, PARTS, Sample, read_headers, stated_size
 from engine.caches import ensure_cached
 from engine.errors import UserError
+from engine.json_text import parse
 
 VERSION = 3
 
@@ -248,7 +249,7 @@ class ShardReader:
 def read_record(record: bytes | None) -> dict[str, Any]:
     """A sample's JSON, empty where it has none. CorruptSample if it is cut, not UTF-8 or no object."""
     try:
-        fields = json.loads(record) if record is not None else {}
+        fields = parse(record) if record is not None else {}
     except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict):
@@ -288,11 +289,7 @@ def texts_of(found: dict[str, str | list[str]], captions: str) -> list[list[str]
 
 
 def listed_tags(record: bytes | None) -> list[str] | None:
-    """The JSON's "tags", lower-case, each once, without "#"; None where there is no such list.
-
-    Raises:
-        CorruptSample: a damaged JSON.
-    """
+    """The JSON's "tags", lower-case, each once, without "#", or None without such a list. CorruptSample if damaged."""
     tags = read_record(record).get("tags")
     if not isinstance(tags, list):
         return None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import UserError
+from engine.json_text import parse
 
 MANY_DIGITS = re.compile(r"\d{19}")  # only then a whole number could be beyond the range of a float
 LARGEST = 64 * 2**20  # bytes; a record has thousands, an analysis up to a few millions
@@ -33,12 +34,9 @@ def load(path: str | Path) -> Any:
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: cannot be read ({one_line(error)}).") from None
     try:
-        content = json.loads(text, parse_constant=_finite, parse_float=_finite,
-                             parse_int=_whole if MANY_DIGITS.search(text) else None,
-                             object_pairs_hook=_no_duplicate_keys)  # fmt: skip
-        if "\\u" in text:
-            json.dumps(content, ensure_ascii=False).encode()  # half of a surrogate pair could not be written again
-        return content
+        return parse(text, parse_constant=_finite, parse_float=_finite,
+                     parse_int=_whole if MANY_DIGITS.search(text) else None,
+                     object_pairs_hook=_no_duplicate_keys)  # fmt: skip
     except json.JSONDecodeError as error:
         raise UserError(f"{path}: truncated or not JSON (line {error.lineno}: {error.msg}).") from None
     except (ValueError, RecursionError) as error:

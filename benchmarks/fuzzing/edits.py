@@ -83,9 +83,8 @@ def nudge(container: Any, key: Any, known: list, draw: Random) -> None:
     if isinstance(value, bool):
         container[key] = not value
     elif isinstance(value, int | float):
-        container[key] = draw.choice(
-            (value + 1, value - 1, -value, value * 2, value / 2, value * 1000, value * 1e12, 0)
-        )
+        size = value if abs(value) < 1e300 else 1.0  # a longer whole number has no quotient and no product with a float
+        container[key] = draw.choice((value + 1, value - 1, -value, value * 2, size / 2, value * 1000, size * 1e12, 0))
     elif isinstance(value, str):
         at = draw.randrange(len(value) + 1)
         container[key] = draw.choice((value[:at], value[at:], value[:at] + chr(draw.randrange(0x3000)) + value[at:],

@@ -16,6 +16,7 @@ from datasets.prepare.job import Plan
 from datasets.prepare.place import Place, stamp
 from engine.errors import UserError
 from engine.files import sha256, write_tars
+from engine.json_text import parse
 
 PATHS = ("path", "image", "file", "file_name", "filename", "filepath", "image_path")
 TEXTS = ("text", "caption", "title", "captions")
@@ -82,7 +83,7 @@ def rows(table: Path, file: Any) -> Iterator[dict[str, Any]]:
     """The entries of an open table."""
     if table.suffix.lower() == ".jsonl":
         for line in filter(str.strip, file):
-            row = json.loads(line)
+            row = parse(line)
             if not isinstance(row, dict):
                 raise ValueError("a line is no object")
             yield row

@@ -22,6 +22,7 @@ from datasets.prepare.job import Plan
 from datasets.prepare.place import OVERLAY, Place, stamp
 from engine.errors import UserError
 from engine.files import sha256, write_tars
+from engine.json_text import parse
 
 CAPTIONS = 5  # of an image, the first ones: what the published recalls count
 NAME = "human"  # of the captions in the shards
@@ -82,7 +83,7 @@ def read_splits(source: Path, name: str, options: dict[str, Any]) -> tuple[Path,
     if path is None:
         raise UserError(f"there is no {paths[0]}: {SPLITS_ORIGIN}; put it into SOURCE or name it with --splits-file")
     try:
-        entries = json.loads(path.read_text())["images"]
+        entries = parse(path.read_text())["images"]
         for entry in entries:
             texts = [entry["split"], entry["filename"], *(sentence["raw"] for sentence in entry["sentences"])]
             texts.append(entry.get("filepath", ""))

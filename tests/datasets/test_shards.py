@@ -106,7 +106,8 @@ def test_dots_in_keys_are_named(tmp_path):
         reader.read(2, 0)
 
 
-@pytest.mark.parametrize("record", [b"{", b"[1]", b"null", b'"x"', b"3", b"\xff\xfe{}", b"", b"[" * 100_000])
+@pytest.mark.parametrize("record", [b"{", b"[1]", b"null", b'"x"', b"3", b"\xff\xfe{}", b"", b"[" * 100_000,
+                                    b'{"caption": "half \\ud800"}'])  # fmt: skip
 def test_a_record_that_is_none_is_one_corrupt_sample(tmp_path, record):
     with pytest.raises(CorruptSample, match="damaged JSON"):
         read_captions(b"text", record)

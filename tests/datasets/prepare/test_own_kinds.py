@@ -85,6 +85,7 @@ def test_a_table_of_captions_becomes_shards(prepare, pictures, tmp_path, kind):
 @pytest.mark.parametrize(("text", "what"), [
     ('{"path": "img/0.jpg"}', "entry 1 has no path or image or file with text"),
     ('{"path": "img/0.jpg", "text": " "}', "entry 1 has no"), ("[1]", "a line is no object"), ("{", "cannot be read"),
+    ('{"path": "img/0.jpg", "text": "half \\ud800"}', "surrogates not allowed"),
     ("", "names no image"), ('{"path": "img/9.jpg", "text": "x"}', "1 of 1 images are not in"),
 ])  # fmt: skip
 def test_tables_that_are_none_are_refused(prepare, pictures, text, what):
