@@ -118,9 +118,10 @@ def train(cfg: Config, meta: dict | None, command: str, sink: str | None, save_p
         cfg.default_hooks.sink = dict(type="SinkHook", name=sink)
     share_test(cfg)
     cfg.resume = False  # ResumeHook resumes; mmengine's own way replays data and restores no random state
-    with writing(folder / "config.py"):  # the runner dumps it, and makes a folder for its log
-        runner = SwitchedRunner.from_cfg(cfg)
+    # The runner's own scope stays when it is gone, and is another's where two of one name begin in the same second.
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope", "mmengine")):
+        with writing(folder / "config.py"):  # the runner dumps it, and makes a folder for its log
+            runner = SwitchedRunner.from_cfg(cfg)
         # The test data are read now, so that a fault of theirs shows before hours of training.
         if cfg.task != "pretrain" and len(runner.test_dataloader.dataset) == 0:
             raise UserError(f"the test set of {cfg.data.name} is empty: check its folder and split")

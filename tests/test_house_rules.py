@@ -37,7 +37,7 @@ FLOORS = 5
 PEERS = {"pretrain", "probes", "recognition", "depth"}  # they do not know each other
 LIGHT = {"scenes", "reports"}  # they use of engine only what needs no library, and no library that trains
 HEAVY = {"torch", "torchvision", "mmengine", "mmcv", "mmdet", "mmseg", "timm", "open_clip", "safetensors"}
-LIGHT_ENGINE = {"engine.caches", "engine.catalogue", "engine.errors", "engine.files"}
+LIGHT_ENGINE = {"engine.caches", "engine.catalogue", "engine.errors", "engine.files", "engine.json_text"}
 
 
 def tracked(pattern: str) -> list[Path]:
