@@ -1,9 +1,9 @@
 """COCO files for mmdet: one checked content for the trainer and for the evaluator, or an error that names the fault."""
 
-import hashlib
+import copy
 import json
-import logging
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,52 +13,80 @@ from mmdet.datasets.api_wrappers import COCO
 from mmdet.datasets.transforms import PackDetInputs
 from mmdet.evaluation import CocoMetric
 from mmdet.registry import DATASETS
-from mmengine.logging import print_log
+from mmengine.dataset import force_full_init
 from mmengine.registry import METRICS, TRANSFORMS
 
-from datasets.annotations import by_kind, check_annotations, check_categories, read_annotations
+from datasets.checked_annotations import usable_annotations
 from datasets.fast_transforms import ChannelsFirst
-from datasets.headers import Header
-from datasets.images import header_of
-from datasets.parallel import each
-from datasets.shards import cache_folder
 from engine.errors import UserError
-from engine.files import locked, sha256, write_json, write_text
 
 AP_NAMES = {"bbox": "box_AP", "segm": "mask_AP"}
-VERSION = 3  # of the rules by which files are mended
 
 
 @DATASETS.register_module()
 class CocoFolder(CocoDataset):
     """mmdet's CocoDataset for any COCO JSON with instance masks and its image folder.
 
-    `metainfo["ann_file"]` is the file that was read: the user's, or its mended copy; see `usable_annotations`. `shapes`
-    are the heights and widths of the images, [N, 2].
+    Every sample is mmdet's, but read from the packed file that `usable_annotations` leaves: a process holds the numbers
+    of its images and nothing else. `metainfo["ann_file"]` is the file that was read: the user's, or its mended copy.
 
     Raises:
         UserError: the JSON is missing or damaged, an image is missing, the classes asked for are not the file's or
             stand in another order, no object is of these classes, or what `check_annotations` calls a fault.
     """
 
-    def load_data_list(self) -> list[dict]:
-        """Check the annotation file, then let mmdet read it or its mended copy."""
-        given = Path(self.ann_file)
-        self.ann_file = str(usable_annotations(given, Path(self.data_prefix["img"]), self.metainfo["classes"]))
-        self._metainfo["ann_file"] = self.ann_file
-        images = super().load_data_list()
-        if not any(not thing["ignore_flag"] for image in images for thing in image["instances"]):
-            raise UserError(
-                f"{given} has no object of the classes {list(self.metainfo['classes'])}, so nothing can be learnt or "
-                "scored: annotate its images, or choose another split or other classes"
-            )
-        return images
+    def full_init(self) -> None:
+        """Check and pack the annotation file, or find that done, and choose the images as mmdet does."""
+        if self._fully_initialized:
+            return
+        if self.proposal_file is not None or not self.serialize_data:
+            raise UserError("CocoFolder packs what it reads, without proposals: leave proposal_file and serialize_data "
+                            "out")  # fmt: skip
+        found = usable_annotations(Path(self.ann_file), Path(self.data_prefix["img"]), self.metainfo["classes"])
+        self.ann_file = self._metainfo["ann_file"] = str(found.file)
+        self.images = found.images
+        self.rows = np.flatnonzero(self.wanted())
+        self._fully_initialized = True
+        if self._indices is not None:
+            self.get_subset_(self._indices)
 
-    def filter_data(self) -> list[dict]:
-        """The images to train on, as mmdet chooses them; their shapes are kept beside, where they take little room."""
-        images = super().filter_data()
-        self.shapes = np.array([(image["height"], image["width"]) for image in images])
-        return images
+    def wanted(self) -> np.ndarray:
+        """Which of the file's images `filter_cfg` leaves, bool [images of the file]; in tests all."""
+        rules = {} if self.test_mode else self.filter_cfg or {}
+        described = self.images.described | (not rules.get("filter_empty_gt", False))
+        return described & (self.images.shapes.min(axis=1) >= rules.get("min_size", 0))
+
+    @property
+    def shapes(self) -> np.ndarray:
+        """Heights and widths of the images, [N, 2]."""
+        return self.images.shapes[self.rows]
+
+    @force_full_init
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @force_full_init
+    def get_data_info(self, idx: int) -> dict:
+        """What mmdet's data set says of an image: its paths and its `instances`."""
+        image = self.images[self.rows[idx]]
+        instances = image.pop("instances")
+        found = self.parse_data_info({"raw_img_info": image, "raw_ann_info": ()})
+        return {**found, "instances": instances, "sample_idx": idx if idx >= 0 else len(self) + idx}
+
+    @force_full_init
+    def get_subset_(self, indices: int | Sequence[int]) -> None:
+        """Keep the first images, the last (of a negative number), or those of a list of numbers."""
+        if isinstance(indices, int):
+            self.rows = self.rows[:indices] if indices >= 0 else self.rows[indices:]
+        else:
+            self.rows = self.rows[np.asarray(indices, np.int64)]
+
+    @force_full_init
+    def get_subset(self, indices: int | Sequence[int]) -> "CocoFolder":
+        """A data set of some of the images, see `get_subset_`."""
+        part = copy.copy(self)
+        part.get_subset_(indices)
+        return part
 
 
 @METRICS.register_module()
@@ -135,74 +163,6 @@ def mean_known(precision: np.ndarray) -> float:
     """The mean of the precisions that are not -1, to three decimals as mmdet gives it; -1 where there is none."""
     known = precision[precision > -1]
     return float(round(known.mean(), 3)) if known.size else -1.0
-
-
-def usable_annotations(path: Path, folder: Path, classes: list[str]) -> Path:
-    """Check a COCO file and return the one to read: itself, or a mended copy in the cache beside its folder.
-
-    The check is kept for as long as the file's and its images' sizes and times stay.
-
-    Args:
-        path: of the file. folder: of its images.
-        classes: the classes asked for.
-
-    Raises:
-        UserError: the first of the faults.
-    """
-    content = read_annotations(path)
-    check_categories(path, content["categories"], classes)
-    names = [image["file_name"] for image in content["images"]]
-    stats = {name: stat for name in names if (stat := _stat(folder / name)) is not None}
-    if absent := [name for name in names if name not in stats]:
-        raise UserError(
-            f"{len(absent)} of {len(names)} images of {path} are not in {folder}, first {absent[0]}: check root and "
-            "images of the data section"
-        )
-    mark = hashlib.sha256(json.dumps([VERSION, str(folder), _stat(path), stats]).encode()).hexdigest()[:16]
-    cache = cache_folder(path.parent)
-    copy, known = (cache / f"{path.stem}-{mark}.{suffix}" for suffix in ("json", "checked.json"))
-    with locked(cache / "annotations.lock"):
-        if not _stands(known, copy):
-            found = check_annotations(path, content, read_headers(folder, list(stats)))
-            if found.faults:
-                raise UserError(found.faults[0][1])
-            if found.mended:
-                write_text(copy, json.dumps(content))
-            write_json(known, {"copy": sha256(copy) if found.mended else None, "notes": by_kind(found.notes)})
-    record = json.loads(known.read_text())
-    for kind, sentences in record["notes"].items():
-        print_log(f"{len(sentences):,} x {kind}, first: {sentences[0]}", "current", logging.WARNING)
-    return path if record["copy"] is None else copy
-
-
-def read_headers(folder: Path, names: list[str]) -> dict[str, Header | str]:
-    """File name -> header of the image, or the sentence that says why it cannot be read."""
-    return dict(zip(names, each(lambda name: _header(folder / name), names, "read image headers"), strict=True))
-
-
-def _header(path: Path) -> Header | str:
-    try:
-        return header_of(path)
-    except UserError as error:
-        return str(error)
-
-
-def _stat(path: Path) -> tuple[int, int] | None:
-    """Size and time of a file; None where there is none."""
-    try:
-        found = path.stat()
-    except (OSError, ValueError):  # ValueError: a name with a zero byte
-        return None
-    return found.st_size, found.st_mtime_ns
-
-
-def _stands(known: Path, copy: Path) -> bool:
-    """Was the file checked before, and is its mended copy, if it needs one, whole?"""
-    try:
-        digest = json.loads(known.read_text())["copy"]
-        return digest is None or sha256(copy) == digest
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
 
 
 @TRANSFORMS.register_module()

@@ -161,10 +161,8 @@ def check_fit(found: Checked, objects: Sequence[dict]) -> None:
     singles = [(annotation, extent(annotation["segmentation"])) for annotation in objects if not annotation["iscrowd"]]
     fits = [box_iou(annotation["bbox"], around) for annotation, around in singles]
     apart = [annotation for (annotation, _), fit in zip(singles, fits, strict=True) if fit < FIT]
-    close = {name: sum(box_iou(read(a["bbox"]), around) >= CLOSE for a, around in singles)
-             for name, read in READINGS.items()}  # fmt: skip
-    name, count = max(close.items(), key=lambda item: item[1])
-    if count * 2 > len(singles) > 2 * sum(fit >= CLOSE for fit in fits):
+    name, count = otherwise(singles) if len(singles) > 2 * sum(fit >= CLOSE for fit in fits) else ("", 0)
+    if count * 2 > len(singles):
         found.fault("boxes apart from their masks", f"read as {name}, {count} of {len(singles)} boxes lie around their "
                     "masks, and as they are few: give [x, y, width, height] in pixels")  # fmt: skip
     elif len(apart) * 2 > len(singles):
@@ -174,6 +172,13 @@ def check_fit(found: Checked, objects: Sequence[dict]) -> None:
         for annotation in apart:
             sentence = f"annotation {annotation['id']}: box {annotation['bbox']}"
             found.note("box apart from its mask", sentence, mended=False)
+
+
+def otherwise(singles: Sequence[tuple[dict, Box]]) -> tuple[str, int]:
+    """The other reading by which most boxes lie around their masks, and how many do."""
+    close = {name: sum(box_iou(read(a["bbox"]), around) >= CLOSE for a, around in singles)
+             for name, read in READINGS.items()}  # fmt: skip
+    return max(close.items(), key=lambda item: item[1])
 
 
 def box_iou(box: Sequence[float], other: Sequence[float]) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets.annotations import check_annotations, check_categories, read_annotations
-from datasets.detection import read_headers
+from datasets.checked_annotations import read_headers
 from datasets.headers import Header
 from datasets.limits import limits_of
 from datasets.parallel import each

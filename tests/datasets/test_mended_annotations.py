@@ -11,7 +11,7 @@ from mmengine.registry import DefaultScope
 from PIL import Image
 
 from benchmarks.fuzzing.perfect import perfect_score
-from datasets.detection import usable_annotations
+from datasets.checked_annotations import usable_annotations
 from engine.errors import UserError
 from tests.datasets.coco_samples import CLASSES, SIZE, all_changed, build, good, thing
 
@@ -55,10 +55,10 @@ def test_the_check_is_made_once_and_a_damaged_copy_is_made_again(coco_folder, mo
     assert first != str(coco_folder / "test.json") and len(json.loads(Path(first).read_text())["annotations"]) == 12
     whole = Path(first).read_text()
     Path(first).write_text(whole[:-20])
-    assert str(usable_annotations(coco_folder / "test.json", coco_folder / "test", list(CLASSES))) == first
+    assert str(usable_annotations(coco_folder / "test.json", coco_folder / "test", list(CLASSES)).file) == first
     assert Path(first).read_text() == whole
     with monkeypatch.context() as patch:
-        patch.setattr("datasets.detection.check_annotations", None)  # a second check would need it
+        patch.setattr("datasets.checked_annotations.check_annotations", None)  # a second check would need it
         usable_annotations(coco_folder / "test.json", coco_folder / "test", list(CLASSES))
     Image.new("RGB", (9, 9)).save(coco_folder / "test/2.png")
     with pytest.raises(UserError, match="2.png is 9x9, the file says 48x40"):
