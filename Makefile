@@ -13,8 +13,8 @@ READY := $(if $(VENV),$(VENV)/.ready)
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo     set up, then the short study on embedded data, to a report: about 20 minutes on 2 cores"
-	@echo "make test     set up, then all tests: under 20 minutes on 2 cores"
+	@echo "make demo     set up, then the short study on embedded data, to a report: about 10 minutes on 2 cores"
+	@echo "make test     set up, then all tests: under 10 minutes on 2 cores"
 	@echo "make study    all methods x tasks x 3 seeds, resumable: hours on 2 cores, minutes on a large machine"
 	@echo "              your own encoders and data: python tools/compare.py --help"
 	@echo "make report   rebuild the reports from the result records below runs/"

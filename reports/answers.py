@@ -1,10 +1,12 @@
 """The page's first screen: which encoder is best on which task, by how much, at what cost, and what stays open."""
 
+from dataclasses import replace
+
 from reports.costs import quantity
 from reports.rows import Row
 from reports.sections import TASK_NAMES, Column, Section
 from reports.stats import paired
-from reports.tables import Cell, Table, marks, number, row_label
+from reports.tables import Cell, Table, difference_cell, marks, number, row_label, spread
 from reports.words import listed
 
 FEW = 3  # names in one cell; of more, their number
@@ -31,11 +33,10 @@ def _row(section: Section, column: Column) -> list[Cell]:
     order = sorted(means, key=means.__getitem__, reverse=column.direction == "up")
     best, floor = order[0], section.floor_of(order[0])
     summary, unit = section.summary(best, column), section.unit(column)
-    spread = f"± {number(summary.half, unit)}, n={summary.n}" if summary.half is not None else f"n={summary.n}"
     return [
         label,
         _name(section, column, order),
-        Cell(f"{number(summary.mean, unit)} {unit}".strip(), spread),
+        Cell(f"{number(summary.mean, unit)} {unit}".strip(), spread(summary, unit)),
         _ahead(section, column, best, order[1]) if len(order) > 1 else Cell("–", "alone", "missing"),
         _ahead(section, column, best, floor) if floor else Cell("–", "no random weights", "missing"),
         *_costs(section, column, best),
@@ -63,12 +64,10 @@ def _ahead(section: Section, column: Column, first: Row, second: Row) -> Cell:
     difference = paired(section.values(first, column), section.values(second, column), column.direction)
     if difference is None:
         return Cell("–", "no common seed", "missing")
-    unit, sign = section.unit(column), 1 if column.direction == "up" else -1
-    spread = f"± {number(difference.half, unit)}, " if difference.half is not None else ""
-    name = "" if second.kind == "floor" else f"{section.name(second)}; "
-    verdict = ", ≈ 0" if difference.verdict == "not distinguishable" else ""
-    kind = difference.verdict if difference.verdict in ("better", "worse") else ""
-    return Cell(number(sign * difference.mean, unit, signed=True), f"{name}{spread}n={difference.n}{verdict}", kind)
+    if column.direction == "down":
+        difference = replace(difference, mean=-difference.mean, direction="up")
+    cell = difference_cell(difference, section.unit(column))
+    return cell if second.kind == "floor" else replace(cell, sub=f"{section.name(second)}; {cell.sub}")
 
 
 def _costs(section: Section, column: Column, row: Row) -> list[Cell]:

@@ -1,6 +1,6 @@
 """Architectures side by side: what encoders of several sizes are, cost and were trained on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from engine.catalogue import BASELINES
@@ -28,19 +28,27 @@ def architectures_table(section: Section) -> Table:
 
 def _row(section: Section, row: Row, task: str) -> list[Cell]:
     every = [record for record in section.records if section.row_of(record) == row]
-    of_task = [r for r in every if r["task"] == task and r["status"] == "ok"]
-    encoder = next((r["checkpoint"]["encoder"] for r in every if r["checkpoint"]), None)
     data = every[0]["budget"]["pretrain_data"]
-    absent = Cell("no encoder" if row.method in BASELINES else "unknown", "", "missing")
     return [
         Cell(row_label(row)),
+        *traits(every, task),
+        Cell(row.family),
+        Cell(data["name"], f"{data['samples']:,} samples" if data["samples"] is not None else ""),
+    ]
+
+
+def traits(records: Sequence[Record], task: str) -> list[Cell]:
+    """What the records of one encoder say of it: architecture, and of their runs of `task` parameters of the whole
+    model, FLOPs of the encoder for one image, input size, and images per second of fine-tuning."""
+    of_task = [r for r in records if r["task"] == task and r["status"] == "ok"]
+    encoder = next((r["checkpoint"]["encoder"] for r in records if r["checkpoint"]), None)
+    absent = Cell("no encoder" if records[0]["method"] in BASELINES else "unknown", "", "missing")
+    return [
         Cell(encoder["name"], call(encoder).partition("(")[2].rstrip(")")) if encoder else absent,
         _same(of_task, lambda r: r["cost"]["parameters"]),
         _same(of_task, lambda r: r["cost"]["flops"]),
         _same(of_task, lambda r: r["settings"]["input_size"]),
         _same(of_task, lambda r: r["cost"]["finetune_samples_per_s"]),
-        Cell(row.family),
-        Cell(data["name"], f"{data['samples']:,} samples" if data["samples"] is not None else ""),
     ]
 
 

@@ -11,7 +11,7 @@ from engine.catalogue import BASELINES
 from reports.encoders import departures
 from reports.rows import Row, family, no_text
 from reports.sections import TASK_NAMES, Column, Section
-from reports.stats import LEVEL, Headroom, holm, paired
+from reports.stats import LEVEL, Difference, Headroom, Summary, holm, paired
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,18 @@ def number(value: float, unit: str, signed: bool = False) -> str:
     if float(text) == 0:
         text = text.replace("-", "").replace("+", "")
     return text.replace("-", "−")
+
+
+def spread(found: Summary | Difference, unit: str) -> str:
+    """The interval and how many seeds it rests on."""
+    return f"n={found.n}" if found.half is None else f"± {number(found.half, unit)}, n={found.n}"
+
+
+def difference_cell(found: Difference, unit: str) -> Cell:
+    """A paired difference with its interval, and better or worse where the interval leaves out zero."""
+    verdict = {"n=1": "", "not distinguishable": ", ≈ 0"}.get(found.verdict, f", {found.verdict}")
+    kind = found.verdict if found.verdict in ("better", "worse") else ""
+    return Cell(number(found.mean, unit, signed=True), f"{spread(found, unit)}{verdict}", kind)
 
 
 def header(section: Section, column: Column) -> str:
@@ -101,9 +113,9 @@ def result_cell(section: Section, row: Row, column: Column, mark: str) -> Cell:
     if images:
         low, high = (number(value, unit) for value in images)
         return Cell(number(summary.mean, unit), f"[{low}, {high}], n=1", mark)
-    spread = "" if summary.half is None else f"± {number(summary.half, unit)}, "
     lost = f", {len(failures)} failed" if failures else ""
-    return Cell(number(summary.mean, unit), f"{spread}n={summary.n}{lost}", mark or ("reference" if row.kind else ""))
+    kind = mark or ("reference" if row.kind else "")
+    return Cell(number(summary.mean, unit), f"{spread(summary, unit)}{lost}", kind)
 
 
 def main_table(section: Section) -> Table:
@@ -160,16 +172,13 @@ def pair_cells(section: Section, first: Row, second: Row) -> list[Cell]:
     """First minus second in every column, paired over common seeds."""
     cells = []
     for column in section.columns:
-        unit = section.unit(column)
         difference = paired(section.values(first, column), section.values(second, column), column.direction)
-        if difference is None:
-            textless = no_text(first, column.task) or no_text(second, column.task)
-            cells.append(Cell("–", "no text tower", "missing") if textless else Cell("missing", "", "missing"))
-            continue
-        spread = "" if difference.half is None else f"± {number(difference.half, unit)}, "
-        verdict = {"n=1": "", "not distinguishable": ", ≈ 0"}.get(difference.verdict, f", {difference.verdict}")
-        kind = difference.verdict if difference.verdict in ("better", "worse") else ""
-        cells.append(Cell(number(difference.mean, unit, signed=True), f"{spread}n={difference.n}{verdict}", kind))
+        if difference is not None:
+            cells.append(difference_cell(difference, section.unit(column)))
+        elif no_text(first, column.task) or no_text(second, column.task):
+            cells.append(Cell("–", "no text tower", "missing"))
+        else:
+            cells.append(Cell("missing", "", "missing"))
     return cells
 
 

@@ -7,21 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-import backbones
 from engine.catalogue import TASK, Metric
 from engine.provenance import REPOSITORY
 from engine.run_path import RUNS
-from reports.costs import quantity
 from reports.markdown import aligned
+from reports.own import traits
 from reports.records import Record, read_record
 from reports.stats import paired, summarise
 from reports.tables import Cell as Entry
-from reports.tables import Table, number
+from reports.tables import Table, difference_cell, number, spread
 from study.cells import Cell
 
-ABOUT = ("Encoder", "architecture", "parameters", "FLOPs", "images/s")
+ABOUT = ("Encoder", "architecture", "parameters", "FLOPs", "input", "images/s")
 
 
 def write_reports(cells: list[Cell]) -> list[Path]:
@@ -69,7 +67,7 @@ def row_of(cell: Cell, record: Record) -> tuple[str, str]:
 def table(dataset: str, size: tuple[int, ...], rows: dict[tuple, list[Record]]) -> str:
     """The table of one data set and image size."""
     tasks = [task for task in TASK if any(record["task"] == task for found in rows.values() for record in found)]
-    header, body = list(ABOUT), [[Entry(text) for text in about(name, found)] for (_, name), found in rows.items()]
+    header, body = list(ABOUT), [[Entry(name), *about(found, tasks[0])] for (_, name), found in rows.items()]
     for task in tasks:
         metric = TASK[task].metrics[0]
         values = {key: {r["seed"]: r["metrics"][metric.name]["value"] for r in found if r["task"] == task}
@@ -78,28 +76,22 @@ def table(dataset: str, size: tuple[int, ...], rows: dict[tuple, list[Record]]) 
         header += [f"{metric.label} {'↑' if metric.direction == 'up' else '↓'}", "− random", "− best"]
         for line, (key, of) in zip(body, values.items(), strict=True):
             floor = next((other for other in rows if is_floor_of(rows[other][0], rows[key][0])), None)
-            line += [Entry(mean(of, metric)), Entry(difference(of, values.get(floor), metric)),
-                     Entry(difference(of, values.get(best), metric))]  # fmt: skip
+            line += [mean(of, metric), difference(of, values.get(floor), metric),
+                     difference(of, values.get(best), metric)]  # fmt: skip
     pixels = " x ".join(map(str, size)) if size else "each encoder's own size"
     notes = (
         f"{dataset}, {pixels} pixels. Mean over n seeds ± half-width of the 95 % Student interval. Differences are\n"
         "paired over common seeds: − random to random weights of the same architecture, − best to the best encoder;\n"
-        "parameters and FLOPs (one test image) are the encoder's, images/s those of training in the first task."
+        f"parameters are the whole model's of {tasks[0]}, FLOPs the encoder's for one image, images/s its training's."
     )
     return "\n".join([*aligned(Table("", header, body, [""] * len(body))), "", notes])
 
 
-def about(name: str, records: list[Record]) -> list[str]:
-    """Name, architecture, parameters, FLOPs and pace of a row."""
-    first = records[0]
-    if first["checkpoint"] is None:
-        return [name, "–", "–", "–", "–"]
-    encoder = first["checkpoint"]["encoder"]
-    with torch.device("meta"):
-        parameters = backbones.parameter_count(backbones.build_encoder(**encoder))
-    paces = [r["cost"]["finetune_samples_per_s"] for r in records if r["task"] == first["task"]]
-    pace = quantity(float(np.mean(paces))) if None not in paces else "–"
-    return [name, encoder["name"], quantity(parameters), quantity(first["cost"]["flops"]), pace]
+def about(records: list[Record], task: str) -> list[Entry]:
+    """`reports.own.traits` on one line; nothing for what needs no encoder."""
+    if records[0]["checkpoint"] is None:
+        return [Entry("–")] * (len(ABOUT) - 1)
+    return [Entry(cell.text) for cell in traits(records, task)]
 
 
 def is_floor_of(floor: Record, record: Record) -> bool:
@@ -116,21 +108,15 @@ def winner(values: dict[Any, dict[int, float]], metric: Metric) -> Any:
     return choose(means, key=means.__getitem__) if means else None
 
 
-def mean(values: dict[int, float], metric: Metric) -> str:
-    """A cell's mean with its interval and n."""
+def mean(values: dict[int, float], metric: Metric) -> Entry:
+    """A mean with its interval and n."""
     if not values:
-        return "missing"
-    found, unit = summarise(values.values()), metric.unit or ""
-    spread = "" if found.half is None else f" ± {number(found.half, unit)}"
-    return f"{number(found.mean, unit)}{spread} (n={found.n})"
+        return Entry("missing")
+    found = summarise(values.values())
+    return Entry(number(found.mean, metric.unit or ""), spread(found, metric.unit or ""))
 
 
-def difference(first: dict[int, float], second: dict[int, float] | None, metric: Metric) -> str:
+def difference(first: dict[int, float], second: dict[int, float] | None, metric: Metric) -> Entry:
     """First minus second, paired over common seeds; "–" where there is nothing to compare."""
     found = None if not second or first is second else paired(first, second, metric.direction)
-    if found is None:
-        return "–"
-    unit = metric.unit or ""
-    spread = "" if found.half is None else f" ± {number(found.half, unit)}"
-    verdict = {"not distinguishable": " ≈ 0", "better": " better", "worse": " worse"}.get(found.verdict, "")
-    return f"{number(found.mean, unit, signed=True)}{spread}{verdict}"
+    return difference_cell(found, metric.unit or "") if found else Entry("–")

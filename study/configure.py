@@ -37,7 +37,7 @@ from engine.config import (
 from engine.errors import UserError
 from engine.fit import fitted
 from engine.names import check_typed, did_you_mean
-from engine.provenance import digest
+from engine.provenance import REPOSITORY, digest
 from engine.ranges import check_ranges
 from engine.recipe import expand
 from engine.run_path import RunPath, parse_checkpoint, place_of, pretraining
@@ -178,8 +178,11 @@ def locate(path: Path) -> tuple[Path, str | None]:
     """A config file, and the method that its name stands for where there is no file for that pair of head and method.
 
     `seg_configs/upernet_beit.py` is `seg_configs/upernet.py` with `--encoder beit`, `depth/configs/beit.py` is
-    `depth/configs/depth.py` with it: the names under which records of any age know their runs.
+    `depth/configs/depth.py` with it: the names under which records of any age know their runs. A folder that is not
+    here is that of the checkout, so that a command works wherever it is given.
     """
+    if not path.parent.is_dir() and (REPOSITORY / path).parent.is_dir():
+        path = REPOSITORY / path
     if path.is_file():
         return path, None
     pairs = itertools.product(heads(path.parent), methods())

@@ -38,16 +38,17 @@ def checkpoint_of(source: str | Path, format: str = "auto", options: Mapping[str
 
     Args:
         source: a checkpoint folder, or the place where a pretraining will leave one; a published file or folder,
-            `timm:NAME.TAG`, `hf:ORG/REPO`: these are converted, once.
+            `timm:NAME.TAG`, `hf:ORG/REPO`, `FORMAT:FILE`: these are converted, once.
         format, options: of a published file, as those of tools/convert.py.
 
     Raises:
         UserError: nothing of these, or what does not convert.
     """
+    source, format = split_format(str(source), format)
     folder = Path(source)
     if backbones.checkpoint_exists(folder) and (folder / META).is_file():
         return folder
-    if not str(source).startswith(HUBS) and not folder.exists():
+    if not source.startswith(HUBS) and not folder.exists():
         if parse_checkpoint(folder):
             return folder
         if folder.parent == Path():
@@ -57,16 +58,24 @@ def checkpoint_of(source: str | Path, format: str = "auto", options: Mapping[str
     from study.first_stage import made_once
 
     options = dict(options or {})
-    about = digest({"source": identity(str(source)), "format": format, "options": options})
-    named = Path(source).stem if folder.exists() else str(source).partition("@")[0]
+    about = digest({"source": identity(source), "format": format, "options": options})
+    named = Path(source).stem if folder.exists() else source.partition("@")[0]
     kept = KEPT / f"{slug(named)}-{about[:8]}" / "checkpoint"
     with made_once(kept, f"{source} is wanted as a checkpoint") as lock:
         if lock is not None:
             from backbones.convert.bring import bring_in
 
-            done = bring_in(str(source), str(kept), format, options)
+            done = bring_in(source, str(kept), format, options)
             print(f"{source}: converted, once\n{done}", file=sys.stderr, flush=True)
     return kept
+
+
+def split_format(source: str, format: str) -> tuple[str, str]:
+    """(file, format) of `FORMAT:FILE`, which says what a file's layout leaves open; anything else as it is."""
+    from backbones.convert import formats
+
+    named, _, file = source.partition(":")
+    return (file, named) if file and Path(file).exists() and named in formats() else (source, format)
 
 
 def identity(source: str) -> list:

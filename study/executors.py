@@ -1,6 +1,7 @@
 """Where the cells of a study run, for every command that starts some: here, as jobs of a cluster, or by other hands."""
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     DataOf = Callable[[list[Cell]], list[Config]]
 
+os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # looking for a GPU must not start CUDA before the fork
 LIST = "--list"
 DATA = "data"  # in the place of a cell's folder: make the data that cells share
 

@@ -11,7 +11,6 @@ ends in a table and in report/<scale>-<data>.
 """
 
 import argparse
-import os
 from collections.abc import Sequence
 
 import start  # isort: split
@@ -41,7 +40,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the comparison; the exit status is 0 when every cell finished."""
     args = parse_arguments(arguments)
-    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # looking for a GPU must not start CUDA before the fork
     start.mend()  # the heavy imports, after the arguments are known to be good
     from study import comparison
     from study.plan import complete, grid_of, named, study_of

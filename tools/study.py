@@ -16,7 +16,6 @@ a GPU of its own where there are any; `--executor slurm` makes each a job of a c
 """
 
 import argparse
-import os
 from collections.abc import Sequence
 
 import start  # isort: split
@@ -44,7 +43,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study; the exit status is 0 when every cell finished."""
     args = parse_arguments(arguments)
-    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # looking for a GPU must not start CUDA before the fork
     start.mend()  # the heavy imports, after the arguments are known to be good
     from study.plan import complete, read_plan, study_of
 

@@ -173,7 +173,9 @@ def _recognise(
         state, found = bare, [name for name, module in formats().items() if module.matches(bare)]
     if not found:
         keys = some(sorted(state)) if state else "no tensors"
-        raise UserError(f"{path}: no known layout ({keys}); name one with --format: {', '.join(formats())}")
+        raise UserError(f"{path}: no known layout ({keys}); name one with --format, or as in mae:FILE where an "
+                        f"encoder is asked for: {', '.join(formats())}")  # fmt: skip
     if len(found) > 1:
-        raise UserError(f"{path}: {', '.join(found)} share this layout; say with --format which it is")
+        raise UserError(f"{path}: {', '.join(found)} share this layout; say which it is by --format {found[0]}, or by "
+                        f"{found[0]}:{path} where an encoder is asked for")  # fmt: skip
     return found[0], state

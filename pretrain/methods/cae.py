@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from engine.errors import UserError
 from pretrain.base import PretrainMethod
 from pretrain.parts.block_masking import block_mask
+from pretrain.parts.heads import xavier_linears
 from pretrain.parts.masking import take
 from pretrain.parts.patches import normalise_patches, patchify
 from pretrain.parts.visible_tokens import embed_tokens, fix_positions, require_droppable, run_blocks, sincos_positions
@@ -156,11 +157,7 @@ class CAE(PretrainMethod):
 
     def reset_parameters(self) -> None:
         """The published start: Xavier-uniform linears; normal patch projection and tokens, std 0.02 cut at one std."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        xavier_linears(self)
         projection = self.encoder.patch_embed.proj
         if projection.bias is not None:  # towers with a norm before the blocks have none
             nn.init.zeros_(projection.bias)

@@ -13,6 +13,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from pretrain.base import PretrainMethod
+from pretrain.parts.heads import xavier_linears
 from pretrain.parts.masking import RandomMask, random_mask, take, with_mask_tokens
 from pretrain.parts.patches import normalise_patches, patchify
 from pretrain.parts.visible_tokens import encode_visible, fix_positions, require_droppable, sincos_positions
@@ -60,11 +61,7 @@ class MAE(PretrainMethod):
 
     def reset_parameters(self) -> None:
         """The published start: Xavier-uniform linears and patch projection, normal CLS and mask tokens (std 0.02)."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        xavier_linears(self)
         projection = self.encoder.patch_embed.proj.weight
         nn.init.xavier_uniform_(projection.view(len(projection), -1))
         nn.init.normal_(self.mask_token, std=0.02)

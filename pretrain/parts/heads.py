@@ -1,4 +1,4 @@
-"""Projection heads on top of encoders, and the centre of a teacher's scores."""
+"""Projection heads on top of encoders, how linear layers start, and the centre of a teacher's scores."""
 
 import torch
 import torch.nn.functional as F
@@ -7,6 +7,15 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from pretrain.parts.losses import SumOverProcesses
+
+
+def xavier_linears(model: nn.Module) -> None:
+    """Draw the weights of all linear layers by Xavier's uniform rule; their biases are zero."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 class Quantizer(nn.Module):

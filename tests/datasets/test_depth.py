@@ -7,13 +7,9 @@ from PIL import Image
 
 import datasets.depth  # noqa: F401
 from engine.errors import UserError
+from tests.datasets.prepare.samples import save
 
 PIPELINE = [{"type": "LoadImageStrict"}, {"type": "LoadDepth"}]
-
-
-def save(path, array):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path)
 
 
 @pytest.fixture

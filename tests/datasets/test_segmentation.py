@@ -10,15 +10,11 @@ from PIL import Image
 from datasets.images import read_bgr, read_plane
 from datasets.segmentation import LabelIds, SegFolder, pair_files
 from engine.errors import UserError
+from tests.datasets.prepare.samples import save
 
 CLASSES = ("floor", "wall", "ball")
 CAMVID = Path(__file__).parents[2].parent / "shared" / "real" / "camvid"
 PIPELINE = [{"type": "LoadImageStrict"}, {"type": "LoadLabels"}]
-
-
-def save(path, array):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import inspect
 import math
-from functools import partial
 
 import pytest
 import torch
@@ -15,18 +14,8 @@ from pretrain.methods.cae import CAE
 from pretrain.parts.block_masking import block_mask
 from pretrain.parts.masking import take
 from study.configure import load_config
-from tests.pretrain.cae_samples import CPU, SCALED, SMALL, a_batch, make_cae, shaken, write_tokenizer
+from tests.pretrain.cae_samples import CPU, SCALED, SMALL, a_batch, shaken
 from tests.pretrain.samples import ENCODER
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory):
-    return write_tokenizer(tmp_path_factory.mktemp("tokenizer"))
-
-
-@pytest.fixture
-def build(tokenizer):
-    return partial(make_cae, tokenizer=tokenizer)
 
 
 def fix_mask(monkeypatch, mask):
@@ -37,9 +26,9 @@ def total(losses):
     return sum(value for name, value in losses.items() if "loss" in name)
 
 
-def test_no_gradient_through_the_target(build, monkeypatch):
+def test_no_gradient_through_the_target(build_cae, monkeypatch):
     """Exact zeros on the masked pixels, which only the target sees; without the stop they would not be zero."""
-    model = shaken(build())
+    model = shaken(build_cae())
     inputs, mask = a_batch(), block_mask(2, (4, 4), 6, CPU)
     fix_mask(monkeypatch, mask)
     image = inputs["image"].requires_grad_()
@@ -55,8 +44,8 @@ def test_no_gradient_through_the_target(build, monkeypatch):
     assert through.abs().sum() > 0
 
 
-def test_target_is_the_encoder_itself_without_lag(build):
-    model = shaken(build())
+def test_target_is_the_encoder_itself_without_lag(build_cae):
+    model = shaken(build_cae())
     inputs, mask = a_batch(), block_mask(2, (4, 4), 6, CPU)
 
     def target():
@@ -86,8 +75,8 @@ def test_target_is_the_encoder_itself_without_lag(build):
     assert len(names) == 2 * ENCODER["kwargs"]["depth"]  # weight and bias of one encoder: there is no second
 
 
-def test_target_sees_the_masked_patches_only(build):
-    model, inputs = shaken(build()), a_batch(count=1)
+def test_target_sees_the_masked_patches_only(build_cae):
+    model, inputs = shaken(build_cae()), a_batch(count=1)
     hidden = torch.tensor([[5, 6, 9, 10]])
 
     def target(images):
@@ -101,9 +90,9 @@ def test_target_sees_the_masked_patches_only(build):
     assert not torch.equal(target(changed), target(inputs["image"]))
 
 
-def test_decoder_never_sees_the_visible_latents(build, monkeypatch):
+def test_decoder_never_sees_the_visible_latents(build_cae, monkeypatch):
     """Z_v changes, Z_m is held: the decoder's output and the reconstruction stay exactly the same."""
-    model = shaken(build())
+    model = shaken(build_cae())
     inputs, mask = a_batch(), block_mask(2, (4, 4), 6, CPU)
     fix_mask(monkeypatch, mask)
     latent, visible, scores = torch.randn(2, 6, 24), [], []
@@ -128,10 +117,10 @@ def test_decoder_never_sees_the_visible_latents(build, monkeypatch):
 
 
 @pytest.mark.parametrize("count", [75, 98])
-def test_published_numbers_of_masked_patches(build, count):
+def test_published_numbers_of_masked_patches(build_cae, count):
     encoder = {**SCALED, "kwargs": {**SCALED["kwargs"], "img_size": 112, "depth": 1}}  # 14 x 14 patches of 8 pixels
     arguments = {} if count == 75 else {"num_masked": 98}
-    model = build(encoder=encoder, **{**SMALL, "num_masked": 75, **arguments})
+    model = build_cae(encoder=encoder, **{**SMALL, "num_masked": 75, **arguments})
     lengths, embedded, scores = [], [], []
     model.encoder.blocks[0].register_forward_hook(lambda _, given, __: lengths.append(given[0].shape[1]))
     model.encoder.patch_embed.register_forward_hook(lambda *_: embedded.append(1))
@@ -142,7 +131,7 @@ def test_published_numbers_of_masked_patches(build, count):
     assert all(torch.isfinite(value) for value in losses.values())
 
 
-def test_paper_config_builds(tokenizer):
+def test_paper_config_builds(dvae):
     published = {"num_masked": 75, "align_weight": 2.0, "regressor_depth": 4, "decoder_depth": 4, "width": 768}
     arguments = inspect.signature(CAE).parameters
     assert {name: arguments[name].default for name in published} == published
@@ -150,7 +139,7 @@ def test_paper_config_builds(tokenizer):
     assert {name: cfg.model.get(name, arguments[name].default) for name in published} == published
     assert cfg.train_cfg.max_iters == 1600 * (1_281_167 // 2048)
     assert cfg.model.tokenizer == {"type": "dalle", "file": "data/dalle/encoder.pkl"}
-    cfg.model.tokenizer = tokenizer
+    cfg.model.tokenizer = dvae
     with torch.device("meta"):
         model = MODELS.build(cfg.model)
     assert (
@@ -166,8 +155,8 @@ def test_paper_config_builds(tokenizer):
 
 
 @pytest.mark.parametrize("kwargs", [{}, {"align_weight": 0.0}, {"target": "pixel"}, {"width": 12}])
-def test_it_learns(build, kwargs):
-    model, inputs = build(**kwargs), a_batch(count=4)
+def test_it_learns(build_cae, kwargs):
+    model, inputs = build_cae(**kwargs), a_batch(count=4)
     passes = []
     model.encoder.norm.register_forward_hook(lambda *_: passes.append(1))
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
@@ -189,8 +178,8 @@ def test_it_learns(build, kwargs):
         assert sum(c[name] for c in curve[-4:]) < 0.9 * sum(c[name] for c in curve[:4]), name
 
 
-def test_half_precision_leaves_tokens_and_losses_alone(build):
-    model, inputs, found = build(), a_batch(count=4), []
+def test_half_precision_leaves_tokens_and_losses_alone(build_cae):
+    model, inputs, found = build_cae(), a_batch(count=4), []
     ids = model.tokenizer.ids(inputs["pixels"])
     for half in (False, True):
         torch.manual_seed(4)
@@ -202,21 +191,21 @@ def test_half_precision_leaves_tokens_and_losses_alone(build):
         assert float(found[1][name]) == pytest.approx(float(found[0][name]), rel=0.05)
 
 
-def test_the_weight_of_the_alignment(build):
+def test_the_weight_of_the_alignment(build_cae):
     inputs = a_batch()
     found = []
     for weight in (2.0, 5.0):
-        model = build(align_weight=weight)
+        model = build_cae(align_weight=weight)
         torch.manual_seed(4)
         found.append(float(model(inputs=inputs)["loss_align"]))
     assert found[1] == pytest.approx(2.5 * found[0], rel=1e-5)
 
 
-def test_drop_path_in_the_targets_pass(build):
+def test_drop_path_in_the_targets_pass(build_cae):
     encoder = {**SCALED, "kwargs": {**SCALED["kwargs"], "drop_path_rate": 0.7}}
     inputs = a_batch(count=6)
     for published in (True, False):
-        model = shaken(build(encoder=encoder, align_training=published))
+        model = shaken(build_cae(encoder=encoder, align_training=published))
         prefix, patches = module.embed_tokens(model.encoder, inputs["image"])
         first, second = (model.alignment_target(prefix, patches) for _ in range(2))
         assert torch.equal(first, second) != published
@@ -225,8 +214,8 @@ def test_drop_path_in_the_targets_pass(build):
         assert torch.equal(first, evaluated) != published and not model.encoder.training
 
 
-def test_drop_path_rates_and_layer_scale(build):
-    model = build(drop_path=0.3, regressor_depth=4, decoder_depth=4, init_values=1e-5)
+def test_drop_path_rates_and_layer_scale(build_cae):
+    model = build_cae(drop_path=0.3, regressor_depth=4, decoder_depth=4, init_values=1e-5)
     rates = [0.0, 0.1, 0.2, 0.3]
     assert [block.drop_path.drop_prob for block in model.regressor] == pytest.approx(rates)
     assert [getattr(block.drop_path1, "drop_prob", 0.0) for block in model.decoder[:-1]] == pytest.approx(rates)
@@ -236,8 +225,8 @@ def test_drop_path_rates_and_layer_scale(build):
     assert all((block.ls1.gamma == 0.1).all() for block in model.encoder.blocks)
 
 
-def test_published_start(build):
-    model = build(width=12)
+def test_published_start(build_cae):
+    model = build_cae(width=12)
     linear = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
     assert len(linear) == 2 * 4 + 2 * 6 + 2 * 4 + 2  # encoder, regressor, decoder, adaptor and head
     for name, layer in linear.items():
@@ -250,9 +239,9 @@ def test_published_start(build):
     assert (model.encoder.patch_embed.proj.bias == 0).all()
 
 
-def test_tokenizer_stays_frozen_and_out_of_the_state(build, tokenizer):
-    model, inputs = build(), a_batch()
-    weights = torch.load(tokenizer["file"], weights_only=True)
+def test_tokenizer_stays_frozen_and_out_of_the_state(build_cae, dvae):
+    model, inputs = build_cae(), a_batch()
+    weights = torch.load(dvae["file"], weights_only=True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
     total(model.train()(inputs=inputs)).backward()
     optimizer.step()
@@ -262,9 +251,9 @@ def test_tokenizer_stays_frozen_and_out_of_the_state(build, tokenizer):
     assert not [name for name, _ in model.named_parameters() if "tokenizer" in name]
 
 
-def test_state_comes_back(build):
-    model, inputs = shaken(build()), a_batch()
-    other = build(seed=7)
+def test_state_comes_back(build_cae):
+    model, inputs = shaken(build_cae()), a_batch()
+    other = build_cae(seed=7)
     other.load_state_dict(model.state_dict())
     found = []
     for each in (model, other):
@@ -273,16 +262,16 @@ def test_state_comes_back(build):
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
 
 
-def test_wrong_input_is_refused(build):
+def test_wrong_input_is_refused(build_cae):
     with pytest.raises(UserError, match="model.num_masked is 16: choose from 1 to 15 of 16 patches"):
-        build(num_masked=16)
+        build_cae(num_masked=16)
     with pytest.raises(UserError, match='needs model.tokenizer: give one, or choose target "pixel"'):
-        build(tokenizer=None)
+        build_cae(tokenizer=None)
     with pytest.raises(UserError, match="resnet18.*vit_base_patch16_224"):
-        build(encoder={"name": "resnet18"})
+        build_cae(encoder={"name": "resnet18"})
     inputs = a_batch()
     with pytest.raises(UserError, match="4 tokens of an image, the encoder 16 patches.*32 pixels a side"):
-        build()(inputs={**inputs, "pixels": inputs["pixels"][:, :, :16, :16]})
+        build_cae()(inputs={**inputs, "pixels": inputs["pixels"][:, :, :16, :16]})
     with pytest.raises(UserError, match=r'no pixels for the tokenizer: add pixels=dict\(of="image"'):
-        build()(inputs={"image": inputs["image"]})
-    assert torch.isfinite(build(target="pixel", tokenizer=None)(inputs={"image": inputs["image"]})["loss_pixel"])
+        build_cae()(inputs={"image": inputs["image"]})
+    assert torch.isfinite(build_cae(target="pixel", tokenizer=None)(inputs={"image": inputs["image"]})["loss_pixel"])

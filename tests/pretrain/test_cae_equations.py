@@ -4,7 +4,6 @@ The loops compute one sample, one head and one query at a time.
 """
 
 import math
-from functools import partial
 
 import pytest
 import torch
@@ -13,17 +12,7 @@ from torch import nn
 from pretrain.methods import cae as module
 from pretrain.methods.cae import RegressorBlock
 from pretrain.parts.block_masking import block_mask
-from tests.pretrain.cae_samples import CPU, a_batch, make_cae, shaken, slow_positions, write_tokenizer
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory):
-    return write_tokenizer(tmp_path_factory.mktemp("tokenizer"))
-
-
-@pytest.fixture
-def build(tokenizer):
-    return partial(make_cae, tokenizer=tokenizer)
+from tests.pretrain.cae_samples import CPU, a_batch, shaken, slow_positions
 
 
 def slow_norm(x, layer):
@@ -133,11 +122,11 @@ def slow_losses(model, inputs, keep, hidden, ids):
 
 
 @pytest.mark.parametrize(("target", "width", "heads"), [("token", 24, 3), ("token", 12, 3), ("pixel", 24, 3)])
-def test_losses_and_gradients_by_loops(build, monkeypatch, target, width, heads):
-    model = shaken(build(target=target, width=width, heads=heads, regressor_depth=2, decoder_depth=1)).double()
+def test_losses_and_gradients_by_loops(build_cae, monkeypatch, target, width, heads):
+    model = shaken(build_cae(target=target, width=width, heads=heads, regressor_depth=2, decoder_depth=1)).double()
     inputs = a_batch()
-    ids = build().tokenizer.ids(inputs["pixels"])
-    monkeypatch.setattr(model, "tokenizer", build().tokenizer)  # in float32
+    ids = build_cae().tokenizer.ids(inputs["pixels"])
+    monkeypatch.setattr(model, "tokenizer", build_cae().tokenizer)  # in float32
     mask = block_mask(2, (4, 4), 6, CPU)
     monkeypatch.setattr(module, "block_mask", lambda *_, **__: mask)
     found = model(inputs={"image": inputs["image"].double(), "pixels": inputs["pixels"]})
@@ -186,8 +175,8 @@ def test_keys_see_positions_and_values_do_not():
     assert torch.equal(seen["norm_v"], torch.cat([visible, x], dim=1))
 
 
-def test_positions_are_fixed_with_the_row_first(build):
-    model = build(width=12)
+def test_positions_are_fixed_with_the_row_first(build_cae):
+    model = build_cae(width=12)
     positions = model.encoder.pos_embed
     assert not positions.requires_grad and (positions[:, 0] == 0).all()
     torch.testing.assert_close(positions[0, 1:].double(), slow_positions(24), atol=1e-6, rtol=0)

@@ -55,6 +55,15 @@ def test_a_published_file_is_converted_once_and_again_when_it_changes(published,
         checkpoint_of(published)
 
 
+def test_a_layout_of_several_formats_is_named_before_the_file(here):
+    torch.manual_seed(0)
+    torch.save(timm.create_model("vit_tiny_patch16_224", depth=1).state_dict(), "mine.pth")
+    with pytest.raises(UserError, match="deit, timm share this layout; say which .* or by deit:mine.pth where an enc"):
+        checkpoint_of("mine.pth")
+    meta = read_checkpoint(checkpoint_of("deit:mine.pth"))
+    assert (meta["method"], meta["name"], meta["source"]) == ("supervised", "mine", "mine.pth")
+
+
 def test_cells_of_encoders_and_overlays(here, checkpoint, published):
     """Methods, folders and published files by data sets, with random weights of each architecture, apart by folder."""
     folders = [str(checkpoint("mae", folder=here / f"mine{k}")) for k in range(2)]
@@ -121,3 +130,13 @@ def test_a_study_that_is_none_and_a_name_for_nobody(here):
         read_plan("demu")
     with pytest.raises(UserError, match="--name speaks of 'mea', which is none of the encoders; did you mean mae"):
         study_of(complete({"encoders": ["mae"]}, "words"), {"mea": "x"})
+
+
+def test_a_config_of_the_checkout_is_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert (
+        load_config("seg_configs/upernet_beit.py").run_name
+        == load_config("seg_configs/upernet.py", encoder="beit").run_name
+    )
+    with pytest.raises(UserError, match="there is no config mine/upernet.py"):
+        load_config("mine/upernet.py")

@@ -36,17 +36,18 @@ def test_two_checkpoints_on_own_data_end_in_a_table(command, mine, here):
     ended = command("compare", *words, cwd=here)
     assert ended.code == 0, ended.out + ended.err
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in ended.out.splitlines() if line[:1] == "|"]
-    assert rows[0][:5] == ["Encoder", "architecture", "parameters", "FLOPs", "images/s"]
+    assert rows[0][:5] == ["Encoder", "architecture", "parameters", "FLOPs", "input"]
     assert [row[0] for row in rows[2:]] == ["most frequent class", "random initialisation", "MAE", "MAE, late"]
     records = {path.parent.parent.name: json.loads(path.read_text()) for path in here.rglob("result.json")}
     assert len(records) == 4 and {record["dataset"] for record in records.values()} == {"mine"}
     values = {record["name"]: record["metrics"]["mIoU"]["value"] for record in records.values()}
-    shown = {row[0]: row[5:] for row in rows[2:]}
+    shown = {row[0]: row[6:] for row in rows[2:]}
     for name, (mean, to_random, to_best) in shown.items():
         assert mean == f"{values[name]:.1f} (n=1)"
         if name.startswith("MAE"):
-            assert to_random.replace("−", "-").lstrip("+") == f"{values[name] - values['random initialisation']:.1f}"
-            assert to_best in ("–", "0.0"), "the two hold the same weights"
+            gain = f"{values[name] - values['random initialisation']:.1f} (n=1)"
+            assert to_random.replace("−", "-").lstrip("+") == gain
+            assert to_best in ("–", "0.0 (n=1)"), "the two hold the same weights"
     assert (here / "report/tiny-mine/index.html").is_file() and "Report: report/tiny-mine/index.html" in ended.out
     assert not (here / "data").exists(), "no scene was rendered"
 
@@ -70,7 +71,7 @@ def test_differences_are_paired_with_their_own_architecture(mine, here, finish):
         finish(cell, float(scores[name][cell.seed]), method="random" if reference else "mae", name=name,
                reference=reference is not None, reference_kind=reference,
                checkpoint={"sha256": "0" * 64, "encoder": other if name == "late" else ENCODER})  # fmt: skip
-    rows = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[6:9]]
+    rows = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[7:10]]
             for line in tables(cells).splitlines() if line[:1] == "|"}  # fmt: skip
 
     def half(values):
@@ -80,10 +81,10 @@ def test_differences_are_paired_with_their_own_architecture(mine, here, finish):
     gain = [a - b for a, b in zip(scores["early"], scores["random"], strict=True)]
     loss = [a - b for a, b in zip(scores["early"], scores["late"], strict=True)]
     assert rows["early"][0] == f"22.0 ± {half(scores['early']):.1f} (n=3)"
-    assert rows["early"][1] == f"+10.0 ± {half(gain):.1f} better"
-    assert rows["early"][2] == f"−2.0 ± {half(loss):.1f} ≈ 0"
+    assert rows["early"][1] == f"+10.0 ± {half(gain):.1f} (n=3, better)"
+    assert rows["early"][2] == f"−2.0 ± {half(loss):.1f} (n=3, ≈ 0)"
     assert rows["late"][1:] == ["–", "–"], "no random weights of its architecture, and it is the best"
-    assert rows["random"][1] == "–" and rows["random"][2].endswith("worse")
+    assert rows["random"][1] == "–" and rows["random"][2].endswith("worse)")
 
 
 def test_words():
