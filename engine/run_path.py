@@ -52,6 +52,12 @@ def trial_folder(place: str, task: str, method: str, point: dict[str, float], su
     return RUNS / place / "trials" / task / method / f"{settings}{suffix}"
 
 
+def parse_run(folder: str | Path) -> tuple[str, str] | None:
+    """Task and method of a run or a trial, by the name of its folder; None for another folder."""
+    found = re.fullmatch(rf"{RUNS}/[^/]+/(?:trials/)?([^/]+)/([^/]+)/[^/]+", Path(folder).as_posix())
+    return (found[1], found[2]) if found else None
+
+
 def parse_checkpoint(folder: str | Path) -> RunPath | None:
     """The pretraining run whose checkpoint `folder` is, by its name; None for a folder elsewhere."""
     found = re.search(r"([^/]+)/pretrain/([^/]+)/seed(\d+)/checkpoint$", Path(folder).absolute().as_posix())

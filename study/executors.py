@@ -72,7 +72,7 @@ def execute(
     """Run cells, or say how, as the options of `add_options` want it.
 
     Args:
-        cells: every run of the study, in the order in which they should start.
+        cells: every run of the study, in the order in which they should start; with `--cell` at least that one.
         args: what the parser made of the options.
         name: of the study.
         data_of: the configurations of the data that cells read, which are made first, once.

@@ -15,7 +15,7 @@ from engine.config import read
 from engine.errors import UserError
 from engine.names import did_you_mean
 from engine.provenance import digest
-from engine.run_path import place_of
+from engine.run_path import parse_run, place_of
 from study.cells import IMAGE_TASKS, Cell, points
 from study.configure import load_config
 from study.encoders import Encoder, row, slug
@@ -62,27 +62,39 @@ class Study:
     floor: bool = False
     baselines: bool = False
 
-    def cells(self) -> list[Cell]:
+    def cells(self, alone: str | None = None) -> list[Cell]:
         """Every run, in the order in which they should start (`in_turn`).
+
+        Args:
+            alone: a run's folder; the others are left out where its name tells that the run is described without them.
 
         Raises:
             UserError: an encoder, a data set or a task that is none, or a task that no data set serves.
         """
         encoders = [one if isinstance(one, Encoder) else row(one) for one in self.encoders]
-        if self.floor:
-            encoders = [*self.floors(encoders), *encoders]
+        if named := parse_run(alone) if alone else None:
+            task, method = named
+            own = [one for one in encoders if method == (one.weights if task == "pretrain" else one.id)]
+            few = self.cells_with(own, task)
+            if any(cell.folder == Path(alone) for cell in few):
+                return few  # else a parent, or random weights of some architecture, which the others tell
+        return self.cells_with([*self.floors(encoders), *encoders] if self.floor else encoders)
+
+    def cells_with(self, encoders: list[Encoder], only: str | None = None) -> list[Cell]:
+        """The runs of some encoders, and what needs none; of one task alone, with its pretrainings."""
         first: dict[tuple[str, int], Cell] = {}
         for seed, encoder in itertools.product(self.seeds, encoders):
             if encoder.method and (seed == self.seeds[0] or self.anew or encoder.method == RANDOM):
                 self.add_pretraining(first, encoder, seed)
         trials, finals = [], []
         for data in self.data_sets():
-            for encoder, task in itertools.product(encoders, self.tasks_on(data)):
+            tasks = [task for task in self.tasks_on(data) if only in (None, task)]
+            for encoder, task in itertools.product(encoders, tasks):
                 if task not in NEED_TEXT or has_text(encoder):
                     own, runs = self.cells_of(encoder, task, data, first)
                     trials += own
                     finals += runs
-            finals += self.baselines_on(data) if self.baselines else []
+            finals += self.baselines_on(data, tasks) if self.baselines else []
         return self.in_turn([*first.values()], [*trials, *finals])
 
     def in_turn(self, first: list[Cell], others: list[Cell]) -> list[Cell]:
@@ -173,12 +185,12 @@ class Study:
             found.append(row(RANDOM) if encoder == own else random_weights(meta))
         return found
 
-    def baselines_on(self, data: DataSet) -> list[Cell]:
-        """What needs no encoder, once for each task that has such a thing."""
+    def baselines_on(self, data: DataSet, tasks: list[str]) -> list[Cell]:
+        """What needs no encoder, once for each of the tasks that has such a thing."""
         return [
             Cell(self.scale, task, method, self.seeds[0], encoder=method, data=data.overlay,
                  place=place_of(self.scale, data.name))
-            for task in self.tasks_on(data)
+            for task in tasks
             for method in BASELINES
             if TASK[task].group in ("dense", "probe") and METHOD[method].baseline in TASK[task].kinds
         ]  # fmt: skip

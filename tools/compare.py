@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "scale": args.scale, "grid": grid_of(args.grid), "options": args.cfg_options, "floor": True, "baselines": True,
     }  # fmt: skip
     study = study_of(complete(words, "the command line"), named(args.name, args.encoders))
-    cells = study.cells()
+    cells = study.cells(args.cell)
     status = execute(cells, args, f"comparison, scale {study.scale}", study.data_of)
     if not (args.list or args.detach or args.cell):
         print(f"\n{comparison.tables(cells)}\n", flush=True)

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = {key: value for key, value in asked.items() if value is not None}
     plan = complete({**read_plan(args.study), **asked, **({"grid": None} if args.no_trials else {})}, args.study)
     study = study_of(plan)
-    return execute(study.cells(), args, f"{args.study}, scale {study.scale}", study.data_of, plan["cluster"])
+    return execute(study.cells(args.cell), args, f"{args.study}, scale {study.scale}", study.data_of, plan["cluster"])
 
 
 if __name__ == "__main__":

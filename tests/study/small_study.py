@@ -89,7 +89,7 @@ def main(arguments: list[str]) -> int:
     trouble()
     hasten()
     study = Study("tiny", ("mae",), ("depth",), (0,), GRID)
-    return execute(study.cells(), args, "small", study.data_of)
+    return execute(study.cells(args.cell), args, "small", study.data_of)
 
 
 if __name__ == "__main__":

@@ -221,3 +221,20 @@ def test_a_cells_configuration_and_its_command_agree(here, finish):
         assert ours == theirs
     assert final.config().selection.chosen.to_dict() == {"lr": 1e-3, "layer_decay": 0.9}
     assert pretraining.command == "python tools/train.py pretrain/configs/mae.py --scale tiny --seed 5"
+
+
+def test_a_run_alone_is_planned_without_the_others(monkeypatch):
+    """The same run, by the configurations of its own method alone; only a parent that is no row, and the floor, are
+    known from the others."""
+    study = Study("tiny", ("maskclip", "fd"), ("depth", "zero_shot"), (0,), {"lr": (1e-3,), "layer_decay": (0.65,)},
+                  floor=True, baselines=True)  # fmt: skip
+    cells, loaded = study.cells(), []
+    monkeypatch.setattr("study.studies.load_config", lambda *words: loaded.append(words) or load_config(*words))
+    assert {"random", "clip", "fd", "mean_depth"} < {cell.method for cell in cells}
+    told = {cell.method for cell in cells if cell.method.startswith(("random", "clip"))}
+    for cell in [cell for cell in cells if cell.method not in told or cell.task == "pretrain"]:
+        loaded.clear()
+        assert [one for one in study.cells(str(cell.folder)) if one.folder == cell.folder] == [cell]
+        most = 99 if cell.method in told else 2  # itself, and fd's parent or whether maskclip reads texts
+        assert len(loaded) <= most, cell.name
+    assert len(study.cells("runs/tiny/depth/fd/seed7")) == len(cells), "no run of the study: all, to say so"
