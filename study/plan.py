@@ -1,5 +1,6 @@
 """Study files: encoders x data sets x tasks x seeds x grid in a few lines of `study/configs`, or of one's own."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,8 @@ def named(words: Sequence[str], encoders: Sequence[str]) -> dict[str, str]:
 
 
 def study_of(plan: Mapping[str, Any], names: Mapping[str, str] | None = None) -> Study:
-    """The study of a plan; what is named twice is in it once. Published encoders are converted.
+    """The study of a plan; what is named twice is in it once, and files of equal weights are said to be one row.
+    Published encoders are converted.
 
     Args:
         plan: from `read_plan` or `complete`.
@@ -121,10 +123,15 @@ def study_of(plan: Mapping[str, Any], names: Mapping[str, str] | None = None) ->
         UserError: no such encoder, two of one place, or a name for none of the encoders.
     """
     encoders: dict[tuple, Encoder] = {}
-    for entry in plan["encoders"]:
-        found = row(entry, names)
-        encoders.setdefault((found.id, repr(sorted(found.options.items()))), found)
+    words: dict[tuple, str] = {}
     known = [entry if isinstance(entry, str) else entry["encoder"] for entry in plan["encoders"]]
+    for entry, word in zip(plan["encoders"], known, strict=True):
+        found = row(entry, names)
+        key = (found.id, repr(sorted(found.options.items())))
+        encoders.setdefault(key, found)
+        if words.setdefault(key, word) != word:
+            print(f"note: {word} has the weights and the name of {words[key]}, so they are one row: name either",
+                  file=sys.stderr)  # fmt: skip
     if strange := [source for source in names or {} if source not in known]:
         raise UserError(
             f"--name speaks of {strange[0]!r}, which is none of the encoders{did_you_mean(strange[0], known)}"

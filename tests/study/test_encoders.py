@@ -64,7 +64,7 @@ def test_a_layout_of_several_formats_is_named_before_the_file(here):
     assert (meta["method"], meta["name"], meta["source"]) == ("supervised", "mine", "mine.pth")
 
 
-def test_cells_of_encoders_and_overlays(here, checkpoint, published):
+def test_cells_of_encoders_and_overlays(here, checkpoint, published, capfd):
     """Methods, folders and published files by data sets, with random weights of each architecture, apart by folder."""
     folders = [str(checkpoint("mae", folder=here / f"mine{k}")) for k in range(2)]
     plan = complete({
@@ -90,6 +90,9 @@ def test_cells_of_encoders_and_overlays(here, checkpoint, published):
     assert slow.overrides() == {"train_cfg.max_iters": 12, "optim_wrapper.optimizer.lr": 1e-4}
     words = shlex.split(next(cell for cell in own if cell.label == "small net").command)
     assert words[words.index("--name") + 1] == "small net" and words[words.index("--data") + 1] == "roads.py"
+
+    study_of({**plan, "encoders": folders})
+    assert f"{folders[1]} has the weights and the name of {folders[0]}, so they are one row" in capfd.readouterr().err
 
     net = next(cell for cell in drawn if "efficientnet" in cell.method)
     words = shlex.split(net.command)
