@@ -1,29 +1,30 @@
-"""Two ranks of which one is killed, or their agent, or both: no orphan, nothing lost, and --resume ends as a straight
-run, to the last bit."""
+"""torchrun with two ranks, of which one is killed, or the agent, or both: no process stays, nothing is lost, and
+--resume ends as a run that nobody killed, to the last bit."""
 
+import contextlib
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from engine.distributed import die_with_parent
-from engine.loop import AddressedLoop
+from engine.resume import newest_state
 from study.local import import_everything
-from tests.engine.processes import forked
 from tests.engine.ranks import ended, on_ranks
 from tests.engine.test_launchers import is_gone
-from tests.engine.test_resume import ITERS, KILLED_AT, assert_identical
+from tests.engine.test_resume import assert_identical
 
-CONFIG = "pretrain/configs/mae.py"
+CONFIG, ITERS = "pretrain/configs/mae.py", 40
+OPTIONS = {"state_interval": 2, "progress_interval": 1, "global_batch_size": 8}
 
 
 def train(configure, folder, **arguments) -> None:
     from study.run import run
 
-    options = {"state_interval": 2, "progress_interval": 1, "global_batch_size": 8}
-    run(configure(CONFIG, ITERS, folder, options=options, launcher="pytorch", **arguments), "test")
+    run(configure(CONFIG, ITERS, folder, options=OPTIONS, launcher="pytorch", **arguments), "test")
 
 
 @pytest.fixture(scope="module")
@@ -32,49 +33,59 @@ def straight(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("straight") / "run"
 
 
-def wait_for(condition, seconds: float = 60) -> None:
+@contextlib.contextmanager
+def torchrun(overlay: Path, folder: Path):
+    """The agent of a training of two ranks; whatever happens, nothing of it outlives the test."""
+    options = {"train_cfg.max_iters": ITERS, "train_dataloader.batch_size": 8, **OPTIONS}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "tools/train.py",
+               CONFIG, "--launcher", "pytorch", "--data", overlay, "--work-dir", folder,
+               "--cfg-options", *(f"{key}={value}" for key, value in options.items())]  # fmt: skip
+    with open(folder.with_name("said"), "w") as said:
+        agent = subprocess.Popen(command, stdout=said, stderr=said)
+    try:
+        yield agent
+    finally:
+        for process in [*processes_of(folder), agent.pid]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        agent.wait()
+
+
+def processes_of(folder: Path) -> dict[int, str]:
+    """Number -> rank, empty of the agent, of all processes whose command line names a folder."""
+    found = {}
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if str(folder).encode() in (place / "cmdline").read_bytes().split(b"\0"):
+                variables = dict(pair.partition("=")[::2] for pair in (place / "environ").read_text().split("\0"))
+                found[int(place.name)] = variables.get("RANK", "")
+    return found
+
+
+def wait_for(condition, said: Path, seconds: float = 90) -> None:
     until = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < until, "it never came to that"
-        time.sleep(0.02)
+        assert time.monotonic() < until, f"it never came to that:\n{said.read_text()[-3000:]}"
+        time.sleep(0.005)
 
 
-@pytest.mark.parametrize("killed", ["rank", "agent", "both"])
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [["1"], [""], ["", "0"]], ids=["rank", "agent", "both"])
 def test_killed_ranks_leave_no_orphan_and_resume_exactly(configure, straight, tmp_path, killed):
+    broken, said = tmp_path / "broken", tmp_path / "said"
+    configure(CONFIG, ITERS, broken)  # writes the data overlay
+    with torchrun(tmp_path / "small.py", broken) as agent:
+        wait_for(lambda: [*(broken / "state").glob("*.json")], said)
+        processes = processes_of(broken)
+        assert sorted(processes.values()) == ["", "0", "1"] and processes[agent.pid] == ""
+        for process, rank in processes.items():
+            if rank in killed:
+                os.kill(process, signal.SIGKILL)
+        assert agent.wait(60) == (-signal.SIGKILL if "" in killed else 1)
+        wait_for(lambda: all(map(is_gone, processes)) and not processes_of(broken), said)
+    assert 2 <= newest_state(broken / "state")["iteration"] < ITERS and not (broken / "checkpoint").exists()
     import_everything()  # once, before the forks
     if not straight.exists():
         assert ended(on_ranks(lambda _rank: train(configure, straight))) == [0, 0]
-    broken, ids = tmp_path / "broken", tmp_path / "ids"
-    ids.mkdir()
-
-    def held(rank):
-        """Train up to the iteration of the kill, then say who one is and wait in it."""
-        run_iter = AddressedLoop.run_iter
-
-        def hold(loop, batches):
-            if loop.iter + 1 == KILLED_AT:
-                (ids / f"{rank} {os.getpid()}").touch()
-                signal.pause() if rank else None  # the other rank waits for this one's gradients
-            run_iter(loop, batches)
-
-        AddressedLoop.run_iter = hold
-        train(configure, broken)
-
-    def agent():
-        """As torchrun does: start the ranks, and end them all once one of them has failed."""
-        die_with_parent()  # of the test, should it fail
-        assert ended(on_ranks(held), seconds=600) != [0, 0]
-
-    parent = forked(agent)
-    wait_for(lambda: len(list(ids.iterdir())) == 2)
-    ranks = dict(map(int, path.name.split()) for path in ids.iterdir())
-    if killed in ("rank", "both"):
-        os.kill(ranks[1], signal.SIGKILL)
-    if killed in ("agent", "both"):
-        os.kill(parent, signal.SIGKILL)
-    os.waitpid(parent, 0)
-    wait_for(lambda: all(map(is_gone, ranks.values())))
-    assert [path.stem for path in sorted((broken / "state").glob("*.pt"))] == ["00000002", "00000004"]
-    assert not (broken / "checkpoint").exists()
     assert ended(on_ranks(lambda _rank: train(configure, broken, resume=True))) == [0, 0]
-    assert_identical(straight, broken)
+    assert_identical(straight, broken, rows=ITERS)
