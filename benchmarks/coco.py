@@ -106,6 +106,7 @@ def rank(way: str, root: Path, line: Connection) -> None:
     before, start = memory(os.getpid())["private"], time.process_time()
     data = build(way, root)
     cost = {"built": time.process_time() - start, "samples": len(data)}
+    cost["pickles"] = data.data_bytes.nbytes if way == "mmdet" else 0
     cost["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     cost["read"] = read_all(data)
     cost["private"] = memory(os.getpid())["private"] - before  # a worker shares what is written by now
@@ -127,8 +128,9 @@ def memory(process: int) -> dict[str, int]:
 def measure(way: str, root: Path, ranks: int) -> dict[str, Any]:
     """Build in `ranks` fresh processes, one after another, and look at them while all are alive.
 
-    Returns: of the last rank `built`, `read` (processor seconds), `samples` and, in bytes, `peak`, `private` (written
-    by it alone) and `worker` (by its worker alone); and `share`, the bytes of all processes together.
+    Returns: of the last rank `built`, `read` (processor seconds), `samples` and, in bytes, `peak`, `pickles` (of
+    mmdet's), `private` (written by it alone) and `worker` (by its worker alone); and `share`, the bytes of all
+    processes together.
     """
     context, started = multiprocessing.get_context("spawn"), []
     for _ in range(ranks):
@@ -168,7 +170,9 @@ def main() -> None:
         size = (root / FILE).stat().st_size
     assert suite["samples"] == mmdet["samples"]
     mib = 2**20
-    print(f"{args.images:,} images, {objects:,} objects, {size / mib:,.0f} MiB of JSON, packed {packed / mib:,.0f} MiB")
+    print(f"{args.images:,} images, {objects:,} objects, {size / mib:,.0f} MiB of JSON")
+    print(f"what is read of them                 mmdet {mmdet['pickles'] / mib:,.0f} MiB of pickles in each rank, "
+          f"suite {packed / mib:,.0f} MiB of one file")  # fmt: skip
     print(f"processor seconds to a data set      mmdet {mmdet['built']:.1f}, suite {suite['built']:.2f}, "
           f"and {first['built']:.1f} once, with its checks")  # fmt: skip
     print(f"suite / mmdet                        {suite['built'] / mmdet['built']:.3f}, "

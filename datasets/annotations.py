@@ -68,8 +68,9 @@ def check_annotations(path: Path, content: dict[str, Any], headers: Mapping[str,
     sizes = {image["id"]: image_size(found, image, headers) for image in content["images"] if _is_id(image["id"])}
     objects = [a for place, a in enumerate(content["annotations"]) if is_whole(found, place, a, categories, images)]
     number_objects(found, objects)
-    kept = keep_usable(found, objects, sizes)
-    check_fit(found, kept)
+    usable = keep_usable(found, objects, sizes)
+    check_fit(found, usable)
+    kept = [annotation for annotation, _ in usable]
     found.mended |= len(kept) < len(content["annotations"])
     content["annotations"] = kept
     if not any(not annotation["iscrowd"] for annotation in kept):

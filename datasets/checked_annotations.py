@@ -7,11 +7,13 @@ In the cache beside the file's folder lie, by names that say what each depends o
 * the images as mmdet reads them (`datasets/packed_annotations.py`), by all of that and the classes.
 """
 
+import contextlib
+import gc
 import hashlib
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,7 +65,7 @@ def usable_annotations(path: Path, folder: Path, classes: Sequence[str]) -> Usab
     found = stored(path, folder, classes)
     if found is None or not is_whole(found):
         lock = cache_folder(path.parent) / "annotations.lock"
-        with locked(lock, f"waiting for another process, which reads {path}"):
+        with locked(lock, f"waiting for another process, which reads {path}"), uncollected():
             found = stored(path, folder, classes)
             if found is None or not is_whole(found):
                 found = make(path, folder, classes)
@@ -71,6 +73,18 @@ def usable_annotations(path: Path, folder: Path, classes: Sequence[str]) -> Usab
     for kind, sentences in record["notes"].items():
         print_log(f"{len(sentences):,} x {kind}, first: {sentences[0]}", "current", logging.WARNING)
     return Usable(path if record["copy"] is None else found.copy, PackedImages(found.packed))
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Millions of objects without a cycle are made here, which the collector would walk again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def stored(path: Path, folder: Path, classes: Sequence[str]) -> Stored | None:

@@ -46,9 +46,10 @@ def is_polygon(polygon: Any, size: tuple[int, int]) -> bool:
         return False
     if not {*map(type, polygon)} <= {int, float}:
         return False
-    height, width = size  # NaN is within no bounds
-    across = all(-width <= x <= 2 * width for x in polygon[::2])
-    return across and all(-height <= y <= 2 * height for y in polygon[1::2])
+    for numbers, side in ((polygon[::2], size[1]), (polygon[1::2], size[0])):
+        if not (min(numbers) >= -side and max(numbers) <= 2 * side):
+            return False
+    return not math.isnan(sum(polygon))  # NaN passes min and max where it is not the first
 
 
 def run_lengths(counts: Any) -> np.ndarray:

@@ -43,10 +43,13 @@ class Checked:
         self.mended |= mended
 
 
-def keep_usable(found: Checked, objects: Sequence[dict], sizes: Mapping[int, tuple | None]) -> list[dict]:
-    """The annotations with a box and a mask that can be used, as they are shown.
+def keep_usable(
+    found: Checked, objects: Sequence[dict], sizes: Mapping[int, tuple | None]
+) -> list[tuple[dict, Box | None]]:
+    """The annotations with a box and a mask that can be used, as they are shown, and the boxes around their masks.
 
-    Those without a whole mask become crowd regions of their box where they are few, and are faults where they are not.
+    Those without a whole mask become crowd regions of their box where they are few, and are faults where they are not;
+    what is around them does not matter.
     """
     kept, broken = [], []
     for annotation in objects:
@@ -55,13 +58,16 @@ def keep_usable(found: Checked, objects: Sequence[dict], sizes: Mapping[int, tup
             continue
         set_crowd(found, annotation)
         try:
-            set_mask(found, annotation, size[0])
+            around = set_mask(found, annotation, size[0])
         except ValueError as error:
             broken.append((annotation, str(error)))
             make_region(annotation)
+            around = None
         set_area(found, annotation, size[0])
-        turn_object(annotation, *size)
-        kept.append(annotation)
+        if size[1] > 1:
+            turn_object(annotation, *size)
+            around = extent(annotation["segmentation"])
+        kept.append((annotation, around))
     few = len(broken) <= TOLERATED * len(objects)
     for annotation, why in broken:
         if few:
@@ -111,18 +117,19 @@ def set_crowd(found: Checked, annotation: dict) -> None:
         found.note("ignored object read as crowd", f"annotation {annotation['id']} is to be ignored")
 
 
-def set_mask(found: Checked, annotation: dict, size: tuple[int, int]) -> None:
-    """Leave the usable part of the mask. ValueError if there is none."""
+def set_mask(found: Checked, annotation: dict, size: tuple[int, int]) -> Box:
+    """Leave the usable part of the mask; returns the box around it. ValueError if there is none."""
     mask, stray = whole_mask(annotation["segmentation"], size)
-    name = f"annotation {annotation['id']}"
     if stray:
         annotation["segmentation"] = mask
-        found.note("stray polygons left out", f"{name}: {stray} beside {len(mask)} whole ones")
-    _, _, width, height = extent(mask)
-    sparse = width * height < SPARSE or polygon_area(mask) < SPARSE or meets_itself(mask)
+        sentence = f"annotation {annotation['id']}: {stray} beside {len(mask)} whole ones"
+        found.note("stray polygons left out", sentence)
+    around = extent(mask)
+    sparse = around[2] * around[3] < SPARSE or polygon_area(mask) < SPARSE or meets_itself(mask)
     if sparse and not int(coco_mask.area(encoded(mask, size))):
         make_region(annotation)
-        found.note("mask without a pixel", f"{name}: its box is a region that does not count")
+        found.note("mask without a pixel", f"annotation {annotation['id']}: its box is a region that does not count")
+    return around
 
 
 def make_region(annotation: dict) -> None:
@@ -144,9 +151,8 @@ def set_area(found: Checked, annotation: dict, size: tuple[int, int]) -> None:
 
 def turn_object(annotation: dict, size: tuple[int, int], orientation: int) -> None:
     """Turn an object that was drawn on stored pixels as EXIF turns its image."""
-    if orientation > 1:
-        annotation["bbox"] = turned_box(annotation["bbox"], size, orientation)
-        annotation["segmentation"] = turned_mask(annotation["segmentation"], size, orientation)
+    annotation["bbox"] = turned_box(annotation["bbox"], size, orientation)
+    annotation["segmentation"] = turned_mask(annotation["segmentation"], size, orientation)
 
 
 READINGS: dict[str, Callable[[Box], Box]] = {
@@ -156,9 +162,9 @@ READINGS: dict[str, Callable[[Box], Box]] = {
 }
 
 
-def check_fit(found: Checked, objects: Sequence[dict]) -> None:
+def check_fit(found: Checked, objects: Sequence[tuple[dict, Box | None]]) -> None:
     """Do boxes lie around their masks? Most of them elsewhere means that they are written in another way."""
-    singles = [(annotation, extent(annotation["segmentation"])) for annotation in objects if not annotation["iscrowd"]]
+    singles = [(annotation, around) for annotation, around in objects if not annotation["iscrowd"]]
     fits = [box_iou(annotation["bbox"], around) for annotation, around in singles]
     apart = [annotation for (annotation, _), fit in zip(singles, fits, strict=True) if fit < FIT]
     name, count = otherwise(singles) if len(singles) > 2 * sum(fit >= CLOSE for fit in fits) else ("", 0)
