@@ -45,6 +45,8 @@ class CocoFolder(CocoDataset):
         found = usable_annotations(Path(self.ann_file), Path(self.data_prefix["img"]), self.metainfo["classes"])
         self.ann_file = self._metainfo["ann_file"] = str(found.file)
         self.images = found.images
+        self.cat_ids = found.images.categories.tolist()
+        self.cat2label = {number: label for label, number in enumerate(self.cat_ids)}
         self.rows = np.flatnonzero(self.wanted())
         self._fully_initialized = True
         if self._indices is not None:

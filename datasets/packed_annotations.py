@@ -28,13 +28,14 @@ class PackedImages(Sequence):
         path: of a file that `pack_images` wrote, which is mapped anew where this object is copied or sent.
 
     Attributes:
+        categories: the file's numbers of the classes, int64 [classes].
         shapes: heights and widths, int64 [N, 2].
         described: whether an annotation of the classes, be it a crowd, is of an image: bool [N].
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.ends, self.shapes, self.described, self.text = mapped_arrays(self.path)
+        self.categories, self.ends, self.shapes, self.described, self.text = mapped_arrays(self.path)
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -83,6 +84,7 @@ def pack_images(file: Path, content: dict[str, Any], classes: Sequence[str], sou
             "scored: annotate its images, or choose another split or other classes"
         )
     with open(file, "wb") as handle:  # whole numbers first, so that they are aligned
+        np.save(handle, np.array(chosen, np.int64))
         np.save(handle, np.array(ends, np.int64))
         np.save(handle, np.array(shapes, np.int64).reshape(-1, 2))  # [2N] -> [N, 2]
         np.save(handle, np.array(described, bool))

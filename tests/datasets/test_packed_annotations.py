@@ -44,7 +44,7 @@ def read(kind, folder: Path, file: str, **arguments) -> CocoDataset:
 
 
 def assert_equal(ours: CocoFolder, theirs: CocoDataset) -> None:
-    assert len(ours) == len(theirs)
+    assert len(ours) == len(theirs) and (ours.cat_ids, ours.cat2label) == (theirs.cat_ids, theirs.cat2label)
     for k in [*range(len(theirs)), *([-1] if len(theirs) else [])]:
         assert repr(ours.get_data_info(k)) == repr(theirs.get_data_info(k)), "down to int or float"
         assert ours.get_cat_ids(k) == theirs.get_cat_ids(k)
