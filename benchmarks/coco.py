@@ -1,7 +1,7 @@
 """COCO files: what a data set costs before its first sample, in processor time, and in the memory of ranks and workers.
 
 COMMAND   python -m benchmarks.coco --images 118000
-COST      ten minutes of one core and 4 GiB of memory at the size of COCO's train2017, 1 GiB of disk
+COST      ten minutes of one core, 7 GiB of memory and 1 GiB of disk at the size of COCO's train2017
 EXPECTED  with the cache a small part of mmdet's processor time, and below half its memory for two ranks with workers
 
 The annotations are synthetic: 7.3 objects an image, polygons of 20 points; the images are hard links of a few JPEGs.
