@@ -36,7 +36,8 @@ def stored(place: Path, name: str, compute: Callable[[], Tensor]) -> Tensor:
     if not os.access(place.parent, os.W_OK):
         return compute()
     path = place / f"{name}.safetensors"
-    ensure_cached(path, lambda temporary: save_file({"features": compute()}, temporary))
+    # contiguous: maps of ConvNeXt and Swin come channels-last
+    ensure_cached(path, lambda temporary: save_file({"features": compute().contiguous()}, temporary))
     return load_file(path)["features"]
 
 

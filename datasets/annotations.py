@@ -15,6 +15,7 @@ from engine.errors import UserError
 from engine.json_text import parse
 
 NEEDED = ("id", "image_id", "category_id", "bbox", "segmentation")  # of every annotation
+STATED = {"categories": ("id", "name"), "images": ("id", "file_name", "height", "width")}
 LARGEST_ID = 2**53  # pycocotools keeps ids as floats
 
 
@@ -22,10 +23,14 @@ def read_annotations(path: Path) -> dict[str, Any]:
     """Return the content of a COCO file, with at least the lists and their keys that mmdet reads."""
     try:
         content = parse(path.read_text())
-        for category in content["categories"]:
-            category["id"], category["name"]
-        for image in content["images"]:
-            image["id"], image["file_name"], image["height"], image["width"]
+        for part, keys in STATED.items():
+            for entry in content[part]:
+                if not isinstance(entry, dict):
+                    raise TypeError(f"one of its {part} is no object")
+                if lacking := [key for key in keys if key not in entry]:
+                    named = entry.get("file_name", entry.get("name", entry.get("id")))
+                    raise UserError(f"{path} is not a COCO annotation file (of its {part}, {named!r} states no "
+                                    f"{' and no '.join(lacking)}): is it whole?")  # fmt: skip
         names = [c["name"] for c in content["categories"]] + [i["file_name"] for i in content["images"]]
         if not all(isinstance(name, str) for name in names):
             raise TypeError("a name is no text")
@@ -156,8 +161,8 @@ def is_whole(found: Checked, place: int, annotation: dict, categories: Mapping, 
         sentence = f"{name} has category id {annotation['category_id']!r}, known are {known}: correct it"
         found.fault("annotation of an unknown category", f"{sentence} or add the category")
     if image is None:
-        sentence = f"{name} is of image id {annotation['image_id']!r}, which the file does not list: remove it"
-        found.fault("annotation of an unknown image", sentence)
+        sentence = f"{name} is of image id {annotation['image_id']!r}, which the file does not list: correct it"
+        found.fault("annotation of an unknown image", f"{sentence} or remove it")
     if category is None or image is None:
         return False
     annotation["category_id"], annotation["image_id"] = category, image

@@ -1,5 +1,6 @@
 """Image and label folders of any origin for mmseg: pairs complete, files whole, ids known, or an error that says so."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,10 @@ def _files_by_name(root: Path, folder: str, suffix: str | None, faults: list[str
         else:
             found[name] = path
     if not found:
-        raise UserError(f"{top}: holds no file that ends in {', '.join(suffixes)}; check data.root and its folders")
+        files = [path for path in top.rglob("*") if path.is_file() and not _hidden(path.relative_to(top))]
+        others = Counter(path.suffix for path in files).most_common(3)
+        held = f", but {' and '.join(f'{n:,} of {end}' for end, n in others)}: convert them, or" if others else ";"
+        raise UserError(f"{top}: no file ends in {', '.join(suffixes)}{held} check data.root and its folders")
     return found
 
 

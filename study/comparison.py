@@ -59,9 +59,9 @@ def references_first(rows: dict[tuple, list[Record]]) -> dict[tuple, list[Record
 
 
 def row_of(cell: Cell, record: Record) -> tuple[str, str]:
-    """What tells a row from the others: the encoder's part of the folder, its options, and its name."""
-    suffix = cell.folder.name.partition("-")[2] if cell.label else ""
-    return f"{cell.method}{suffix}", record["name"]
+    """What tells a row from the others: the encoder's part of the folder and its name. Options are of the whole
+    comparison, and only of tasks that train, so they are no part of it."""
+    return cell.method, record["name"]
 
 
 def table(dataset: str, size: tuple[int, ...], rows: dict[tuple, list[Record]]) -> str:

@@ -21,6 +21,7 @@ from engine.run_path import RUNS, parse_checkpoint
 KEPT = RUNS / "encoders"
 LONGEST = 40  # characters of a name within a folder's name
 HUBS = ("timm:", "hf:")
+WEIGHTS = (".pth", ".pt", ".tar", ".bin", ".safetensors")  # endings of files, which no checkpoint folder has
 
 
 def methods() -> list[str]:
@@ -48,6 +49,9 @@ def checkpoint_of(source: str | Path, format: str = "auto", options: Mapping[str
     folder = Path(source)
     if backbones.checkpoint_exists(folder) and (folder / META).is_file():
         return folder
+    file = Path(source.partition("@")[2] if source.startswith(HUBS) else source)
+    if file.suffix in WEIGHTS and not file.exists():
+        raise UserError(f"--encoder {source}: there is no file {file}; correct its path")
     if not source.startswith(HUBS) and not folder.exists():
         if parse_checkpoint(folder):
             return folder

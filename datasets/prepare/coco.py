@@ -15,7 +15,7 @@ from datasets.prepare.findings import Findings
 from datasets.prepare.images import Look, sizes_text, try_look
 from datasets.prepare.job import Plan, paper_plan
 from datasets.prepare.layouts import link_trees
-from datasets.prepare.place import OVERLAY, Place
+from datasets.prepare.place import Place
 from datasets.prepare.twins import compare_splits
 from datasets.sections import SPLITS
 from engine.errors import UserError
@@ -58,7 +58,7 @@ def coco_format(place: Place, options: dict[str, Any]) -> Plan:
     def check(findings: Findings) -> dict[str, Any]:
         return {"classes": check_coco(data, findings)}
 
-    command = f"python tools/train.py det_configs/mask_rcnn.py --encoder random --data {place.out / OVERLAY}"
+    command = "python tools/train.py det_configs/mask_rcnn.py --encoder random"
     remarks = "`size` is what images are scaled to fit, small for first trials; `classes` may name some of them."
     return Plan(check, data, command, overlay=True, remarks=remarks, done=done)
 

@@ -12,7 +12,7 @@ from datasets.prepare.findings import Findings
 from datasets.prepare.images import Look, look_at_image, sizes_text, trial_size
 from datasets.prepare.job import Plan
 from datasets.prepare.layouts import link_trees
-from datasets.prepare.place import OVERLAY, Place
+from datasets.prepare.place import Place
 from datasets.prepare.twins import compare_splits
 from datasets.sections import SPLITS
 from datasets.segmentation import look_for_pairs
@@ -40,7 +40,7 @@ def depth_folder(place: Place, options: dict[str, Any]) -> Plan:
         sizes = check_depth(data, findings, force=options["force"])
         return {"size": tuple(options.get("size") or trial_size(sizes))} if sizes else {}
 
-    command = f"python tools/train.py depth/configs/depth.py --encoder random --data {place.out / OVERLAY}"
+    command = "python tools/train.py depth/configs/depth.py --encoder random"
     remarks = "`size` suits first trials on a CPU. NYUv2's Eigen crop is for maps of 480 x 640 and is not used here."
     return Plan(check, data, command, overlay=True, remarks=remarks, done=done)
 

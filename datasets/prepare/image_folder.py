@@ -9,7 +9,7 @@ from datasets.prepare.image_text import TOLERATED, at_size
 from datasets.prepare.images import sizes_text, try_look
 from datasets.prepare.job import Plan
 from datasets.prepare.layouts import ROLES
-from datasets.prepare.place import OVERLAY, Place
+from datasets.prepare.place import Place
 from datasets.prepare.twins import compare_splits
 from engine.errors import UserError
 
@@ -44,7 +44,7 @@ def image_folder(place: Place, options: dict[str, Any]) -> Plan:
         check_folders(place, list(found), findings)
         return {}
 
-    command = f"python tools/train.py pretrain/configs/mae.py --data {place.out / OVERLAY}"
+    command = "python tools/train.py pretrain/configs/mae.py"
     remarks = "`root` is what pretraining reads; train, val and test serve recognition's configs."
     return Plan(check, data, command, overlay=True, extra=at_size(options), remarks=remarks, done=done)
 

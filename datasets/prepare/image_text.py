@@ -12,7 +12,7 @@ from datasets.parallel import each
 from datasets.prepare.findings import Findings
 from datasets.prepare.images import Look, look_of
 from datasets.prepare.job import Plan
-from datasets.prepare.place import OVERLAY, Place
+from datasets.prepare.place import Place
 from datasets.prepare.twins import keep_colours
 from datasets.shards import ShardIndex, ShardReader, list_shards, listed_tags, read_captions, table_of
 from datasets.tar_headers import ABSENT, Sample, read_headers
@@ -45,7 +45,7 @@ def shards_plan(place: Place, root: Path, pattern: str, options: dict[str, Any],
             extra["captions"] = found
         return {}
 
-    command = f"python tools/train.py pretrain/configs/clip.py --data {place.out / OVERLAY}"
+    command = "python tools/train.py pretrain/configs/clip.py"
     remarks = "Another caption: captions = NAME or --cfg-options captions=NAME. Image size: `--size`, or as below."
     return Plan(check, data, command, overlay=True, extra=extra, remarks=remarks, done=done)
 

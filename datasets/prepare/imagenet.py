@@ -12,7 +12,7 @@ from datasets.prepare.findings import Findings
 from datasets.prepare.image_text import TOLERATED
 from datasets.prepare.images import sizes_text, try_size
 from datasets.prepare.job import Plan
-from datasets.prepare.place import OVERLAY, Place
+from datasets.prepare.place import Place
 from engine.errors import UserError
 
 PUBLISHED = {"train": 1_281_167, "val": 50_000}
@@ -54,8 +54,6 @@ def imagenet(place: Place, options: dict[str, Any]) -> Plan:
 
     command = "python tools/train.py pretrain/configs/mae.py --scale paper --amp"
     elsewhere = Path("data/imagenet").resolve() != place.out.resolve()  # not where the configs look by themselves
-    if elsewhere:
-        command += f" --data {place.out / OVERLAY}"
     return Plan(check, data, command, overlay=elsewhere, done=done)
 
 

@@ -1,5 +1,6 @@
 """One preparation from beginning to end: arrange, check unless nothing changed, write manifest and overlay, report."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 from datasets.prepare.findings import CannotTrain, Findings
 from datasets.prepare.options import OWN
-from datasets.prepare.place import MANIFEST, OVERLAY, Place
+from datasets.prepare.place import MANIFEST, Place
 from engine.config import read
 from engine.errors import UserError
 from engine.files import sha256
@@ -21,7 +22,7 @@ class Plan:
     Attributes:
         check: fills the findings and returns what they settle of `data` (classes, size).
         data: the data section that reads the prepared folder.
-        command: what can be run now.
+        command: what can be run now, seen from the checkout; `--data` is added to it where there is an overlay.
         overlay: whether to write `data` as an overlay file; extra: further keys of it; remarks: one sentence in it.
         done: what was linked or converted, a sentence each.
     """
@@ -46,7 +47,6 @@ def paper_plan(place: Place, config: str, command: str, done: list[str]) -> Plan
     data["root"] = str(place.out)
     if elsewhere:
         data["name"] = place.name
-        command += f" --data {place.out / OVERLAY}"
     return Plan(lambda findings: {}, data, command, overlay=elsewhere, done=done)
 
 
@@ -79,12 +79,13 @@ def prepare(kind: str, arrange: Callable[[Place, dict], Plan], source: str, out:
     findings = Findings(allow_subset=options.get("allow_subset", False))
     plan.data.update(plan.check(findings))
     if not findings.problems:
-        checksums = {str(Path(path).relative_to(place.out)): sha256(path) for path in findings.sample}
+        checksums = {os.path.relpath(path, place.out): sha256(path) for path in findings.sample}
         findings.lines.append(("checksums", f"of {len(checksums)} files, in {place.out / MANIFEST}"))
+        command = place.next_command(plan.command, plan.overlay)
         if plan.overlay:
-            written = place.write_overlay(plan.data, plan.extra, plan.command, plan.remarks)
+            written = place.write_overlay(plan.data, plan.extra, command, plan.remarks)
             findings.lines.append(("overlay", written))
-        findings.lines.append(("next", plan.command))
+        findings.lines.append(("next", command))
     print(findings.text())
     if count := sum(map(len, findings.problems.values())):
         raise CannotTrain(

@@ -19,7 +19,7 @@ from datasets.images import CorruptSample, decode_image
 from datasets.parallel import each
 from datasets.prepare.findings import Findings
 from datasets.prepare.job import Plan
-from datasets.prepare.place import OVERLAY, Place, stamp
+from datasets.prepare.place import Place, stamp
 from engine.errors import UserError
 from engine.files import sha256, write_tars
 from engine.json_text import parse
@@ -164,6 +164,6 @@ def check_captioned(place: Place, findings: Findings) -> dict[str, Any]:
 def retrieval_plan(place: Place, check: Any, done: str) -> Plan:
     """What both data sets have in common: the overlay that retrieval reads."""
     data = {"name": place.name, "kind": "image_text", "root": str(place.out / "shards"), "pattern": "test-*.tar"}
-    command = f"python tools/test.py recognition/configs/retrieval.py --checkpoint FOLDER --data {place.out / OVERLAY}"
+    command = "python tools/test.py recognition/configs/retrieval.py --checkpoint FOLDER"
     remarks = f"Karpathy's test split, {CAPTIONS} captions an image."
     return Plan(check, data, command, overlay=True, extra={"captions": NAME}, remarks=remarks, done=[done])

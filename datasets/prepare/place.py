@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from pprint import pformat
@@ -17,6 +18,7 @@ from typing import Any
 
 from engine.errors import UserError
 from engine.files import read_object, sha256, whole_folder, write_bytes, write_json, writing
+from engine.provenance import REPOSITORY
 
 SCHEMA, VERSION = "densebench/prepared", 1
 AGAIN = "remove it, then prepare the data again"
@@ -129,6 +131,12 @@ class Place:
                     f"restore it, or remove {self.out / MANIFEST} to check everything anew"
                 )
         return manifest
+
+    def next_command(self, command: str, overlay: bool) -> str:
+        """A command of the checkout as a shell takes it in the current folder, on the overlay if there is one."""
+        python, tool, *words = shlex.split(command)
+        data = ["--data", str(self.out / OVERLAY)] if overlay else []
+        return shlex.join([python, os.path.relpath(REPOSITORY / tool), *words, *data])
 
     def write_overlay(self, data: dict[str, Any], extra: dict[str, Any], command: str, remarks: str) -> str:
         """Write the data overlay unless the user has edited the one that is there; say which."""

@@ -12,7 +12,7 @@ from datasets.prepare.findings import Findings
 from datasets.prepare.images import Look, look_at_image, sizes_text, trial_size
 from datasets.prepare.job import Plan, paper_plan
 from datasets.prepare.layouts import link_trees
-from datasets.prepare.place import OVERLAY, Place
+from datasets.prepare.place import Place
 from datasets.prepare.twins import compare_splits
 from datasets.sections import SPLITS
 from datasets.segmentation import IGNORED, LabelIds, fit_to_image, look_for_pairs
@@ -20,6 +20,7 @@ from engine.config import read
 from engine.errors import UserError
 from engine.provenance import REPOSITORY
 
+SWAPPED = 20  # pairs that tell whether the folders stand for each other
 LINKS = ("images/{split}", "annotations/{split}")
 LAYOUTS = (
     LINKS, ("images/{split}", "labels/{split}"),
@@ -48,7 +49,7 @@ def mmseg_folder(place: Place, options: dict[str, Any]) -> Plan:
         return check_segmentation({**data, "classes": classes}, findings, size)
 
     remarks = "`size` suits first trials on a CPU; names, ignored ids and a palette can be edited here."
-    command = f"python tools/train.py seg_configs/upernet.py --encoder random --data {place.out / OVERLAY}"
+    command = "python tools/train.py seg_configs/upernet.py --encoder random"
     return Plan(check, data, command, overlay=True, remarks=remarks, done=done)
 
 
@@ -66,7 +67,7 @@ def camvid(place: Place, options: dict[str, Any]) -> Plan:
     def check(findings: Findings) -> dict[str, Any]:
         return check_segmentation(data, findings, data["size"], published)
 
-    command = f"python tools/train.py seg_configs/upernet.py --encoder random --data {place.out / OVERLAY}"
+    command = "python tools/train.py seg_configs/upernet.py --encoder random"
     remarks = "The classes are those of docs/overlays/camvid.py."
     return Plan(check, data, command, overlay=True, remarks=remarks, done=done)
 
@@ -185,12 +186,12 @@ def check_segmentation(
 def check_swapped(pairs: Sequence[tuple[str, str]], findings: Findings) -> None:
     """Do the folders of images and of labels stand for each other?"""
     try:
-        shown, drawn = (header_of(path) for path in pairs[0])
-    except (IndexError, UserError):  # no pair; a file that the look at its pair names
+        headers = [tuple(header_of(path) for path in pair) for pair in pairs[:SWAPPED]]
+    except UserError:  # a file that the look at its pair names
         return
-    if shown.single and not drawn.single:
+    if headers and all(shown.single and not drawn.single for shown, drawn in headers):
         findings.problem("images and labels swapped", f"{pairs[0][0]} has one number a pixel and {pairs[0][1]} has "
-                         "colours: name the folders the other way round")  # fmt: skip
+                         "colours: if they stand for each other, name the folders the other way round")  # fmt: skip
 
 
 def infer_classes(data: dict[str, Any], ids: Sequence[np.ndarray], findings: Findings) -> list[str]:

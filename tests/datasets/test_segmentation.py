@@ -91,7 +91,7 @@ def test_missing_folder(folder, part):
 def test_empty_folder(folder):
     for file in (folder / "images/train").rglob("*.png"):
         file.unlink()
-    assert "holds no file that ends in .png" in refusal(lambda: build(folder))
+    assert "no file ends in .png" in refusal(lambda: build(folder))
 
 
 def test_image_without_label(folder):

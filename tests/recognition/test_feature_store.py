@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from backbones.feature_store import stored
 from backbones.towers import Features
 from engine.errors import UserError
 from recognition.feature_store import compute, pooled_features
@@ -44,6 +45,12 @@ def test_computed_once(features, files):
     again = pooled_features(features, files)
     assert features.passes == 6 and torch.equal(first, expected) and torch.equal(again, expected)
     assert features.store.name == "features" and len([*features.store.glob("*.safetensors")]) == 1
+
+
+def test_maps_that_lie_channels_last_are_kept_as_numbers(tmp_path):
+    maps = torch.randn(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)  # as ConvNeXt and Swin give them
+    for _ in range(2):
+        assert torch.equal(stored(tmp_path / "features", "maps-0", lambda: maps), maps)
 
 
 def test_an_attentive_probe_leaves_them(features, files, monkeypatch):

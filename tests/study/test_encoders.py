@@ -53,6 +53,9 @@ def test_a_published_file_is_converted_once_and_again_when_it_changes(published,
         checkpoint_of("mea")
     with pytest.raises(UserError, match="name one with --format"):
         checkpoint_of(published)
+    for missing in (f"timm:{TAG}@no where.pth", "weights/no where.pth", "no where.pth"):
+        with pytest.raises(UserError, match=r"there is no file (weights/)?no where\.pth; correct its path"):
+            checkpoint_of(missing)
 
 
 def test_a_layout_of_several_formats_is_named_before_the_file(here):

@@ -58,6 +58,17 @@ def test_two_checkpoints_on_own_data_end_in_a_table(command, mine, here):
     assert again.out[again.out.index("\n|") :] == ended.out[ended.out.index("\n|") :]
 
 
+def test_a_row_holds_all_tasks_whatever_options_some_of_them_have(mine, here, finish):
+    plan = complete({"encoders": mine, "data": ["mine.py"], "tasks": ["upernet", "knn_seg"], "seeds": [0],
+                     "options": {"train_cfg.max_iters": 2}}, "words")  # fmt: skip
+    cells = study_of(plan, {"late": "ours, late"}).cells()
+    assert len({cell.folder.name for cell in cells}) == 2, "options stand in the folders of upernet's runs alone"
+    for cell in cells:
+        finish(cell, 20.0, name=cell.label or "early", checkpoint={"sha256": "0" * 64, "encoder": ENCODER})
+    found = tables(cells)
+    assert found.count("ours, late") == 1 and "missing" not in found
+
+
 def test_differences_are_paired_with_their_own_architecture(mine, here, finish):
     """Three seeds by hand: means, Student's half-widths and the differences to random weights and to the best."""
     other = {"name": "test_vit", "kwargs": {}}

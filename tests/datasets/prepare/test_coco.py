@@ -1,6 +1,7 @@
 """tools/prepare.py on COCO files: each fault found, real oddities let through, an overlay that mmdet trains on."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,17 @@ def test_own_files_become_an_overlay_that_mmdet_reads(prepare, mine, tmp_path):
     with DefaultScope.overwrite_default_scope("mmdet"):
         found = CocoFolder(**{key: value for key, value in dataset.items() if key not in ("type", "pipeline")})
     assert len(found) == 3 and [len(found.get_data_info(k)["instances"]) for k in range(3)] == [2, 2, 2]
+    assert "no file has changed" in prepare("coco-format", mine)
+
+
+def test_images_that_the_file_names_by_their_whole_path(prepare, mine):
+    def whole(value, split):
+        for image in value["images"]:
+            image["file_name"] = str(mine / "images" / split / image["file_name"])
+
+    for split in ("train", "val"):
+        change(mine, split, partial(whole, split=split))
+    assert "PROBLEM" not in prepare("coco-format", mine)
     assert "no file has changed" in prepare("coco-format", mine)
 
 

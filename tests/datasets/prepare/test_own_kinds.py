@@ -128,6 +128,19 @@ def test_images_and_labels_in_each_others_folders(prepare, tmp_path):
             save(tmp_path / f"seg/images/{split}/{k}.png", np.eye(8, 12, dtype=np.uint8))
     screen, _ = prepare.refused("mmseg-folder", tmp_path / "seg")
     assert "PROBLEM     images and labels swapped: 2" in screen
+    photograph(tmp_path / "seg/images/train/1.png")  # one grey photograph among others, and labels in colours
+    photograph(tmp_path / "seg/images/val/1.png")
+    screen, _ = prepare.refused("mmseg-folder", tmp_path / "seg")
+    assert "swapped" not in screen and "export one channel" in screen
+
+
+def test_files_of_another_kind_are_counted(prepare, tmp_path):
+    for split in ("train", "val"):
+        photograph(tmp_path / f"deep/images/{split}/0.png")
+        (tmp_path / f"deep/depth/{split}").mkdir(parents=True)
+        np.save(tmp_path / f"deep/depth/{split}/0.npy", np.ones((8, 12)))
+    screen, _ = prepare.refused("depth-folder", tmp_path / "deep")
+    assert ".webp, but 1 of .npy: convert them" in screen
 
 
 def test_a_sample_without_caption_among_thousands_is_named_and_the_others_are_used(prepare, tmp_path):

@@ -2,11 +2,14 @@
 
 import errno
 import os
+import shlex
+from pathlib import Path
 
 import pytest
 
 from datasets.prepare.place import MANIFEST, MARK, Place
 from engine.errors import UserError
+from engine.provenance import REPOSITORY
 
 
 @pytest.fixture
@@ -56,6 +59,15 @@ def test_a_refusing_disk_is_a_sentence_and_the_step_can_be_repeated(place, step,
     step(place)
     made = {link: "images/a.png", folder: "labels/a.png", overlay: "overlay.py", finish: MANIFEST}[step]
     assert (place.out / made).is_file()
+
+
+def test_the_next_command_is_what_a_shell_takes_here(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    place = Place(Path("my data's"), "mmseg-folder", place.source)
+    _, tool, config, option, overlay = shlex.split(place.next_command("python tools/train.py x.py", overlay=True))
+    assert Path(tool).resolve() == REPOSITORY / "tools/train.py" and config == "x.py"
+    assert (option, overlay) == ("--data", "my data's/overlay.py")
+    assert "--data" not in place.next_command("python tools/train.py x.py", overlay=False)
 
 
 def test_a_link_is_not_put_over_what_is_no_link(place):
