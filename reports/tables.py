@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from engine.catalogue import BASELINES
 from reports.encoders import departures
+from reports.records import Record
 from reports.rows import Row, family, no_text
 from reports.sections import TASK_NAMES, Column, Section
 from reports.stats import LEVEL, Difference, Headroom, Summary, holm, paired
@@ -191,13 +192,17 @@ def row_label(row: Row) -> str:
     return f"{row.name} ({'; '.join(extra)})" if extra else row.name
 
 
+def _seen(record: Record) -> str:
+    """The samples of a record's pretraining, as they are said."""
+    samples = record["budget"]["pretrain_samples"]
+    return "unknown" if samples is None else f"{samples:,}"
+
+
 def unequal(section: Section) -> list[str]:
     """Name what is not equal between the competitors of a section: pretraining samples, fine-tuning budget, seeds."""
     found = []
     samples = {
-        section.name(row): sorted(
-            {str(r["budget"]["pretrain_samples"]) for r in section.records if section.row_of(r) == row}
-        )
+        section.name(row): sorted({_seen(r) for r in section.records if section.row_of(r) == row})
         for row in section.competitors
     }
     if len({tuple(v) for v in samples.values()}) > 1:

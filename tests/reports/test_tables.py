@@ -228,7 +228,9 @@ def test_a_task_that_failed_everywhere_keeps_its_columns():
 
 def test_unequal_budgets_are_said():
     big = miou("mae", 0, 31.0, budget=record()["budget"] | {"pretrain_updates": 9, "pretrain_samples": 999})
-    assert "CLIP: 352000; MAE: 999" in unequal(section_of(miou("clip", 0, 30.0), big))[0]
+    assert "CLIP: 352,000; MAE: 999" in unequal(section_of(miou("clip", 0, 30.0), big))[0]
+    untold = miou("mae", 0, 31.0, budget=record()["budget"] | {"pretrain_samples": None})
+    assert "CLIP: 352,000; MAE: unknown" in unequal(section_of(miou("clip", 0, 30.0), untold))[0]
     long = miou("mae", 0, 31.0, settings=record()["settings"] | {"iterations": 800})
     assert unequal(section_of(miou("clip", 0, 30.0), long)) == [
         "Fine-tuning for UperNet differs in iterations: 400, 800."
