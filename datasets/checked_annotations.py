@@ -106,8 +106,8 @@ def stored(path: Path, folder: Path, classes: Sequence[str]) -> Stored | None:
         )
     mark = _mark(str(folder), _stat(path), stats)
     chosen = _mark(mark, list(classes))
-    names = f"{mark}.checked.json", f"{mark}.json", f"{chosen}.npy"
-    return Stored(*(outline.with_name(f"{path.stem}-{name}") for name in names))
+    ends = f"{mark}.checked.json", f"{mark}.json", f"{chosen}.npy"
+    return Stored(*(outline.with_name(f"{path.stem}-{end}") for end in ends))
 
 
 def outline_of(path: Path) -> Path:

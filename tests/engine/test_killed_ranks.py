@@ -17,7 +17,7 @@ from tests.engine.ranks import ended, on_ranks
 from tests.engine.test_launchers import is_gone
 from tests.engine.test_resume import assert_identical
 
-CONFIG, ITERS = "pretrain/configs/mae.py", 40
+CONFIG, ITERS = "pretrain/configs/mae.py", 24
 OPTIONS = {"state_interval": 2, "progress_interval": 1, "global_batch_size": 8}
 
 
