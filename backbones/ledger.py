@@ -180,7 +180,7 @@ def _complaint(
     hint = f"renamed? ({some(likely)}); " if likely else ""
     return (
         f"do not fit {type(module).__name__}: {'; '.join(parts)}; {hint}"
-        "use the encoder that these weights were made with, or state a rename, resize, drop or new rule"
+        "use the encoder that these weights were made with (in code: or state a rename, resize, drop or new rule)"
     )
 
 

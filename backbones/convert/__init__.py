@@ -173,9 +173,11 @@ def _recognise(
         state, found = bare, [name for name, module in formats().items() if module.matches(bare)]
     if not found:
         keys = some(sorted(state)) if state else "no tensors"
-        raise UserError(f"{path}: no known layout ({keys}); name one with --format, or as in mae:FILE where an "
-                        f"encoder is asked for: {', '.join(formats())}")  # fmt: skip
+        raise UserError(f"{path}: no known layout ({keys}); if timm has the model, say timm:NAME.TAG@{path}, else "
+                        "name one with --format, or as in mae:FILE where an encoder is asked for: "
+                        f"{', '.join(formats())}")  # fmt: skip
     if len(found) > 1:
+        model = f"; of timm's models by timm:NAME.TAG@{path}" if "timm" in found else ""
         raise UserError(f"{path}: {', '.join(found)} share this layout; say which it is by --format {found[0]}, or by "
-                        f"{found[0]}:{path} where an encoder is asked for")  # fmt: skip
+                        f"{found[0]}:{path} where an encoder is asked for{model}")  # fmt: skip
     return found[0], state

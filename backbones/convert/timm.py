@@ -58,7 +58,8 @@ def convert(
         UserError: no or an unknown model, no mean and std, or a tensor that timm's filter would lose or resample.
     """
     if model is None:
-        raise UserError("a timm state dict does not say which model it is; state it by model=NAME.TAG")
+        raise UserError("a timm state dict does not say which model it is; say timm:NAME.TAG@FILE, or state it by "
+                        "model=NAME.TAG")  # fmt: skip
     name, tagged = model.split(".")[0], "." in model
     own = {key: value for key, value in (kwargs or {}).items() if key not in OWN_ARGUMENTS}
     with torch.device("meta"):
@@ -109,12 +110,13 @@ def _facts_of(model: str, name: str) -> Any:
 def _image_size(state: Mapping[str, Tensor], reference: nn.Module) -> int | None:
     """Pixels per side by the positions in the file, where they are not those of the model's default size."""
     table, own = state.get("pos_embed"), getattr(reference, "pos_embed", None)
-    if table is None or own is None or table.ndim != own.ndim or not hasattr(reference, "patch_embed"):
+    embedding = getattr(reference, "patch_embed", None)
+    if table is None or own is None or table.ndim != own.ndim or not hasattr(embedding, "patch_size"):
         return None
-    patch = reference.patch_embed.patch_size[0]
+    patch = embedding.patch_size[0]
     if table.ndim == 4:
         return table.shape[1] * patch if table.shape[1] != own.shape[1] else None
-    cells = reference.patch_embed.num_patches
+    cells = embedding.num_patches
     prefixes = (own.shape[1] - cells, getattr(reference, "num_prefix_tokens", 0), 1, 0)
     sides = [math.isqrt(max(table.shape[1] - prefix, 0)) for prefix in prefixes]
     fits = [side for side, prefix in zip(sides, prefixes, strict=True) if side and side**2 == table.shape[1] - prefix]

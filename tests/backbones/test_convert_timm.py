@@ -98,6 +98,24 @@ def test_metas_dinov2(tmp_path, registers):
         assert any(not torch.equal(changed.state[k], v) for k, v in converted.state.items()), key
 
 
+def test_metas_dinov2_tells_its_model_by_its_width(tmp_path):
+    model = random_model("vit_small_patch14_reg4_dinov2", num_classes=0, img_size=28)
+    state = dict(model.state_dict())
+    state |= {"register_tokens": state.pop("reg_token"), "mask_token": torch.randn(1, 384)}
+    state["pos_embed"] = torch.cat([torch.zeros(1, 1, 384), state["pos_embed"]], dim=1)
+    path = saved(tmp_path / "dinov2_vits14_reg4_pretrain.pth", {f"module.{key}": v for key, v in state.items()})
+    converted = convert_source(path)
+    assert (converted.method, converted.family) == ("dino", "dino") and converted.image["size"] == 28
+    assert converted.image["mean"] == pytest.approx([0.485, 0.456, 0.406]) and set(converted.dropped) == {
+        "module.mask_token"}  # fmt: skip
+    same(converted, model)
+
+
+def test_a_model_of_one_image_size_is_refused_as_such(tmp_path):
+    path = saved(tmp_path / "hiera.pth", timm.create_model("hiera_tiny_224", num_classes=0).state_dict())
+    refused(lambda: convert_source(path, "timm", model="hiera_tiny_224.mae"), "takes images of 224 x 224 pixels only")
+
+
 def test_metas_dinov3(tmp_path):
     kwargs = {key: VIT[key] for key in ("embed_dim", "depth", "num_heads")}
     model = random_model("vit_small_patch16_dinov3_qkvb", num_classes=0, **kwargs)
