@@ -65,7 +65,7 @@ def save_checkpoint(
         raise UserError(f"checkpoint {folder}: {listed(broken)} is not finite; nothing was written")
     # A folder that cannot be loaded again must never be written: try it on a fresh encoder first.
     load_exactly(build_encoder(**meta["encoder"]), state, what=f"checkpoint {folder}")
-    with files.writing(folder / META), files.whole_folder(folder, replace=True) as new:
+    with files.whole_folder(folder, replace=True) as new:
         save_file(state, new / ENCODER)
         if text_state is not None:
             save_file(_plain(text_state), new / TEXT)

@@ -68,7 +68,8 @@ def _refusal(error: Exception, path: Path) -> int | None:
     if cause.errno is None and SHORT_WRITE.search(str(cause)):
         return errno.ENOSPC
     name = path if cause.filename is None else Path(os.fsdecode(cause.filename)).absolute()
-    return cause.errno if name.parent == path.parent or path.is_relative_to(name) else None
+    beside = path.name and name.is_relative_to(_beside(path, "new"))  # where `whole_folder` fills it
+    return cause.errno if beside or name.parent == path.parent or path.is_relative_to(name) else None
 
 
 @contextlib.contextmanager
@@ -119,6 +120,7 @@ def whole_folder(path: str | Path, replace: bool = False) -> Iterator[Path]:
 
     Raises:
         FileExistsError: something stands there and is not to be replaced.
+        UserError: as `writing`.
     """
     path = Path(path)
     restore_folder(path)
@@ -126,13 +128,14 @@ def whole_folder(path: str | Path, replace: bool = False) -> Iterator[Path]:
         raise FileExistsError(f"{path} is already there")
     new = _beside(path, "new")
     shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    try:
-        yield new
-        move_folder(new, path)
-    finally:
-        restore_folder(path)
-        shutil.rmtree(new, ignore_errors=True)
+    with writing(path):
+        try:
+            new.mkdir(parents=True)
+            yield new
+            move_folder(new, path)
+        finally:
+            restore_folder(path)
+            shutil.rmtree(new, ignore_errors=True)
 
 
 def move_folder(new: str | Path, path: str | Path) -> None:

@@ -94,7 +94,7 @@ class Place:
             raise UserError(f"{path} is in the way of a folder made from {self.source}: move it away, or choose "
                             "another --out")  # fmt: skip
         self.begin()
-        with writing(path), whole_folder(path, replace=True) as new:
+        with whole_folder(path, replace=True) as new:
             yield new
             write_json(new / MADE_FROM, made_from)
 

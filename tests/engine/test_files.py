@@ -102,7 +102,8 @@ def test_no_right_to_write_is_a_sentence(in_child, tmp_path):
             for parent in [tmp_path, *tmp_path.parents[:3]]:
                 parent.chmod(parent.stat().st_mode | stat.S_IXOTH | stat.S_IROTH)
             os.setuid(65534)
-        for attempt in (lambda: write_text(folder / "value", "new"), lambda: write_text(folder / "in" / "it", "new")):
+        for attempt in (lambda: write_text(folder / "value", "new"), lambda: write_text(folder / "in" / "it", "new"),
+                        whole_folder(folder / "whole").__enter__):  # fmt: skip
             with pytest.raises(UserError, match=r"cannot be written \(Permission denied\): give yourself the right"):
                 attempt()
 
@@ -186,6 +187,12 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     with whole_folder(path, replace=True) as new:
         (new / "b").write_text("two")
     assert os.listdir(tmp_path) == ["made"] and os.listdir(path) == ["b"]
+
+
+def test_a_disk_that_fills_while_a_folder_is_made_is_a_sentence(tmp_path):
+    with pytest.raises(UserError, match=r"out cannot be written .No space left"), whole_folder(tmp_path / "out") as new:
+        raise OSError(errno.ENOSPC, "No space left on device", str(new / "deep" / "file"))
+    assert not os.listdir(tmp_path)
 
 
 def test_a_folder_survives_a_kill_between_the_two_renames(tmp_path, in_child, monkeypatch):
