@@ -68,8 +68,8 @@ def _refusal(error: Exception, path: Path) -> int | None:
     if cause.errno is None and SHORT_WRITE.search(str(cause)):
         return errno.ENOSPC
     name = path if cause.filename is None else Path(os.fsdecode(cause.filename)).absolute()
-    beside = path.name and name.is_relative_to(_beside(path, "new"))  # where `whole_folder` fills it
-    return cause.errno if beside or name.parent == path.parent or path.is_relative_to(name) else None
+    near = name.parent == path.parent or name.is_relative_to(path.parent / f".{path.name}.new")  # of `whole_folder`
+    return cause.errno if near or path.is_relative_to(name) else None
 
 
 @contextlib.contextmanager
@@ -234,14 +234,11 @@ def _checksum(document: dict[str, Any]) -> str:
 def write_tars(
     folder: str | Path, name: str, samples: Iterable[tuple[str, Mapping[str, bytes]]], per_shard: int
 ) -> list[Path]:
-    """Write image-text samples to folder/NAME-00000.tar, ...; the same samples give the same bytes.
+    """Write image-text samples to folder/NAME-00000.tar, ..., which are returned; equal samples give equal bytes.
 
     Args:
         samples: (key, {extension: bytes}) of each; its members are KEY.EXTENSION, in this order, of no date or owner.
         per_shard: samples in one tar.
-
-    Returns:
-        The tars.
     """
     written, rest = [], iter(samples)
     while shard := list(itertools.islice(rest, 1)):

@@ -2,11 +2,14 @@
 
 import contextlib
 import gc
+import time
 from pathlib import Path
 
 from engine.errors import UserError
-from engine.run_folder import FolderInUse
+from engine.run_folder import FolderInUse, occupied
 from study.cells import Cell
+
+WAIT = 1.0  # seconds between two looks at a folder that another process keeps
 
 
 def attempt(cell: Cell) -> None:
@@ -28,6 +31,24 @@ def attempt(cell: Cell) -> None:
         with contextlib.suppress(UserError):
             record_failure(cell, f"{type(error).__name__}: {reason}")
         raise
+
+
+def attempt_in_turn(cell: Cell) -> None:
+    """Run a cell, once no other process is at it; nothing to do where that one has finished it. Errors as `attempt`."""
+    told = False
+    while cell.status() != "ok":
+        try:
+            with occupied(cell.folder):
+                pass
+            return attempt(cell)
+        except FolderInUse as busy:
+            if not told:
+                print(f"{busy}; waiting for it", flush=True)
+            told = True
+            time.sleep(WAIT)
+        except UserError:  # the other process may have finished it between the two looks
+            if cell.status() != "ok":
+                raise
 
 
 def begin(folder: Path) -> None:

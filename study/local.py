@@ -10,7 +10,7 @@ from multiprocessing.sharedctypes import Synchronized
 
 from engine.distributed import die_with_parent
 from engine.run_path import LOG
-from study.attempt import attempt
+from study.attempt import attempt_in_turn
 from study.cells import Cell
 from study.scheduler import FAILED, OK, RUNNING, Job
 
@@ -31,7 +31,7 @@ def run_cell(cell: Cell, gpu: str | None = None, spent: Synchronized | None = No
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
         try:
-            attempt(cell)
+            attempt_in_turn(cell)
         except Exception:  # what stops a cell must not stop the study
             traceback.print_exc(file=log)
             os._exit(1)

@@ -1,14 +1,16 @@
 """Where cells run: the list for any scheduler, one cell alone, one GPU a run."""
 
 import argparse
+import multiprocessing
 import os
 import shlex
+import time
 
 import pytest
 import torch
 
 from engine.errors import UserError
-from engine.run_folder import FolderInUse
+from engine.run_folder import FolderInUse, occupied
 from study import attempt as attempts
 from study import executors, local
 from study.cells import Cell
@@ -85,7 +87,7 @@ def test_list_may_be_shortened():
 def test_every_run_sees_one_gpu(here, monkeypatch, per_gpu, jobs, held):
     waiting = [Cell("tiny", "pretrain", "random", seed) for seed in range(12)]
     monkeypatch.setattr(local, "import_everything", lambda: None)
-    monkeypatch.setattr(local, "attempt", lambda cell: print(os.environ["CUDA_VISIBLE_DEVICES"]))
+    monkeypatch.setattr(local, "attempt_in_turn", lambda cell: print(os.environ["CUDA_VISIBLE_DEVICES"]))
     before = os.environ.get("CUDA_VISIBLE_DEVICES")
     executor = Local(jobs, per_gpu, gpus=["3", "MIG-a"])
     assert executor.about == f"{len(held)} at once on 2 GPUs"
@@ -126,3 +128,28 @@ def test_a_folder_in_use_gets_no_record_of_failure(here, finish, monkeypatch):
     with pytest.raises(FolderInUse):
         attempts.attempt(cells[-1])
     assert cells[-1].status() == "open"
+
+
+@pytest.mark.parametrize("ends", ["finished", "left"])
+def test_a_run_of_another_process_is_waited_for(here, finish, monkeypatch, capsys, ends):
+    """Two comparisons in one folder share the work."""
+    cell, made = study()[-1], []
+    monkeypatch.setattr(attempts, "WAIT", 0.02)
+    monkeypatch.setattr(attempts, "attempt", made.append)
+    fork = multiprocessing.get_context("fork")
+    taken = fork.Event()
+
+    def other():
+        with occupied(cell.folder):
+            taken.set()
+            time.sleep(0.3)
+            if ends == "finished":
+                finish(cell)
+
+    process = fork.Process(target=other)
+    process.start()
+    assert taken.wait(30)
+    attempts.attempt_in_turn(cell)
+    process.join(30)
+    assert made == ([] if ends == "finished" else [cell])
+    assert capsys.readouterr().out.count(f"{cell.folder} is in use by process {process.pid}") == 1
