@@ -104,6 +104,9 @@ def merge_layers(
 
 def read(path: Path) -> Config:
     """Read one config file; every failure is a sentence."""
+    if path.is_dir():
+        inside = ", ".join(sorted(p.name for p in path.glob("*.py"))) or "none here"
+        raise UserError(f"{path} is a folder, and a config is a file of Python: {inside}")
     if not path.is_file():
         raise UserError(
             f"there is no config {path}{did_you_mean(path.name, [p.name for p in path.parent.glob('*.py')])}"

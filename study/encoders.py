@@ -59,6 +59,8 @@ def checkpoint_of(source: str | Path, format: str = "auto", options: Mapping[str
             hint = did_you_mean(str(folder), methods())
             raise UserError(f"--encoder {folder} is neither a checkpoint folder nor a method{hint}")
         raise UserError(backbones.missing_checkpoint_message(folder))
+    if (folder / "checkpoint" / META).is_file():
+        raise UserError(f"--encoder {folder} is a run's folder: its checkpoint is {folder / 'checkpoint'}")
     from study.first_stage import made_once
 
     options = dict(options or {})

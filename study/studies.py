@@ -95,6 +95,7 @@ class Study:
                     trials += own
                     finals += runs
             finals += self.baselines_on(data, tasks) if self.baselines else []
+        check_options(finals)
         return self.in_turn([*first.values()], [*trials, *finals])
 
     def in_turn(self, first: list[Cell], others: list[Cell]) -> list[Cell]:
@@ -201,6 +202,16 @@ class Study:
         reading = [cell for cell in cells if cell.status() != "ok" and not is_drawn(cell)]
         return [load_config(cell.path, cell.scale, encoder=cell.encoder, **cell.words)
                 for cell in {(cell.data, cell.scale): cell for cell in reversed(reading)}.values()]  # fmt: skip
+
+
+def check_options(cells: list[Cell]) -> None:
+    """Read each task's configuration with each set of options once. UserError for a name or a value that none takes,
+    before anything runs."""
+    for cell in {(cell.task, cell.data, repr(cell.options)): cell for cell in cells if cell.options}.values():
+        try:
+            load_config(cell.path, cell.scale, encoder=cell.encoder, options=cell.options, **cell.words)
+        except UserError as error:
+            raise UserError(f"{cell.task}: {error}") from None
 
 
 def is_drawn(cell: Cell) -> bool:

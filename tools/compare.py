@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import start  # isort: split
 
+from engine.errors import UserError
 from study.executors import add_options, execute
 
 
@@ -40,6 +41,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the comparison; the exit status is 0 when every cell finished."""
     args = parse_arguments(arguments)
+    if args.seeds < 1:
+        raise UserError(f"--seeds {args.seeds}: it is the number of fine-tunings of each encoder, at least 1")
     start.mend()  # the heavy imports, after the arguments are known to be good
     from study import comparison
     from study.plan import complete, grid_of, named, study_of

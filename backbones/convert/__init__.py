@@ -128,8 +128,11 @@ def _single_precision(key: str, value: Tensor, path: str | Path) -> Tensor:
     """A tensor as float32 if it holds numbers with a point.
 
     Raises:
-        UserError: a type of eight bits, which needs scales that stand elsewhere.
+        UserError: a type of eight bits, which needs scales that stand elsewhere; a sparse or quantised tensor.
     """
+    if value.layout != torch.strided or value.is_quantized:
+        raise UserError(f"{path}: {key} is {'quantised' if value.is_quantized else 'sparse'}, and weights are read as "
+                        "plain numbers; store it dense, in half or single precision")  # fmt: skip
     if not value.is_floating_point():
         return value
     if value.dtype.itemsize < 2:

@@ -32,7 +32,8 @@ def bring_in(
     path = found.path
     format = found.format if format == "auto" else format
     converted = convert_source(path, format, **{**found.options, **options})
-    if not 1 <= (side := converted.image["size"]) <= LARGEST:
+    side = converted.image["size"]
+    if not isinstance(side, int) or not 1 <= side <= LARGEST:
         raise UserError(f"{source}: its images would have {side} pixels a side: say the right size, 1 to {LARGEST}")
     source = source.partition("@")[0] if source.startswith(TIMM) else source
     hub = source.startswith((TIMM, HUB))

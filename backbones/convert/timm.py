@@ -85,9 +85,13 @@ def convert(
     dropped = {key: reason for key, reason in dropped.items() if key not in used}
     dropped |= _left_out(state, used | set(dropped), model)
     renamed = {key: PLUS.join(sources[key]) for key in kept}
+    counters = {key: value for key, value in reference.state_dict().items()
+                if key.endswith("num_batches_tracked") and key not in kept}  # fmt: skip
+    kept |= {key: torch.zeros(value.shape, dtype=value.dtype) for key, value in counters.items()}
     image = {"mean": rgb(mean or facts.mean), "std": rgb(std or facts.std)}
     image["size"] = size or grid or own.get("img_size") or facts.input_size[-1]
-    return Converted({"name": name, "kwargs": own}, kept, renamed, image, "timm", dropped)
+    new = dict.fromkeys(counters, "counts batches, which files of PyTorch before 0.4.1 do not, and no result needs")
+    return Converted({"name": name, "kwargs": own}, kept, renamed, image, "timm", dropped, new)
 
 
 def rgb(values: Any) -> list[float]:

@@ -129,6 +129,11 @@ def test_numbers_that_are_none_are_refused(tmp_path):
     state["layer1.0.conv1.weight"][3, 1, 0, 0] = float("nan")
     torch.save(state, tmp_path / "w.pth")
     refused(lambda: convert_source(tmp_path / "w.pth", "timm", **options), "layer1.0.conv1.weight", "not finite")
+    zeros = torch.zeros(64, 64, 3, 3)
+    others = {"sparse": zeros.to_sparse(), "quantised": torch.quantize_per_tensor(zeros, 0.1, 0, torch.qint8)}
+    for word, other in others.items():
+        torch.save({**state, "layer1.0.conv1.weight": other}, tmp_path / "w.pth")
+        refused(lambda: convert_source(tmp_path / "w.pth", "timm", **options), "layer1.0.conv1.weight", word)
     state["layer1.0.conv1.weight"] = torch.zeros(64, 64, 3, 3).to(torch.float8_e4m3fn)
     save_file(state, tmp_path / "w.safetensors")
     refused(lambda: convert_source(tmp_path / "w.safetensors", "timm", **options), "float8", "scales")

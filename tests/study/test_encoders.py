@@ -53,6 +53,8 @@ def test_a_published_file_is_converted_once_and_again_when_it_changes(published,
         checkpoint_of("mea")
     with pytest.raises(UserError, match="name one with --format"):
         checkpoint_of(published)
+    with pytest.raises(UserError, match=f"{folder.parent} is a run's folder: its checkpoint is {folder}"):
+        checkpoint_of(folder.parent)
     for missing in (f"timm:{TAG}@no where.pth", "weights/no where.pth", "no where.pth"):
         with pytest.raises(UserError, match=r"there is no file (weights/)?no where\.pth; correct its path"):
             checkpoint_of(missing)

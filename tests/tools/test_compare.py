@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.errors import UserError
 from study.comparison import tables
 from study.plan import complete, grid_of, named, study_of
 from tests.commands import ENCODER
 from tests.datasets.prepare.samples import photograph, save
+from tools import compare
 
 OVERLAY = """data = dict(kind='seg', root='mine', images='images/{split}', labels='labels/{split}', name='mine',
             size=(32, 48), classes=('a', 'b'))
@@ -67,6 +69,18 @@ def test_a_row_holds_all_tasks_whatever_options_some_of_them_have(mine, here, fi
         finish(cell, 20.0, name=cell.label or "early", checkpoint={"sha256": "0" * 64, "encoder": ENCODER})
     found = tables(cells)
     assert found.count("ours, late") == 1 and "missing" not in found
+
+
+def test_options_that_a_task_does_not_take_are_refused_before_anything_runs(mine, here):
+    words = {"encoders": mine, "data": ["mine.py"], "tasks": ["upernet", "knn_seg"], "seeds": [0]}
+    for options, said in (({"max_iters": 2}, "nothing reads 'max_iters'"), ({"train_cfg.max_iters": -1}, "max_iters")):
+        with pytest.raises(UserError, match=f"^upernet: .*{said}"):
+            study_of(complete({**words, "options": options}, "words")).cells()
+    with pytest.raises(UserError, match="--seeds 0: it is the number of fine-tunings of each encoder, at least 1"):
+        compare.main(["--data", "mine.py", "--encoders", *mine, "--seeds", "0"])
+    with pytest.raises(UserError, match="mine is a folder, and a config is a file of Python: overlay.py"):
+        (here / "mine/overlay.py").write_text(OVERLAY)
+        study_of(complete({**words, "data": ["mine"]}, "words")).cells()
 
 
 def test_differences_are_paired_with_their_own_architecture(mine, here, finish):

@@ -165,10 +165,9 @@ def test_bad_input_is_one_sentence(source, tmp_path):
 
 
 def test_images_of_an_impossible_size_are_refused(monkeypatch, tmp_path):
-    def converted(*_args, **_words):
-        return Converted({}, {}, {}, {"size": 32000}, "timm")
-
-    monkeypatch.setattr("backbones.convert.bring.convert_source", converted)
     (tmp_path / "a.safetensors").write_bytes(b"")
-    with pytest.raises(UserError, match="32000 pixels a side"):
-        bring_in(str(tmp_path / "a.safetensors"), str(tmp_path / "out"), "timm", {})
+    for size in (32000, "large"):
+        found = Converted({}, {}, {}, {"size": size}, "timm")
+        monkeypatch.setattr("backbones.convert.bring.convert_source", lambda *_args, found=found, **_words: found)
+        with pytest.raises(UserError, match=f"{size} pixels a side"):
+            bring_in(str(tmp_path / "a.safetensors"), str(tmp_path / "out"), "timm", {})
