@@ -67,6 +67,7 @@ def check_annotations(path: Path, content: dict[str, Any], headers: Mapping[str,
             there have no image file.
     """
     found = Checked(path, content)
+    take_whole_ids(found, content)
     categories = number_anew(found, content["categories"], "category")
     images = number_anew(found, content["images"], "image")
     check_names(found, content)
@@ -86,6 +87,19 @@ def check_annotations(path: Path, content: dict[str, Any], headers: Mapping[str,
 
 def _is_id(value: Any) -> bool:
     return type(value) is int and abs(value) < LARGEST_ID
+
+
+def take_whole_ids(found: Checked, content: dict[str, Any]) -> None:
+    """Ids that are whole numbers with a point, as tables write them, become whole numbers."""
+    written = 0
+    for part in (*STATED, "annotations"):
+        for entry in content[part]:
+            for key in ("id", "category_id", "image_id"):
+                value = entry.get(key)
+                if type(value) is float and value.is_integer():
+                    entry[key], written = int(value), written + 1
+    if written:
+        found.note("ids with a point", f"{written:,} ids are written like 1.0 and taken as whole numbers")
 
 
 def number_anew(found: Checked, entries: list[dict], what: str) -> dict[Any, int]:

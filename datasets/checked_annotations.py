@@ -29,7 +29,7 @@ from engine.caches import ensure_cached, is_intact
 from engine.errors import UserError
 from engine.files import locked, sha256, write_json, write_text
 
-VERSION = 5  # of the rules by which files are mended and packed
+VERSION = 6  # of the rules by which files are mended and packed
 
 
 class Usable(NamedTuple):

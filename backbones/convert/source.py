@@ -30,7 +30,8 @@ def read_with_notes(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]
 
     Wrappers are taken off: {"model"}, {"state_dict"}; where a running mean of the weights (`model_ema`,
     `state_dict_ema`) stands beside them, it is taken and the weights are noted as left out; of {"student", "teacher",
-    ...} both are returned, with their names as prefixes. What stands beside them (optimizer, epoch, arguments) is no
+    ...} both are returned, with their names as prefixes; of any other name ({"teacher"}, {"module"}) what it holds,
+    where these are the file's only weights. What stands beside them (optimizer, epoch, arguments) is no
     weight and is not returned.
 
     Args:
@@ -80,6 +81,7 @@ def unwrap(content: Any, path: str | Path) -> tuple[dict[str, Tensor], dict[str,
                 notes = {f"{other}.*": f"{name}, the running mean of these weights, is used" for other in beside}
             content = content[name]
             break
+    content = _only_weights(content)
     if not isinstance(content, Mapping) or not content:
         raise UserError(f"{path} holds no state dict; name a file with one, bare or under 'model' or 'state_dict'")
     if names := [key for key in content if not isinstance(key, str)]:
@@ -88,6 +90,15 @@ def unwrap(content: Any, path: str | Path) -> tuple[dict[str, Tensor], dict[str,
     if foreign:
         raise UserError(f"{path} is no state dict: {', '.join(foreign[:3])} is no tensor; store the weights alone")
     return dict(content), notes
+
+
+def _only_weights(content: Any) -> Any:
+    """The one state dict in a mapping that holds no tensors of its own; anything else as it is."""
+    if not isinstance(content, Mapping) or any(isinstance(value, Tensor) for value in content.values()):
+        return content
+    found = [value for value in content.values() if isinstance(value, Mapping) and value and all(
+        isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in value.items())]  # fmt: skip
+    return found[0] if len(found) == 1 else content
 
 
 def _checked_members(path: Path) -> list[str]:

@@ -31,7 +31,12 @@ def equal(found, expected):
 
 @pytest.mark.parametrize(
     "content",
-    [STATE, {"model": STATE}, {"state_dict": collections.OrderedDict(STATE), "args": argparse.Namespace(lr=1.0)}],
+    [
+        STATE,
+        {"model": STATE},
+        {"state_dict": collections.OrderedDict(STATE), "args": argparse.Namespace(lr=1.0)},
+        {"teacher": STATE, "optimizer": {"state": {0: {"exp_avg": STATE["b"]}}, "param_groups": []}, "epoch": 3},
+    ],
 )
 @pytest.mark.parametrize("legacy", [True, False])
 def test_wrappers_come_off(tmp_path, content, legacy):

@@ -111,6 +111,19 @@ def test_metas_dinov2_tells_its_model_by_its_width(tmp_path):
     same(converted, model)
 
 
+def test_a_teacher_of_dinov2s_training(tmp_path):
+    """{"teacher"}: the encoder below backbone., its blocks in chunks of global numbers, and both heads."""
+    model = random_model("vit_small_patch14_dinov2", num_classes=0, img_size=28)
+    state = dict(model.state_dict()) | {"mask_token": torch.randn(1, 384)}
+    chunked = {re.sub(r"^blocks\.(\d+)\.", lambda m: f"blocks.{int(m[1]) // 3}.{m[1]}.", key): value
+               for key, value in state.items()}  # fmt: skip
+    teacher = {f"backbone.{key}": value for key, value in chunked.items()} | {"dino_head.mlp.0.weight": torch.ones(2)}
+    converted = convert_source(saved(tmp_path / "teacher_checkpoint.pth", {"teacher": teacher}))
+    assert set(converted.dropped) == {"backbone.mask_token", "dino_head.mlp.0.weight"}
+    assert converted.method == "dino" and "backbone.blocks.1.4.norm1.weight" in converted.renamed.values()
+    same(converted, model)
+
+
 def test_a_model_of_one_image_size_is_refused_as_such(tmp_path):
     path = saved(tmp_path / "hiera.pth", timm.create_model("hiera_tiny_224", num_classes=0).state_dict())
     refused(lambda: convert_source(path, "timm", model="hiera_tiny_224.mae"), "takes images of 224 x 224 pixels only")

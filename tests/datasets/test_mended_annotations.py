@@ -50,6 +50,15 @@ def check_object(coco_folder, content, shown):
     assert perfect_score(dataset) == (1.0, 1.0)
 
 
+def test_ids_with_a_point_are_whole_numbers(coco_folder):
+    content = good()
+    for part in ("categories", "images", "annotations"):
+        for entry in content[part]:
+            entry.update({key: float(entry[key]) for key in ("id", "category_id", "image_id") if key in entry})
+    dataset = build(coco_folder, content)
+    assert json.loads(Path(dataset.metainfo["ann_file"]).read_text()) == good() and perfect_score(dataset) == (1.0, 1.0)
+
+
 def test_the_check_is_made_once_and_a_damaged_copy_is_made_again(coco_folder, monkeypatch):
     first = build(coco_folder, all_changed(lambda a, k: a.update(id=k))).metainfo["ann_file"]
     assert first != str(coco_folder / "test.json") and len(json.loads(Path(first).read_text())["annotations"]) == 12
