@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from engine.files import write_text
 from study.configure import load_config
 from tests.checkpoints import any_encoder
 from scenes.attributes import ensure_classes
@@ -63,7 +64,7 @@ def configure(scenes_root, tmp_path) -> Callable:
         if "attribute" in settings:
             ensure_classes(scenes_root, settings.pop("attribute"))
         settings["name"] = "small-scenes"
-        overlay.write_text(f"data = {settings!r}\n")
+        write_text(overlay, f"data = {settings!r}\n")  # whole at any moment: two processes may make it at once
         short = {"train_cfg.max_iters": iters, "train_dataloader.batch_size": batch_size}
         if "tokenizer" in stated.model:
             short["model.tokenizer.steps"] = 10  # an untrained dVAE's tokens serve a test as well

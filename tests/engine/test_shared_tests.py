@@ -11,12 +11,11 @@ from engine import testing
 from engine.testing import WholeBatches, in_order
 from study.local import import_everything
 from tests.engine.processes import forked
-from tests.engine.test_launchers import free_port
+from tests.engine.ranks import ended, on_ranks
 
 
-def measured(monkeypatch, cfg, file, environment):
+def measured(monkeypatch, cfg, file):
     """Body of a process: `run`, with what the test measured written to `file`, all digits of it."""
-    os.environ.update(environment)
     test = Runner.test
 
     def noted(runner):
@@ -47,8 +46,7 @@ def test_two_processes_measure_what_one_does(configure, checkpoint, monkeypatch,
     def cfg(folder, launcher="none"):
         return configure(config, 1, tmp_path / folder, checkpoint=str(encoder), options=options, launcher=launcher)
 
-    assert ended(forked(lambda: measured(monkeypatch, lambda: cfg("one"), tmp_path / "one.json", {}))) == 0
-    port = free_port()
+    assert ended([forked(lambda: measured(monkeypatch, lambda: cfg("one"), tmp_path / "one.json"))]) == [0]
     # The weights of the second run must be those of the first: one update by two processes rounds differently.
     (tmp_path / "weights").symlink_to(tmp_path / "one" / "model.safetensors")
 
@@ -64,21 +62,13 @@ def test_two_processes_measure_what_one_does(configure, checkpoint, monkeypatch,
             return loop.runner.model
 
         monkeypatch.setattr(AddressedLoop, "run", untrained)
-        environment = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
-                       "MASTER_PORT": port}  # fmt: skip
-        os.environ.update(environment)
-        measured(monkeypatch, lambda: cfg("two", "pytorch"), tmp_path / "two.json", environment)
+        measured(monkeypatch, lambda: cfg("two", "pytorch"), tmp_path / "two.json")
 
-    children = [forked(lambda rank=rank: ranks(rank)) for rank in range(2)]
-    assert [ended(child) for child in children] == [0, 0]
+    assert ended(on_ranks(ranks)) == [0, 0]
     one, two = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one", "two"))
     assert one == two and len(one) >= 3
     files = [predicted(tmp_path / name) for name in ("one", "two")]
     assert files[0] == files[1] and len(files[0]) >= 8, {k for k in files[0] if files[0][k] != files[1].get(k)}
-
-
-def ended(child: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 @pytest.mark.parametrize("size, batch, processes", [(8, 3, 2), (7, 2, 3), (2, 4, 3), (9, 1, 4), (12, 3, 2)])

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from backbones import build_encoder, read_checkpoint
 from engine.files import write_json
+from engine.provenance import REPOSITORY
 from study.configure import load_config
 from study.run import run
 from tests.datasets.prepare.samples import photograph, save
@@ -55,7 +56,7 @@ def test_what_prepare_prints_next_runs_on_a_clone_without_data(command, elsewher
         lines = [line.split(maxsplit=1)[1] for line in prepared.out.splitlines() if line.split()[:1] == ["next"]]
         assert len(lines) == 1
         python, script, *words = shlex.split(lines[0])
-        assert (python, script) == ("python", "tools/train.py")
+        assert (python, (elsewhere / script).resolve()) == ("python", REPOSITORY / "tools/train.py")
         ended = command("train", *words, *SHORT, cwd=elsewhere)
         assert ended.code == 0, ended.out + ended.err
         [record] = (elsewhere / f"runs/tiny-{kind}").rglob("result.json")
