@@ -3,7 +3,10 @@
 A batch system sends SIGTERM, or SIGUSR1 some time before its limit; a person presses Ctrl-C (SIGINT).
 """
 
+import atexit
 import functools
+import mmap
+import multiprocessing.util  # registers what ends the workers; what is registered below runs before it
 import os
 import signal
 import threading
@@ -18,6 +21,8 @@ INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended: 128 + 2
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 # Ctrl-C reaches a launcher and its processes at once, and the launcher then sends SIGTERM: both are one wish.
 ONE_WISH = 2.0  # seconds
+ENDING = mmap.mmap(-1, 1)  # shared with forked workers: 1 once this process ends
+atexit.register(ENDING.write_byte, 1)
 
 
 class StopSignals:
@@ -59,12 +64,19 @@ class StopSignals:
 
 @functools.cache
 def shield(process: int) -> None:
-    """Have a worker of a data loader, by its number, outlive SIGTERM to its group; it ends with its loader.
+    """Have a worker of a data loader, by its number, outlive SIGTERM to its group; it ends with its loader, or with
+    the process that made it.
 
     torch would raise in the middle of the iteration that is being finished when a worker dies.
     """
     if get_worker_info() is not None and process == os.getpid():
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, end_with_parent)
+
+
+def end_with_parent(number: int, frame: FrameType | None) -> None:
+    """End a worker if the process that made it ends. Python sends SIGTERM then, and waits for persistent workers."""
+    if ENDING[0]:
+        os._exit(0)  # any other status would be torch's error in the parent
 
 
 def say(line: str) -> None:

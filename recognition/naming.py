@@ -29,16 +29,17 @@ def class_words(folders: Sequence[str], asked: Mapping[str, Any], place: str) ->
         folders: their names, or paths below the set's.
         asked: the question. Its `classes` are names, or "imagenet" for those of ImageNet-1K, whose folders are WordNet
             ids; `aliases` gives the class of folders that are called otherwise, {folder: class}; `count` is how many
-            classes a set has whose names are the folders'. All are optional.
+            classes a set has whose names are the folders', or that shows a part of ImageNet's. All are optional.
         place: of the folders, for messages.
 
     Raises:
         UserError: folders and classes that do not match one to one, or a name that stands for two classes.
     """
     classes = asked.get("classes")
+    count = asked.get("count")
+    if count not in (None, len(folders)):
+        raise UserError(f"{place} holds {len(folders)} class folders, not {count}: complete the test set")
     if classes is None:
-        if asked.get("count", len(folders)) != len(folders):
-            raise UserError(f"{place} holds {len(folders)} class folders, not {asked['count']}: complete the test set")
         return distinct([re.sub("[_/]", " ", folder) for folder in folders])
     if classes == "imagenet":
         # as published: two of the names stand for two classes each
@@ -58,9 +59,9 @@ def class_words(folders: Sequence[str], asked: Mapping[str, Any], place: str) ->
         raise UserError(
             f"{place}: {some(map(repr, strange))} stands for no class of the set: name folders as the set does"
         )
-    if lacking := [name for k, name in enumerate(keys) if k not in found]:
+    if count is None and (lacking := [name for k, name in enumerate(keys) if k not in found]):
         raise UserError(f"{place} has no folder for {some(map(repr, lacking))}: complete the test set")
-    if len(found) > len(keys):
+    if len(found) > len(set(found)):
         twice = [folder for folder, k in zip(folders, found, strict=True) if found.count(k) > 1]
         raise UserError(f"{place}: {some(map(repr, twice))} stand for one class: join them")
     return [classes[k] for k in found]

@@ -7,6 +7,10 @@ SOURCE holds a folder per class, OUT gets tar shards of kind "image_text" whose 
 image has all its class's captions, and pretraining draws one of them each time it shows the image. A class is called
 by the set's name for its folder, or by the folder's own, "_" read as a space. A whole example of what follows:
 docs/overlays/cifar10.py.
+
+--wrong and --missing add captions "noisy", as the web's are: those shares of the images are called by the name of
+another class, or by none ("a photo of a thing."); which images is drawn once, by --seed. Choose them for a run with
+--cfg-options captions=noisy.
 """
 
 import argparse
@@ -26,14 +30,20 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     names = parser.add_mutually_exclusive_group(required=True)
     names.add_argument("--set", metavar="FILE", type=Path, help="a file of recognition/sets: its names and templates")
     names.add_argument("--templates", nargs="+", metavar="TEXT", help="templates with {} where the class name goes")
-    return parser.parse_args(arguments)
+    parser.add_argument("--wrong", metavar="SHARE", type=float, default=0.0, help="images with another class's name")
+    parser.add_argument("--missing", metavar="SHARE", type=float, default=0.0, help="images without a name")
+    parser.add_argument("--seed", type=int, default=0, help="of --wrong and --missing (default: %(default)s)")
+    args = parser.parse_args(arguments)
+    if min(args.wrong, args.missing) < 0 or args.wrong + args.missing > 1:
+        parser.error("--wrong and --missing are shares: neither is below 0, together they are at most 1")
+    return args
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Name the classes, write the shards."""
     args = parse_arguments(arguments)
     start.mend()  # the heavy imports, after the arguments are known to be good
-    from datasets.class_captions import write_class_shards
+    from datasets.class_captions import Noise, write_class_shards
     from datasets.class_folders import class_names
     from engine.config import read
     from recognition.naming import class_words
@@ -47,8 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         (asked,) = questions.values()
     folders = class_names(args.source)
     names = class_words(folders, asked, str(args.source))
-    captions = prompts(names, published(asked["templates"]))
-    count = write_class_shards(args.source, dict(zip(folders, captions, strict=True)), args.out)
+    templates = published(asked["templates"])
+    captions, noise = prompts(names, templates), None
+    if args.wrong and len(folders) == 1:
+        raise UserError(f"{args.source} holds one class, so no image can have another's name: leave --wrong out")
+    if args.wrong or args.missing:
+        (nameless,) = prompts(["thing"], templates)
+        noise = Noise(args.wrong, args.missing, nameless, args.seed)
+    count = write_class_shards(args.source, dict(zip(folders, captions, strict=True)), args.out, noise=noise)
     print(f"{args.out}: {count} images of {len(folders)} classes, {len(captions[0])} captions each")
 
 
