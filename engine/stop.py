@@ -6,7 +6,7 @@ A batch system sends SIGTERM, or SIGUSR1 some time before its limit; a person pr
 import atexit
 import functools
 import mmap
-import multiprocessing.util  # registers what ends the workers; what is registered below runs before it
+import multiprocessing.util  # noqa: F401  registers what ends the workers; what is registered below runs before it
 import os
 import signal
 import threading
