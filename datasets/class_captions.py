@@ -35,7 +35,7 @@ class Noise:
     def classes(self, labels: Sequence[int], count: int) -> list[int | None]:
         """The class whose captions each image shows: its own of `count`, another, or None for `nameless`."""
         draw = np.random.default_rng(self.seed)
-        fate, step = draw.random(len(labels)), draw.integers(1, max(count, 2), len(labels))
+        fate, step = draw.random(len(labels)), draw.integers(1, count, len(labels))
         others = [(label + int(k)) % count for label, k in zip(labels, step, strict=True)]
         return [
             other if f < self.wrong else None if f < self.wrong + self.missing else label

@@ -62,11 +62,7 @@ def fill(cfg: Config) -> None:
     dataset.type = DATASETS_OF_KIND[data.kind]
     dataset.name = data.name
     dataset.corrupt_log = str(Path(cfg.work_dir, "corrupt_samples.txt"))
-    if data.kind == "image_text":
-        dataset.pattern = data.get("pattern", "*.tar")
-    else:
-        for key in ("captions", "context", "pattern", "texts", "tags"):
-            dataset.pop(key, None)
+    fill_captions(cfg, method)
     if cfg.model.get("text", {}).get("vocabulary") == DATA:
         cfg.model.text.vocabulary = shard_vocabulary(dataset.root, dataset.pattern)
         if any(text.get("eda") for text in dataset.get("texts", {}).values()):
@@ -82,6 +78,18 @@ def fill(cfg: Config) -> None:
         cfg.model.num_classes = count_classes(dataset)
     fill_tokenizer(cfg.model, dataset)
     fill_token_cache(cfg.model, dataset)
+
+
+def fill_captions(cfg: Config, method: type[PretrainMethod]) -> None:
+    """What the data set says of shards and captions, or nothing where the data or the method have none."""
+    dataset = cfg.train_dataloader.dataset
+    if not any(name.startswith(("tokens", "tags")) for name in method.needs):
+        cfg.captions = dataset.captions = None  # an overlay may state them for all methods
+    if cfg.data.kind == "image_text":
+        dataset.pattern = cfg.data.get("pattern", "*.tar")
+    else:
+        for key in ("captions", "context", "pattern", "texts", "tags"):
+            dataset.pop(key, None)
 
 
 def count_classes(dataset: Config) -> int:

@@ -59,8 +59,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = class_words(folders, asked, str(args.source))
     templates = published(asked["templates"])
     captions, noise = prompts(names, templates), None
-    if args.wrong and len(folders) == 1:
-        raise UserError(f"{args.source} holds one class, so no image can have another's name: leave --wrong out")
     if args.wrong or args.missing:
         (nameless,) = prompts(["thing"], templates)
         noise = Noise(args.wrong, args.missing, nameless, args.seed)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.class_captions import write_class_shards
+from datasets.class_captions import Noise, write_class_shards
 from datasets.shards import ShardReader, load_index, read_captions
 from engine.errors import UserError
 
@@ -61,3 +61,26 @@ def test_refusals_leave_nothing(folder, tmp_path):
     assert [path.name for path in out.iterdir()] == ["train-00000.tar"] and not (tmp_path / ".out.new").exists()
     with pytest.raises(UserError, match="is already there"):
         write_class_shards(folder, CAPTIONS, out)
+
+
+def test_noisy_captions(tmp_path):
+    """Shares as asked for, to four binomial deviations; another name is never one's own; the same draw from a seed."""
+    count, labels = 5, [k % 5 for k in range(4000)]
+    shown = Noise(0.3, 0.2, ["a thing"], seed=1).classes(labels, count)
+    wrong = [(own, other) for own, other in zip(labels, shown, strict=True) if other not in (None, own)]
+    for found, share in ((len(wrong), 0.3), (shown.count(None), 0.2)):
+        assert abs(found - share * 4000) < 4 * (share * (1 - share) * 4000) ** 0.5
+    pairs = {pair: wrong.count(pair) for pair in set(wrong)}
+    assert len(pairs) == 20 and max(pairs.values()) < 2 * min(pairs.values())  # uniform over the others
+    assert shown == Noise(0.3, 0.2, ["a thing"], seed=1).classes(labels, count)
+    assert shown != Noise(0.3, 0.2, ["a thing"], seed=2).classes(labels, count)
+    assert Noise(0, 0, []).classes(labels, count) == labels
+
+
+def test_noisy_captions_stand_beside_those_of_the_class(folder, tmp_path):
+    write_class_shards(folder, CAPTIONS, tmp_path / "shards", noise=Noise(0, 1, ["a thing"]))
+    write_class_shards(folder, CAPTIONS, tmp_path / "swapped", noise=Noise(1, 0, ["a thing"]))
+    for name, of_cat in (("shards", ["a thing"]), ("swapped", CAPTIONS["hot_dog"])):
+        reader = ShardReader(load_index(tmp_path / name, "train-*.tar"))
+        found = read_captions(reader.read(0, 1), reader.read(0, 2))
+        assert found == {"class": CAPTIONS["cat"], "noisy": of_cat}

@@ -127,3 +127,13 @@ def test_a_real_command_with_workers(configure, tmp_path):
     assert "Traceback" not in out + err
     assert len(list((tmp_path / "run" / "state").glob("*.pt"))) == 1
     assert out.splitlines()[-1].startswith("SIGTERM: stopped after iteration")
+
+
+def test_persistent_workers_end_with_their_process(configure, tmp_path):
+    """Python ends them by SIGTERM, which they outlive in training, and waits."""
+    cfg = configure("pretrain/configs/mae.py", 2)
+    command = [sys.executable, "tools/train.py", "pretrain/configs/mae.py", "--data", str(tmp_path / "small.py"),
+               "--work-dir", cfg.work_dir, "--cfg-options", "train_cfg.max_iters=2", "train_dataloader.batch_size=8",
+               "train_dataloader.num_workers=2", "train_dataloader.persistent_workers=True"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and not done.stderr.count("Error"), done.stderr

@@ -61,3 +61,14 @@ def test_letters_are_compared_as_composed():
     name = "crème brûlée"
     folder = unicodedata.normalize("NFD", name.replace(" ", "_"))
     assert folder != name.replace(" ", "_") and class_words([folder, "b"], {"classes": [name, "b"]}, "x") == [name, "b"]
+
+
+def test_a_part_of_imagenet():
+    asked = {"classes": "imagenet", "count": 2}
+    assert class_words(["n01443537", "n01629819"], asked, "x") == ["goldfish", "fire salamander"]
+    with pytest.raises(UserError, match="holds 1 class folders, not 2"):
+        class_words(["n01443537"], asked, "x")
+    with pytest.raises(UserError, match="'n0' stands for no class"):
+        class_words(["n01443537", "n0"], asked, "x")
+    with pytest.raises(UserError, match="no folder for"):
+        class_words(["n01443537", "n01629819"], {"classes": "imagenet"}, "x")

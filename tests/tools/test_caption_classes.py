@@ -37,9 +37,9 @@ def start(monkeypatch, *words):
     caption_classes.main()
 
 
-def captions_of(sample):
+def captions_of(sample, kind="class"):
     reader = ShardReader(load_index("data/cifar10/shards"))
-    return read_captions(None, reader.read(sample, 2))["class"]
+    return read_captions(None, reader.read(sample, 2))[kind]
 
 
 @pytest.mark.parametrize("method", ["clip", "maskclip"])
@@ -77,3 +77,22 @@ def test_templates_of_ones_own_and_refusals(cifar, monkeypatch, tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             start(monkeypatch, "data/cifar10/train", "data/cifar10/shards", *words)
+
+
+def test_noise(cifar, monkeypatch, capsys):
+    words = "data/cifar10/train", "data/cifar10/shards", "--templates", "a photo of a {}.", "{}!"
+    for noise in (("--wrong", "1.5"), ("--missing", "-0.1"), ("--wrong", "0.6", "--missing", "0.6")):
+        with pytest.raises(SystemExit):
+            start(monkeypatch, *words, *noise)
+        assert "together they are at most 1" in capsys.readouterr().err
+    start(monkeypatch, *words, "--missing", "1")
+    assert captions_of(6) == ["a photo of a cat.", "cat!"]
+    assert captions_of(6, "noisy") == ["a photo of a thing.", "thing!"]
+
+
+def test_a_method_that_reads_no_captions_says_none(cifar, monkeypatch):
+    """The overlay states captions for CLIP and its kin."""
+    start(monkeypatch, "data/cifar10/train", "data/cifar10/shards", "--set", "recognition/sets/cifar10.py")
+    options = {"train_cfg.max_iters": 1, "train_dataloader.batch_size": 4}
+    run(load_config("pretrain/configs/mae.py", data="docs/overlays/cifar10.py", options=options, work_dir="mae"), "x")
+    assert read_checkpoint("mae/checkpoint")["captions"] is None
