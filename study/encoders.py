@@ -5,7 +5,7 @@ Published weights are converted once, into `runs/encoders`, and found there agai
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from engine.run_path import RUNS, parse_checkpoint
 KEPT = RUNS / "encoders"
 LONGEST = 40  # characters of a name within a folder's name
 HUBS = ("timm:", "hf:")
+SEED = "{seed}"  # in a study's word for an encoder: the seed of fine-tuning stands there
 WEIGHTS = (".pth", ".pt", ".tar", ".bin", ".safetensors")  # endings of files, which no checkpoint folder has
 
 
@@ -102,7 +103,8 @@ class Encoder:
     Attributes:
         id: its part of the runs' folders.
         method: of the suite, whose pretraining is part of the study; None: the checkpoint is there.
-        folder: the checkpoint folder, where it is there.
+        folder: the checkpoint folder, where it is there; of the first seed, where each has one of its own.
+        by_seed: checkpoint folders by seed, where each has one of its own.
         name: of its row; None: what its checkpoint says.
         weights: `id` of its pretraining, which several rows may share.
         options: configuration keys of its fine-tunings.
@@ -116,19 +118,22 @@ class Encoder:
     weights: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
+    by_seed: dict[int, Path] = field(default_factory=dict)
 
 
 ENTRY = {"encoder": str, "name": str, "options": Mapping, "format": str, "convert": Mapping}
 
 
-def row(entry: str | Mapping[str, Any], names: Mapping[str, str] | None = None) -> Encoder:
+def row(entry: str | Mapping[str, Any], names: Mapping[str, str] | None = None, seeds: Sequence[int] = ()) -> Encoder:
     """What a study file says of one encoder: its word for `--encoder`, or a dict of ENTRY's keys.
 
     Args:
         names: names of rows by the word for `--encoder`.
+        seeds: what stands for SEED in that word, one after the other.
 
     Raises:
-        UserError: an unknown key, a value of another type, no encoder, or as `checkpoint_of`.
+        UserError: an unknown key, a value of another type, no encoder, pretrainings of several seeds that differ in
+            more than the seed, or as `checkpoint_of`.
     """
     stated = {"encoder": entry} if isinstance(entry, str) else entry
     if not isinstance(stated, Mapping) or not isinstance(stated.get("encoder"), str):
@@ -144,7 +149,30 @@ def row(entry: str | Mapping[str, Any], names: Mapping[str, str] | None = None) 
         if {"format", "convert"} & stated.keys():
             raise UserError(f"encoder {source!r} is a method: format and convert tell of published files")
         return Encoder(f"{source}-{slug(name)}" if name else source, source, None, name, source, options)
-    folder = checkpoint_of(source, stated.get("format", "auto"), stated.get("convert"))
+    how = stated.get("format", "auto"), stated.get("convert")
+    by_seed = {seed: checkpoint_of(source.replace(SEED, str(seed)), *how) for seed in seeds if SEED in source}
+    folder = by_seed[seeds[0]] if by_seed else checkpoint_of(source, *how)
+    check_alike(by_seed)
     meta = backbones.read_checkpoint(folder)
-    sha = meta["sha256"][ENCODER]
-    return Encoder(f"{slug(name or meta.get('name') or meta['method'])}-{sha[:8]}", None, folder, name, "", options)
+    id = f"{slug(name or meta.get('name') or meta['method'])}-{meta['sha256'][ENCODER][:8]}"
+    return Encoder(id, None, folder, name, "", options, by_seed=by_seed)
+
+
+def check_alike(by_seed: Mapping[int, Path]) -> None:
+    """Refuse pretrainings of several seeds that are not one encoder's: of another method, or the same weights twice.
+
+    Raises:
+        UserError: what differs, or does not.
+    """
+    metas = {folder: backbones.read_checkpoint(folder) for folder in by_seed.values()}
+    for k, (folder, meta) in enumerate(metas.items()):
+        first = [*metas][0]
+        for key in ("method", "captions", "encoder", "image", "data", "samples_seen"):
+            if meta[key] != metas[first][key]:
+                raise UserError(
+                    f"{folder} has {key} {meta[key]!r}, {first} has {metas[first][key]!r}: the seeds of one row are "
+                    "pretrainings that differ in nothing else"
+                )
+        for other in [*metas][:k]:
+            if meta["sha256"][ENCODER] == metas[other]["sha256"][ENCODER]:
+                raise UserError(f"{folder} holds the weights of {other}: give each seed a pretraining of its own")

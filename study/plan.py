@@ -122,11 +122,12 @@ def study_of(plan: Mapping[str, Any], names: Mapping[str, str] | None = None) ->
     Raises:
         UserError: no such encoder, two of one place, or a name for none of the encoders.
     """
+    tasks, seeds, data = (tuple(dict.fromkeys(plan[key])) for key in ("tasks", "seeds", "data"))
     encoders: dict[tuple, Encoder] = {}
     words: dict[tuple, str] = {}
     known = [entry if isinstance(entry, str) else entry["encoder"] for entry in plan["encoders"]]
     for entry, word in zip(plan["encoders"], known, strict=True):
-        found = row(entry, names)
+        found = row(entry, names, seeds)
         key = (found.id, repr(sorted(found.options.items())))
         encoders.setdefault(key, found)
         if words.setdefault(key, word) != word:
@@ -136,7 +137,6 @@ def study_of(plan: Mapping[str, Any], names: Mapping[str, str] | None = None) ->
         raise UserError(
             f"--name speaks of {strange[0]!r}, which is none of the encoders{did_you_mean(strange[0], known)}"
         )
-    tasks, seeds, data = (tuple(dict.fromkeys(plan[key])) for key in ("tasks", "seeds", "data"))
     return Study(plan["scale"], tuple(encoders.values()), tasks, seeds, plan["grid"], anew=plan["pretrain_anew"],
                  data=data, options=dict(plan["options"]), floor=plan["floor"],
                  baselines=plan["baselines"])  # fmt: skip

@@ -71,7 +71,7 @@ class Study:
         Raises:
             UserError: an encoder, a data set or a task that is none, or a task that no data set serves.
         """
-        encoders = [one if isinstance(one, Encoder) else row(one) for one in self.encoders]
+        encoders = [one if isinstance(one, Encoder) else row(one, seeds=self.seeds) for one in self.encoders]
         if named := parse_run(alone) if alone else None:
             task, method = named
             own = [one for one in encoders if method == (one.weights if task == "pretrain" else one.id)]
@@ -131,11 +131,11 @@ class Study:
         finals = []
         for seed in self.seeds:
             drawn = task not in IMAGE_TASKS or TASK[task].drawn
-            if seed != self.seeds[0] and not drawn and (encoder.weights, seed) not in first:
+            if seed != self.seeds[0] and not drawn and (encoder.weights, seed) not in first and not encoder.by_seed:
                 continue  # the same encoder as the first seed's, and nothing else differs
             made = first.get((encoder.weights, seed), source)
             needs = [cell.outcome for cell in ([made] if made else []) + own]
-            finals.append(Cell(self.scale, task, encoder.id, seed, encoder=weights(encoder, made), needs=needs,
+            finals.append(Cell(self.scale, task, encoder.id, seed, encoder=weights(encoder, made, seed), needs=needs,
                                trials=own, grid=self.grid, **common))  # fmt: skip
         return own, finals
 
@@ -219,9 +219,9 @@ def is_drawn(cell: Cell) -> bool:
     return cell.task == "pretrain" and cell.method.partition("-")[0] == RANDOM
 
 
-def weights(encoder: Encoder, made: Cell | None) -> Any:
-    """The checkpoint folder of an encoder, whose pretraining is `made`."""
-    return encoder.folder if made is None else made.folder / "checkpoint"
+def weights(encoder: Encoder, made: Cell | None, seed: int | None = None) -> Any:
+    """The checkpoint folder of an encoder, whose pretraining is `made`; that of a seed, where each has its own."""
+    return encoder.by_seed.get(seed, encoder.folder) if made is None else made.folder / "checkpoint"
 
 
 def read_overlay(path: str) -> dict[str, Any]:

@@ -90,9 +90,9 @@ def command(in_child, tmp_path) -> Callable[..., Ended]:
 def checkpoint(tmp_path) -> Callable[..., Path]:
     """`checkpoint(method="mae", encoder=ENCODER)`: write a checkpoint folder of a random encoder."""
 
-    def make(method: str = "mae", encoder: dict = ENCODER, folder: Path | None = None) -> Path:
+    def make(method: str = "mae", encoder: dict = ENCODER, folder: Path | None = None, seed: int = 0) -> Path:
         folder = folder or tmp_path / "checkpoint"
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         meta = {
             "method": method, "captions": None, "seed": 0, "scale": "tiny", "encoder": encoder,
             "image": {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.25, 0.3], "size": 64},

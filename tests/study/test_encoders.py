@@ -1,6 +1,7 @@
 """Whatever `--encoder` takes becomes a checkpoint folder once; study files say which encoders meet on which data."""
 
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,28 @@ def test_cells_of_encoders_and_overlays(here, checkpoint, published, capfd):
     assert meta["name"] == "random weights (test_efficientnet)" and meta["encoder"] == theirs["encoder"]
     assert meta["image"] == theirs["image"] and meta["method"] == "random"
     assert ENCODER["kwargs"]["embed_dim"] == 96 != encoder.num_features, "nothing of the suite's own is left"
+
+
+def test_a_pretraining_of_its_own_for_each_seed(here, checkpoint):
+    for seed in range(3):
+        checkpoint("mae", folder=here / f"mine/seed{seed}/checkpoint", seed=seed)
+    entry = {"encoder": "mine/seed{seed}/checkpoint", "name": "mine"}
+    plan = complete({"encoders": [entry], "data": overlays(here, "roads"), "tasks": ["upernet", "knn_seg"],
+                     "seeds": [1, 2]}, "mine")  # fmt: skip
+    cells = study_of(plan).cells()
+    assert len({cell.method for cell in cells}) == 1, "one row"
+    found = sorted((cell.task, cell.seed, str(cell.encoder)) for cell in cells)
+    assert found == [(task, seed, f"mine/seed{seed}/checkpoint") for task in ("knn_seg", "upernet") for seed in (1, 2)]
+    more = study_of({**plan, "seeds": [1, 2, 0]}).cells()
+    assert {cell.folder for cell in cells} < {cell.folder for cell in more}, "finished runs stay"
+    with pytest.raises(UserError, match="seed3/checkpoint"):
+        study_of({**plan, "seeds": [0, 3]})
+    shutil.copytree("mine/seed0", "mine/seed4")
+    with pytest.raises(UserError, match="seed4/checkpoint holds the weights of mine/seed0/checkpoint: give each seed"):
+        study_of({**plan, "seeds": [0, 4]})
+    checkpoint("cae", folder=here / "mine/seed5/checkpoint")
+    with pytest.raises(UserError, match="has method 'cae', mine/seed0/checkpoint has 'mae': the seeds of one row"):
+        study_of({**plan, "seeds": [0, 5]})
 
 
 @pytest.mark.parametrize("text, sentence", [
