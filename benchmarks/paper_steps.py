@@ -167,6 +167,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=2, help="images of a step (default %(default)s)")
     parser.add_argument("--steps", type=int, default=20, help="timed steps (default %(default)s)")
     parser.add_argument("--size", type=int, help="side of a square instead of the paper's image size; a multiple of 32")
+    parser.add_argument("--time-limit", type=float, help="seconds, after which models are left out (default: none)")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)  # task and number of the model to run
     args = parser.parse_args()
     if args.child:
@@ -193,7 +194,7 @@ def main() -> None:
         str(args.steps),
         *(["--size", str(args.size)] if args.size else []),
     ]
-    failed = False
+    failed, until = False, args.time_limit and time.monotonic() + args.time_limit
     for task in SIZES:
         size = (args.size, args.size) if args.size else SIZES[task]
         rows = [("suite ViT-B/16", -1), *((name, k) for k, (own, name, _) in enumerate(MODELS_BESIDE) if own == task)]
@@ -201,15 +202,21 @@ def main() -> None:
         for name, number in rows:
             print(f"{task} {name} ...", file=sys.stderr, flush=True)
             command = [sys.executable, "-m", "benchmarks.paper_steps", "--child", task, str(number), *options]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+            row = f"| {task} | {size[0]} x {size[1]} | {name}"
+            try:
+                done = subprocess.run(command, stdout=subprocess.PIPE, text=True,
+                                      timeout=until and max(0.0, until - time.monotonic()))  # fmt: skip
+            except subprocess.TimeoutExpired:
+                print(f"{row} | left out: the time is up | – | – | – |", flush=True)
+                continue
             if done.returncode:
                 failed = True
-                print(f"| {task} | {size[0]} x {size[1]} | {name} | failed, see above | – | – | – |", flush=True)
+                print(f"{row} | failed, see above | – | – | – |", flush=True)
                 continue
             pace, peak, parameters = done.stdout.split()[-3:]
-            first = first or float(pace)
-            ratio = f"{float(pace) / first:.2f}"
-            print(f"| {task} | {size[0]} x {size[1]} | {name} | {pace} | {ratio} | {peak} | {parameters} |", flush=True)
+            first = float(pace) if number < 0 else first
+            ratio = f"{float(pace) / first:.2f}" if first else "–"
+            print(f"{row} | {pace} | {ratio} | {peak} | {parameters} |", flush=True)
     sys.exit(1 if failed else 0)
 
 
