@@ -63,12 +63,14 @@ class Section:
     cells: dict[tuple[Row, str], list[Record]] = field(init=False)  # (row, task) -> records by seed
     units: dict[tuple[str, str], str] = field(init=False)  # (task, metric) -> unit
     encoders: dict[Row, str] = field(init=False)  # the architecture of each row, as `encoder_name` says it
+    built: dict[Row, dict] = field(init=False)  # the same in timm's words, switches included
     places: dict[str, Row] = field(init=False)  # path of a record -> the row in which it stands
 
     def __post_init__(self) -> None:
         self.places = _rows(self.records)
         named = ((self.row_of(record), encoder_name(record)) for record in self.records)
         self.encoders = {row: name for row, name in named if name}
+        self.built = {self.row_of(r): r["checkpoint"]["encoder"] for r in self.records if r["checkpoint"]}
         if not self.encoder:
             known = {*self.encoders.values()}
             self.encoder = next(iter(known)) if len(known) == 1 else f"{len(known)} architectures"
@@ -120,10 +122,12 @@ class Section:
         return next((row for row in self.rows if row.kind == kind and row.method not in BASELINES), None)
 
     def floor_of(self, row: Row) -> Row | None:
-        """The floor that a row is compared with: random weights of its own architecture, where there are several."""
+        """The floor that a row is compared with: random weights of its own architecture, where there are several; at
+        best with its own switches."""
         floors = [floor for floor in self.rows if floor.kind == "floor" and floor.method not in BASELINES]
         same = [floor for floor in floors if self.encoders.get(floor) == self.encoders.get(row)]
-        return next(iter(same), None) if self.own else next(iter(floors), None)
+        exact = [floor for floor in same if self.built.get(floor) == self.built.get(row)]
+        return next(iter([*exact, *(same if self.own else floors)]), None)
 
     def row(self, method: str) -> Row | None:
         """The row of a method id, if the section has it; of several pretraining sets the largest."""

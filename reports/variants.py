@@ -5,6 +5,7 @@ none of it: there the search is the method's, equal for all. Of several checkpoi
 own, which is what seeds of pretraining are; two of one seed are two rows.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -32,13 +33,30 @@ def told_apart(records: Sequence[Record]) -> dict[str, str]:
     differing = [key for key in CHOICES if key != "options" and _differ(key, records, claims)]
     options = [set(one["options"]) for one in claims.values()]
     shared = set.intersection(*options) if options else set()
-    labels = {}
+    labels, architectures = {}, _architectures(claims)
     for path, one in claims.items():
         parts = [WORDS[key](one[key]) if one[key] is not None else f"{key} not recorded" for key in differing]
-        labels[path] = ", ".join([*parts, *_told(set(one["options"]) - shared, differing)])
+        labels[path] = ", ".join(
+            [*architectures.get(path, []), *parts, *_told(set(one["options"]) - shared, differing)]
+        )
     if any(option - shared for option in options):
         labels = {path: label or "as configured" for path, label in labels.items()}
     return _with_weights(records, labels, claims)
+
+
+def _architectures(claims: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
+    """Path -> how its encoder is built, where the encoders of one name are not all built alike."""
+    built = {path: json.loads(one["encoder"]) for path, one in claims.items() if one["encoder"]}
+    names = {encoder["name"] for encoder in built.values()}
+    arguments = {path: encoder["kwargs"] for path, encoder in built.items()}
+    every = sorted({key for kwargs in arguments.values() for key in kwargs})
+    values = {key: {json.dumps(kwargs.get(key)) for kwargs in arguments.values()} for key in every}
+    differing = [key for key in every if len(values[key]) > 1]
+    return {
+        path: [encoder["name"]] * (len(names) > 1)
+        + [f"{key}={arguments[path][key]}" if key in arguments[path] else f"no {key}" for key in differing]
+        for path, encoder in built.items()
+    }
 
 
 def _differ(key: str, records: Sequence[Record], claims: dict[str, dict[str, Any]]) -> bool:

@@ -106,6 +106,32 @@ def test_nothing_is_ranked_from_one_seed(tmp_path):
     assert any("one seed" in line for line in report.chapters[0].cannot_tell)
 
 
+def test_random_weights_of_one_architecture_with_other_switches_are_rows_of_their_own(tmp_path):
+    """Three draws of each; every row is compared with the draws that have its own switches."""
+    name = "random vit_small"
+    switched = {"name": SMALL["name"], "kwargs": {"img_size": 96, "init_values": 0.1}}
+    draws = [
+        own(name, seed, shift, checkpoint={"sha256": f"{k:x}{seed}".ljust(64, "0"), "encoder": encoder})
+        for k, (encoder, shift) in enumerate(((SMALL, 0.0), (switched, 7.0)))
+        for seed in range(3)
+    ]
+    trained = [
+        own("DINOv2 ViT-S", seed, 0.5 * seed, checkpoint={"sha256": f"{k}" * 64, "encoder": encoder})
+        | {"name": f"mine {k}"}
+        for k, encoder in enumerate((SMALL, switched))
+        for seed in range(3)
+    ]
+    report = written(tmp_path, [*draws, *trained])
+    (section,) = [chapter.section for chapter in report.chapters]
+    floors = [row for row in section.rows if row.kind == "floor"]
+    assert sorted(row.variant for row in floors) == ["init_values=0.1", "no init_values"]
+    assert all(len(section.values(row, section.columns[0])) == 3 for row in floors)
+    found = {row.name: section.floor_of(row).variant for row in section.rows if row.kind is None}
+    assert found == {"mine 0": "no init_values", "mine 1": "init_values=0.1"}
+    differences = {row[0].text: row[1].text for row in report.chapters[0].differences[0].rows}
+    assert differences == {"mine 0": "+21.5", "mine 1": "+14.5"}  # 41.6 on average beside 20.1 and 27.1
+
+
 def test_learning_rates_checkpoints_and_ablations_are_rows(tmp_path):
     name, settings = "DINOv2 ViT-S", record()["settings"]
     other = {"checkpoint": {"sha256": "f" * 64, "encoder": SMALL}}
