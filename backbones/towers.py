@@ -4,6 +4,7 @@ An image is resized on its short side and cut in the centre, as open_clip does f
 and normalised by the checkpoint's own mean and std. All embeddings have unit length.
 """
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -106,7 +107,8 @@ class Towers:
     def embed_images(self, images: Iterable[np.ndarray]) -> Tensor:
         """RGB images, uint8 [H, W, 3] of any size -> embeddings [N, width] of unit length, float32 in main memory."""
         parts = squares(images, self.size, self.batch)
-        found = [self.model.embed_images(moved(part, self.device)).cpu() for part in parts]
+        with taken(self.size):
+            found = [self.model.embed_images(moved(part, self.device)).cpu() for part in parts]
         return finite(torch.cat(found), self.meta) if found else torch.empty(0, self.width)
 
     @torch.inference_mode()
@@ -161,12 +163,25 @@ class Features:
     def pool(self, images: Iterable[np.ndarray]) -> Tensor:
         """RGB images, uint8 [H, W, 3] of any size, at least one -> pooled features, float32 [N, D] in main memory."""
         parts = squares(images, self.size, self.batch)
-        found = [self.model(self.preprocessor.normalise(moved(part, self.device))).float().cpu() for part in parts]
+        with taken(self.size):
+            found = [self.model(self.preprocessor.normalise(moved(part, self.device))).float().cpu() for part in parts]
         return finite(torch.cat(found), self.meta)
 
     def embed_images(self, images: Iterable[np.ndarray]) -> Tensor:
         """RGB images, as in `pool` -> their pooled features at unit length."""
         return F.normalize(self.pool(images), dim=-1)
+
+
+@contextlib.contextmanager
+def taken(size: int) -> Iterator[None]:
+    """Say in one sentence that an encoder does not take images of the size in its checkpoint.json; timm asserts it."""
+    try:
+        yield
+    except AssertionError as error:
+        raise UserError(
+            f"checkpoint.json says images of {size} pixels a side, which its encoder does not take ({error}): convert "
+            "or pretrain it again"
+        ) from None
 
 
 def finite(found: Tensor, meta: Mapping[str, Any]) -> Tensor:

@@ -19,7 +19,8 @@ GRID = ("lr", "layer_decay")
 
 def number(value: Any) -> bool:
     """Whether a value is a number."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    # within a float's range, which whole numbers of any length are not
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def list_of(kind: type) -> Any:
@@ -125,7 +126,7 @@ def study_of(plan: Mapping[str, Any], names: Mapping[str, str] | None = None) ->
     tasks, seeds, data = (tuple(dict.fromkeys(plan[key])) for key in ("tasks", "seeds", "data"))
     encoders: dict[tuple, Encoder] = {}
     words: dict[tuple, str] = {}
-    known = [entry if isinstance(entry, str) else entry["encoder"] for entry in plan["encoders"]]
+    known = [entry if isinstance(entry, str) else entry.get("encoder") for entry in plan["encoders"]]
     for entry, word in zip(plan["encoders"], known, strict=True):
         found = row(entry, names, seeds)
         key = (found.id, repr(sorted(found.options.items())))

@@ -48,6 +48,13 @@ def test_what_is_not_finite_is_refused(clip, mae):
         towers.embed_texts(["a red cube"])
 
 
+def test_an_image_size_that_the_encoder_does_not_take_is_one_sentence(clip, mae):
+    for part in (Towers(clip[0]), Features(mae)):
+        part.size = 31  # as a damaged checkpoint.json has it; patches are of 8
+        with pytest.raises(UserError, match=r"says images of 31 pixels a side, which its encoder does not take"):
+            part.embed_images(np.zeros((1, 32, 32, 3), np.uint8))
+
+
 def test_nothing_to_embed(clip):
     towers = Towers(clip[0])
     assert towers.embed_texts([]).shape == towers.embed_images([]).shape == (0, 16)

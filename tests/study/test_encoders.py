@@ -144,6 +144,8 @@ def test_a_pretraining_of_its_own_for_each_seed(here, checkpoint):
     ("seeds = (0,)", "names no encoders"),
     ("encoders = ('mae',)\nseeds = 3", "seeds is 3: write a list of whole numbers"),
     ("encoders = ('mae',)\ngrid = dict(lr=(1e-3,))", "grid is .*: write dict"),
+    ("encoders = ('mae',)\ngrid = dict(lr=(10**400,), layer_decay=(0.5,))", "grid is .*: write dict"),
+    ("encoders = ('mae', dict(name='x'))", "encoders holds .*: write what --encoder takes"),
     ("encoders = (dict(encoder='mae', nam='x'),)", "nothing reads 'nam'; did you mean name"),
     ("encoders = ('mae',)\ntasks = ('upernt',)", "unknown task 'upernt'; did you mean upernet"),
     ("encoders = ('mae',)\ndata = ('roads.py',)\ntasks = ('depth',)", "depth needs data of kind 'depth'"),
