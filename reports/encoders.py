@@ -25,9 +25,13 @@ SIZE = ("patch_size", "embed_dim", "depth", "num_heads", "img_size")
 
 def call(encoder: dict[str, Any]) -> str:
     """The encoder's timm name with its arguments, those of regularisation left out."""
-    kwargs = {key: value for key, value in encoder["kwargs"].items() if key not in TRAINING_ONLY}
-    arguments = ", ".join(f"{key}={json.dumps(value)}" for key, value in sorted(kwargs.items()))
+    arguments = ", ".join(f"{key}={json.dumps(value)}" for key, value in sorted(switches(encoder).items()))
     return f"{encoder['name']}({arguments})" if arguments else encoder["name"]
+
+
+def switches(encoder: dict[str, Any]) -> dict[str, Any]:
+    """timm's arguments of an encoder that change what it computes."""
+    return {key: value for key, value in encoder["kwargs"].items() if key not in TRAINING_ONLY}
 
 
 def size(encoder: dict[str, Any]) -> str:
@@ -55,12 +59,9 @@ def departures(encoders: dict[str, dict[str, Any]]) -> str:
     usual = next(encoder for encoder in encoders.values() if call(encoder) == usual)
     found = []
     for name, encoder in encoders.items():
-        different = {
-            key: value
-            for key, value in encoder["kwargs"].items()
-            if key not in TRAINING_ONLY and usual["kwargs"].get(key, object()) != value
-        }
-        missing = sorted(key for key in usual["kwargs"].keys() - encoder["kwargs"].keys() if key not in TRAINING_ONLY)
+        own, others = switches(encoder), switches(usual)
+        different = {key: value for key, value in own.items() if others.get(key, object()) != value}
+        missing = sorted(others.keys() - own.keys())
         parts = [] if encoder["name"] == usual["name"] else [encoder["name"]]
         parts += [f"{key}={json.dumps(value)}" for key, value in sorted(different.items())]
         parts += [f"without {key}" for key in missing]

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from engine.catalogue import BASELINES, TASKS, Metric
-from reports.encoders import size
+from reports.encoders import call, size
 from reports.records import Record, Unused, pretrained_on
 from reports.rows import Row, encoder_of, row_order
 from reports.stats import Headroom, Summary, headroom, summarise
@@ -63,14 +63,14 @@ class Section:
     cells: dict[tuple[Row, str], list[Record]] = field(init=False)  # (row, task) -> records by seed
     units: dict[tuple[str, str], str] = field(init=False)  # (task, metric) -> unit
     encoders: dict[Row, str] = field(init=False)  # the architecture of each row, as `encoder_name` says it
-    built: dict[Row, dict] = field(init=False)  # the same in timm's words, switches included
+    built: dict[Row, str] = field(init=False)  # the same in timm's words, switches included
     places: dict[str, Row] = field(init=False)  # path of a record -> the row in which it stands
 
     def __post_init__(self) -> None:
         self.places = _rows(self.records)
         named = ((self.row_of(record), encoder_name(record)) for record in self.records)
         self.encoders = {row: name for row, name in named if name}
-        self.built = {self.row_of(r): r["checkpoint"]["encoder"] for r in self.records if r["checkpoint"]}
+        self.built = {self.row_of(r): call(r["checkpoint"]["encoder"]) for r in self.records if r["checkpoint"]}
         if not self.encoder:
             known = {*self.encoders.values()}
             self.encoder = next(iter(known)) if len(known) == 1 else f"{len(known)} architectures"

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from reports.encoders import switches
 from reports.records import CHOICES, Record, claim
 
 WORDS: dict[str, Callable[[Any], str]] = {
@@ -48,7 +49,7 @@ def _architectures(claims: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
     """Path -> how its encoder is built, where the encoders of one name are not all built alike."""
     built = {path: json.loads(one["encoder"]) for path, one in claims.items() if one["encoder"]}
     names = {encoder["name"] for encoder in built.values()}
-    arguments = {path: encoder["kwargs"] for path, encoder in built.items()}
+    arguments = {path: switches(encoder) for path, encoder in built.items()}
     every = sorted({key for kwargs in arguments.values() for key in kwargs})
     values = {key: {json.dumps(kwargs.get(key)) for kwargs in arguments.values()} for key in every}
     differing = [key for key in every if len(values[key]) > 1]

@@ -165,14 +165,14 @@ def check_alike(by_seed: Mapping[int, Path]) -> None:
         UserError: what differs, or does not.
     """
     metas = {folder: backbones.read_checkpoint(folder) for folder in by_seed.values()}
-    for k, (folder, meta) in enumerate(metas.items()):
-        first = [*metas][0]
+    holder: dict[str, Path] = {}  # of weights, by their checksum
+    for folder, meta in metas.items():
+        first = next(iter(metas))
         for key in ("method", "captions", "encoder", "image", "data", "samples_seen"):
             if meta[key] != metas[first][key]:
                 raise UserError(
                     f"{folder} has {key} {meta[key]!r}, {first} has {metas[first][key]!r}: the seeds of one row are "
                     "pretrainings that differ in nothing else"
                 )
-        for other in [*metas][:k]:
-            if meta["sha256"][ENCODER] == metas[other]["sha256"][ENCODER]:
-                raise UserError(f"{folder} holds the weights of {other}: give each seed a pretraining of its own")
+        if (other := holder.setdefault(meta["sha256"][ENCODER], folder)) != folder:
+            raise UserError(f"{folder} holds the weights of {other}: give each seed a pretraining of its own")
