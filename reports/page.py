@@ -27,6 +27,7 @@ from reports.panels import Panel, panels
 from reports.published import NOTE as PUBLISHED_NOTE
 from reports.published import published_tables
 from reports.records import Unused, scan
+from reports.rows import chosen
 from reports.sections import TASK_NAMES, Section, sections
 from reports.summaries import summary_tables
 from reports.svg import Chart
@@ -85,15 +86,23 @@ class Report:
     counts: Counter = field(default_factory=Counter)
 
 
-def build(*sources: str | Path) -> Report:
-    """The report of all records of folders of runs and of corpora. Raises `UserError` if no final one is usable."""
+def build(*sources: str | Path, rows: Sequence[str] = ()) -> Report:
+    """The report of the records of folders of runs and of corpora.
+
+    Args:
+        rows: patterns of the names of encoders; none: all.
+
+    Raises:
+        UserError: no final record is usable, or a pattern names nobody.
+    """
     with contextlib.ExitStack() as opening:
-        return _build([opening.enter_context(opened(source)) for source in sources], ", ".join(map(str, sources)))
+        return _build([opening.enter_context(opened(source)) for source in sources], ", ".join(map(str, sources)), rows)
 
 
-def _build(roots: Sequence[Path], named: str) -> Report:
+def _build(roots: Sequence[Path], named: str, rows: Sequence[str]) -> Report:
     """The report of folders that people call `named`."""
     records, unused = scan(*roots)
+    records = chosen(records, rows)
     parts, odd = sections(records)
     analyses, spoiled = zip(*map(scan_analyses, roots), strict=True)
     analyses, unused = [*chain(*analyses)], [*unused, *odd, *chain(*spoiled)]

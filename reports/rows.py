@@ -1,8 +1,11 @@
 """A row of a table: one encoder, told from the others, in its family and its place."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from engine.catalogue import GROUPS, METHOD, METHODS, NEED_TEXT, Method
+from engine.errors import UserError
 from reports.records import Record
 
 METHOD_ORDER = tuple(method.id for method in METHODS)
@@ -62,6 +65,20 @@ def encoder_of(record: Record) -> Row:
     """The row of a record's encoder, whatever its pretraining set and its settings."""
     named = (record["method"], record["captions"], record["name"], record["reference_kind"])
     return Row(*named, family=record["family"])
+
+
+def chosen(records: Sequence[Record], patterns: Sequence[str]) -> list[Record]:
+    """The records of the encoders whose names fit a shell pattern, and of floors and ceilings, between which every
+    result stands; all records without patterns. UserError for a pattern that no name fits."""
+    names = sorted({record["name"] for record in records})
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise UserError(f"--rows {pattern!r} fits none of {', '.join(names)}")
+    return [
+        record
+        for record in records
+        if not patterns or record["reference_kind"] or any(fnmatchcase(record["name"], one) for one in patterns)
+    ]
 
 
 FAMILIES = tuple(dict.fromkeys((*(method.family for method in METHODS), *GROUPS.values(), "others")))

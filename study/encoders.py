@@ -121,7 +121,7 @@ class Encoder:
     by_seed: dict[int, Path] = field(default_factory=dict)
 
 
-ENTRY = {"encoder": str, "name": str, "options": Mapping, "format": str, "convert": Mapping}
+ENTRY = {"encoder": str, "name": str, "options": Mapping, "pretrain": Mapping, "format": str, "convert": Mapping}
 
 
 def row(entry: str | Mapping[str, Any], names: Mapping[str, str] | None = None, seeds: Sequence[int] = ()) -> Encoder:
@@ -143,12 +143,18 @@ def row(entry: str | Mapping[str, Any], names: Mapping[str, str] | None = None, 
             raise UserError(f"encoder {stated['encoder']!r}: nothing reads {key!r}{did_you_mean(key, ENTRY)}")
         if not isinstance(value, ENTRY[key]):
             raise UserError(f"encoder {stated['encoder']!r}: {key} is {value!r}, which is no {ENTRY[key].__name__}")
-    source, options = stated["encoder"], dict(stated.get("options", {}))
+    source, options, recipe = stated["encoder"], dict(stated.get("options", {})), dict(stated.get("pretrain", {}))
     name = stated.get("name") or (names or {}).get(source)
     if source in methods():
         if {"format", "convert"} & stated.keys():
             raise UserError(f"encoder {source!r} is a method: format and convert tell of published files")
-        return Encoder(f"{source}-{slug(name)}" if name else source, source, None, name, source, options)
+        about = digest(recipe)[:8] if recipe else None
+        id, made = ("-".join(filter(None, parts)) for parts in ((source, name and slug(name), about), (source, about)))
+        return Encoder(id, source, None, name, made, options, recipe)
+    if recipe:
+        raise UserError(
+            f"encoder {source!r} is no method of the suite: pretrain tells of those that the study pretrains"
+        )
     how = stated.get("format", "auto"), stated.get("convert")
     by_seed = {seed: checkpoint_of(source.replace(SEED, str(seed)), *how) for seed in seeds if SEED in source}
     folder = by_seed[seeds[0]] if by_seed else checkpoint_of(source, *how)

@@ -95,7 +95,7 @@ class Study:
                     trials += own
                     finals += runs
             finals += self.baselines_on(data, tasks) if self.baselines else []
-        check_options(finals)
+        check_options([*first.values(), *finals])
         return self.in_turn([*first.values()], [*trials, *finals])
 
     def in_turn(self, first: list[Cell], others: list[Cell]) -> list[Cell]:
@@ -235,7 +235,7 @@ def read_overlay(path: str) -> dict[str, Any]:
 def has_text(encoder: Encoder) -> bool:
     """Whether an encoder comes with a text tower."""
     if encoder.method:
-        return "text" in load_config(PRETRAIN.config.format(method=encoder.method)).model
+        return "text" in load_config(PRETRAIN.config.format(method=encoder.method), options=encoder.recipe).model
     return backbones.read_checkpoint(encoder.folder)["text"] is not None
 
 
@@ -244,7 +244,7 @@ def built(encoder: Encoder, scale: str) -> dict[str, Any]:
     if encoder.folder:
         meta = backbones.read_checkpoint(encoder.folder)
         return {"encoder": meta["encoder"], "image": meta["image"]}
-    cfg = load_config(PRETRAIN.config.format(method=encoder.method), scale)
+    cfg = load_config(PRETRAIN.config.format(method=encoder.method), scale, options=encoder.recipe)
     stated = cfg.model.data_preprocessor
     mean, std = stated.get("mean", backbones.IMAGENET_MEAN), stated.get("std", backbones.IMAGENET_STD)
     encoder_of = {"name": cfg.model.encoder.name, "kwargs": dict(cfg.model.encoder.get("kwargs", {}))}

@@ -2,6 +2,7 @@
 
     python -m reports runs/tiny --out report/demo
     python -m reports runs/tiny runs/tiny-mine reports/corpus/demo.jsonl.gz     yours beside others', in one report
+    python -m reports runs/tiny --rows 'MAE*' CAE                               these encoders, floor and ceiling
     python -m reports runs/tiny --pack mine.jsonl.gz                            the records in one file, for others
 
 leaves index.html (one offline page with tables, charts and predictions), report.md, main.csv, tables/ with each table
@@ -22,6 +23,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUNS", help="a folder that holds runs, for example runs/tiny, or a"
                         " corpus, a study's records in one file (docs/formats.md)")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("report"), help="folder to write to (default: %(default)s)")
+    parser.add_argument(
+        "--rows",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="show the encoders whose names fit one"
+        " of these patterns of the shell, beside random weights and the oracle (default: all)",
+    )
     parser.add_argument("--pack", metavar="FILE", help="write the records of one folder into a corpus and no report")
     options = parser.parse_args(arguments)
     if options.pack:
@@ -30,12 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         if len(options.runs) > 1:
             raise UserError("--pack takes one folder of runs: a corpus is one study's")
+        if options.rows:
+            raise UserError("--pack leaves nothing out: give --rows where the corpus is read")
         return print(pack(options.runs[0], options.pack))
     from reports import cards, html, main_csv, markdown, table_files
     from reports.output import write_report
     from reports.page import build
 
-    report = build(*options.runs)
+    report = build(*options.runs, rows=options.rows)
     records = [record for chapter in report.chapters for record in chapter.section.records]
     removed = write_report(options.out, {
         "report.md": markdown.render(report), "main.csv": main_csv.render(report),

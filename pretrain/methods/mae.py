@@ -12,11 +12,18 @@ from mmengine.registry import MODELS
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from engine.errors import UserError
 from pretrain.base import PretrainMethod
 from pretrain.parts.heads import xavier_linears
 from pretrain.parts.masking import RandomMask, random_mask, take, with_mask_tokens
 from pretrain.parts.patches import normalise_patches, patchify
-from pretrain.parts.visible_tokens import encode_visible, fix_positions, require_droppable, sincos_positions
+from pretrain.parts.visible_tokens import (
+    encode_visible,
+    fix_positions,
+    require_droppable,
+    run_block_at,
+    sincos_positions,
+)
 
 
 @MODELS.register_module()
@@ -43,6 +50,10 @@ class MAE(PretrainMethod):
         data_preprocessor: dict | None = None,
     ) -> None:
         super().__init__(encoder, data_preprocessor)
+        if decoder_depth < 1:
+            raise UserError(
+                f"decoder_depth is {decoder_depth}: a mask token sees the image in a block alone; choose 1 or more"
+            )
         require_droppable(self.encoder, self.encoder_cfg["name"])
         self.mask_ratio, self.normalise_target = mask_ratio, normalise_target
         self.patch = self.encoder.patch_embed.patch_size[0]
@@ -84,10 +95,12 @@ class MAE(PretrainMethod):
         """Encoder tokens [B, P + V, D] -> predicted pixels of the hidden patches [B, M, p * p * 3].
 
         Every hidden patch has the same number of pixels and every image as many hidden patches, so the mean over
-        hidden patches only is the paper's loss; visible ones are never projected to pixels.
+        hidden patches only is the paper's loss; visible ones are not projected to pixels, and leave the decoder when
+        nobody attends to them any more, in its last block.
         """
         x = self.decoder_embed(latent)
         prefix = x.shape[1] - mask.keep.shape[1]
         patches = with_mask_tokens(x[:, prefix:], self.mask_token, mask) + self.decoder_positions  # [B, N, width]
-        x = self.decoder_blocks(torch.cat([x[:, :prefix], patches], dim=1))[:, prefix:]
-        return self.decoder_pred(self.decoder_norm(take(x, mask.hidden)))
+        x = self.decoder_blocks[:-1](torch.cat([x[:, :prefix], patches], dim=1))
+        x = run_block_at(self.decoder_blocks[-1], x, prefix + mask.hidden)  # [B, M, width]
+        return self.decoder_pred(self.decoder_norm(x))

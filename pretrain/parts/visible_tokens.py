@@ -3,8 +3,10 @@
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from timm.layers import resample_abs_pos_embed
 from timm.models import VisionTransformer
+from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from engine.errors import UserError
@@ -54,6 +56,20 @@ def encode_visible(encoder: VisionTransformer, images: Tensor, keep: Tensor) -> 
     """Final tokens [B, P + V, D] of an encoder that sees only the patches at `keep` [B, V] of images [B, 3, H, W]."""
     prefix, patches = embed_tokens(encoder, images)
     return run_blocks(encoder, prefix, take(patches, keep))
+
+
+def run_block_at(block: Block, x: Tensor, places: Tensor) -> Tensor:
+    """Tokens [B, N, D] through a pre-norm block of which only the outputs at places [B, M] are asked for -> [B, M, D].
+
+    What the whole block gives there: every token is a key and a value, and those at `places` alone have a query, a
+    projection and an MLP. The block has neither layer scale nor stochastic depth.
+    """
+    attention = block.attn
+    q, k, v = attention.qkv(block.norm1(x)).chunk(3, dim=-1)  # [B, N, D] each
+    q, k, v = (t.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for t in (take(q, places), k, v))
+    mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)  # [B, M, D]
+    x = take(x, places) + attention.proj(mixed)
+    return x + block.mlp(block.norm2(x))
 
 
 def sincos_positions(width: int, grid: tuple[int, int], first: Literal["column", "row"] = "column") -> Tensor:

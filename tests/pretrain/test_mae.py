@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from engine.errors import UserError
 from pretrain.methods import mae as module
 from pretrain.methods.mae import MAE
 from pretrain.parts.masking import RandomMask, random_mask
@@ -59,6 +60,38 @@ def test_loss_is_the_mean_over_hidden_patches(model, monkeypatch):
             per_patch.append(((prediction[b, m] - goal) ** 2).mean())
     assert len(per_patch) == 2 * 12
     assert loss == pytest.approx(np.mean(per_patch), rel=1e-5)
+
+
+def test_the_decoder_gives_at_hidden_places_what_its_whole_blocks_give_there():
+    torch.manual_seed(1)
+    model = MAE(encoder=ENCODER, decoder_width=16, decoder_depth=2, decoder_heads=2).double()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    mask = random_mask(3, 16, 0.75, torch.device("cpu"))
+    latent = torch.randn(3, 1 + 4, model.encoder.embed_dim, dtype=torch.float64, requires_grad=True)
+    embedded = model.decoder_embed(latent)
+    rows = []
+    for b in range(3):
+        patches = model.mask_token[0].repeat(16, 1)
+        for k, place in enumerate(mask.keep[b].tolist()):
+            patches[place] = embedded[b, 1 + k]
+        rows.append(torch.cat([embedded[b, :1], patches + model.decoder_positions[0]]))
+    x = torch.stack(rows)
+    for block in model.decoder_blocks:
+        x = block(x)
+    whole = model.decoder_pred(model.decoder_norm(x))
+    expected = torch.stack([torch.stack([whole[b, 1 + m] for m in mask.hidden[b].tolist()]) for b in range(3)])
+    found = model.decode(latent, mask)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+    weights, wanted = torch.randn_like(found), [latent, *model.decoder_blocks.parameters()]
+    gradients = [torch.autograd.grad((y * weights).sum(), wanted, retain_graph=True) for y in (found, expected)]
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+def test_a_decoder_without_a_block_is_refused():
+    with pytest.raises(UserError, match="decoder_depth is 0"):
+        MAE(encoder=ENCODER, decoder_width=16, decoder_depth=0, decoder_heads=2)
 
 
 def test_encoder_gets_gradients_and_fixed_positions_do_not(model):

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from synthetic import failed, pictures, record, tree
 
+from engine.errors import UserError
 from reports import html as html_report
 from reports.page import build
 from reports.published import SOURCE, published_tables
@@ -186,6 +187,18 @@ def test_command_prints_table_and_path(study, tmp_path, capsys):
     main([str(study), "--out", str(tmp_path)])
     printed = capsys.readouterr().out
     assert "| MAE " in printed and str(tmp_path / "index.html") in printed and "Not used: 1 " in printed
+
+
+def test_rows_of_some_encoders(study, tmp_path, capsys):
+    main([str(study), "--out", str(tmp_path), "--rows", "MA*"])
+    printed = capsys.readouterr().out
+    rows = {line.split("|")[1].strip() for line in printed.splitlines() if line.startswith("| ")}
+    assert {"MAE", "Random (floor)", "Oracle (ceiling, not ranked)"} <= rows
+    assert not any("CLIP (" in row and "Mask" not in row for row in rows)
+    with pytest.raises(UserError, match="--rows 'CAE, long' fits none of CAE, CLIP"):
+        main([str(study), "--out", str(tmp_path), "--rows", "MAE", "CAE, long"])
+    with pytest.raises(UserError, match="--pack leaves nothing out"):
+        main([str(study), "--pack", str(tmp_path / "a.jsonl.gz"), "--rows", "MAE"])
 
 
 def test_command_refuses_in_one_line(tmp_path, command):

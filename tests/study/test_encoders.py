@@ -117,6 +117,27 @@ def test_cells_of_encoders_and_overlays(here, checkpoint, published, capfd):
     assert ENCODER["kwargs"]["embed_dim"] == 96 != encoder.num_features, "nothing of the suite's own is left"
 
 
+def test_two_budgets_of_one_method(here):
+    """Rows of one method whose pretrainings differ: each has its own, under its own name and in its own folder."""
+    short, long = ({"encoder": "mae", "name": f"MAE, {n} updates", "pretrain": {"recipe.updates": n}} for n in (5, 9))
+    fast = {**long, "name": "MAE, fast", "options": {"optim_wrapper.optimizer.lr": 1e-2}}
+    plan = complete({"encoders": ["mae", short, long, fast], "data": overlays(here, "roads"), "tasks": ["upernet"],
+                     "seeds": [0, 1], "pretrain_anew": True}, "mine")  # fmt: skip
+    cells = study_of(plan).cells()
+    first = [cell for cell in cells if cell.task == "pretrain"]
+    assert len(first) == 3 * 2 and len({cell.folder for cell in cells}) == len(cells) == 6 + 4 * 2
+    made = {str(cell.folder / "checkpoint"): cell for cell in first}
+    for cell in cells:
+        if cell.task == "upernet":
+            updates = made[str(cell.encoder)].config().train_cfg.max_iters
+            assert updates == {"MAE, 5 updates": 5, "MAE, 9 updates": 9, "MAE, fast": 9}.get(cell.label, 800)
+            assert made[str(cell.encoder)].seed == cell.seed
+    with pytest.raises(UserError, match="pretrain: .*nothing reads 'recipe.update'; did you mean updates"):
+        study_of({**plan, "encoders": [{**short, "pretrain": {"recipe.update": 5}}]}).cells()
+    with pytest.raises(UserError, match="is no method of the suite: pretrain tells of those"):
+        study_of({**plan, "encoders": [{**short, "encoder": "runs/mine/seed0/checkpoint"}]})
+
+
 def test_a_pretraining_of_its_own_for_each_seed(here, checkpoint):
     for seed in range(3):
         checkpoint("mae", folder=here / f"mine/seed{seed}/checkpoint", seed=seed)
