@@ -195,7 +195,7 @@ def test_rows_of_some_encoders(study, tmp_path, capsys):
     rows = {line.split("|")[1].strip() for line in printed.splitlines() if line.startswith("| ")}
     assert {"MAE", "Random (floor)", "Oracle (ceiling, not ranked)"} <= rows
     assert not any("CLIP (" in row and "Mask" not in row for row in rows)
-    with pytest.raises(UserError, match="--rows 'CAE, long' fits none of CAE, CLIP"):
+    with pytest.raises(UserError, match="--rows 'CAE, long' fits none of CLIP, MAE"):
         main([str(study), "--out", str(tmp_path), "--rows", "MAE", "CAE, long"])
     with pytest.raises(UserError, match="--pack leaves nothing out"):
         main([str(study), "--pack", str(tmp_path / "a.jsonl.gz"), "--rows", "MAE"])
