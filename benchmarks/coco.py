@@ -28,6 +28,7 @@ from mmdet.datasets import CocoDataset
 from PIL import Image
 from tqdm import tqdm
 
+from benchmarks import carry_out
 from datasets.detection import CocoFolder
 
 HEIGHT, WIDTH = 480, 640
@@ -189,4 +190,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    carry_out(main)

@@ -17,6 +17,7 @@ import torch
 
 from backbones import build_encoder, describe_encoder, flops_per_image, parameter_count
 from backbones.pyramid import kind_of
+from benchmarks import carry_out
 from benchmarks.methods import build
 from engine.errors import UserError
 from study.configure import load_config
@@ -83,4 +84,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    carry_out(main)

@@ -33,6 +33,8 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
+from benchmarks import carry_out
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -281,4 +283,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    carry_out(main)

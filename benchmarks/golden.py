@@ -15,7 +15,6 @@ one processor and one build of torch; elsewhere they are noted and not counted.
 """
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,10 +24,11 @@ from typing import Any
 
 from tqdm import tqdm
 
+from benchmarks import carry_out
 from benchmarks import golden_configs as configurations
 from benchmarks import golden_runs as runs
 from benchmarks.golden_compare import departures, differences, grouped, machine, portable, read, write
-from engine.errors import UserError, tell
+from engine.errors import UserError
 from engine.provenance import digest
 
 PARTS = ("runs", "configurations")
@@ -148,7 +148,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except UserError as error:
-        sys.exit(tell(error))
+    carry_out(main)

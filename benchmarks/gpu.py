@@ -21,6 +21,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks import carry_out
 from benchmarks.maskclip_cost import web_captions
 from benchmarks.methods import Bench, build
 from engine.provenance import hardware, versions
@@ -145,4 +146,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    carry_out(main)

@@ -19,6 +19,7 @@ from mmengine.registry import DATASETS, DefaultScope
 from mmseg.registry import DATASETS as MMSEG
 
 import datasets.segmentation  # noqa: F401  registers SegFolder and its transforms
+from benchmarks import carry_out
 from study.configure import load_config
 
 CLASSES, IMAGES = 150, 6
@@ -77,4 +78,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    carry_out(main)

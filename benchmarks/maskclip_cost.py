@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from backbones.text import CLIP_VOCABULARY, END, START
+from benchmarks import carry_out
 from benchmarks.methods import Bench, build
 from benchmarks.pairs import interleaved
 from pretrain.data.dataset import pretrain_collate
@@ -79,4 +80,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    carry_out(main)

@@ -31,6 +31,7 @@ import engine.parts  # noqa: F401
 import pretrain  # noqa: F401
 from backbones import build_encoder, parameter_count, save_checkpoint
 from backbones.text import CLIP_VOCABULARY, END, START, tokenizer
+from benchmarks import carry_out
 from engine.config import DATA
 from pretrain.base import PretrainMethod
 from pretrain.tokenizer.dvae import Encoder as TokenEncoder
@@ -211,4 +212,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    carry_out(main)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import torch
 
+from benchmarks import carry_out
 from compat import roi_align, torchvision_ops
 
 # (what, images, channels, rows, columns of the finest map of stride 4, levels, RoIs, bins)
@@ -128,4 +129,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    carry_out(main)

@@ -20,6 +20,7 @@ import timm
 import torch
 
 import compat  # noqa: F401
+from benchmarks import carry_out
 from engine.provenance import REPOSITORY
 from scenes.export import ensure
 
@@ -82,4 +83,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    carry_out(main)

@@ -22,6 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from backbones import encoder_flops
+from benchmarks import carry_out
 from benchmarks.paper_steps import SIZES, VIT_B, batch, single_process, suite
 
 IMAGENET, COCO, NYU = 1_281_167, 117_280, 24_231  # training images; COCO's that hold an object, 7330 batches of 16
@@ -72,4 +73,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    carry_out(main)

@@ -33,6 +33,7 @@ from torch import Tensor, nn
 import depth  # noqa: F401
 import engine.parts  # noqa: F401
 from backbones import build_encoder, fill_encoder_parts, parameter_count, save_checkpoint
+from benchmarks import carry_out
 from engine.catalogue import TASK
 from study.configure import load_config
 
@@ -221,4 +222,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    carry_out(main)

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks import carry_out
 from benchmarks.pairs import Pairs, interleaved
 from engine.errors import UserError
 from engine.files import write_json
@@ -125,4 +126,4 @@ def version(library: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    carry_out(main)

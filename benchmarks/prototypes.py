@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks import carry_out
 from benchmarks.pairs import interleaved
 from pretrain.methods.dino import DINO
 from pretrain.parts.heads import Quantizer
@@ -71,4 +72,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    carry_out(main)

@@ -18,6 +18,7 @@ import time
 import torch
 from torch import Tensor
 
+from benchmarks import carry_out
 from recognition.retrieval import BYTES, MEMORY, both_directions
 
 NEAREST = 10
@@ -79,4 +80,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    carry_out(main)

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks import carry_out
 from datasets.shards import ShardReader, load_index
 from datasets.tar_headers import any_members, grouped, plain_members
 from engine.blocks import BlockOrder
@@ -100,4 +101,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    carry_out(main)

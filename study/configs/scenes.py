@@ -41,7 +41,6 @@ encoders = (
     dict(encoder="cae", name="CAE, equal time", pretrain={"recipe.updates": 280}),
     dict(encoder="clip_aligned", name="CLIP, aligned", pretrain=images),
     dict(encoder="supervised", name="supervised, equal images", pretrain=images),
-    dict(encoder="supervised", name="supervised, equal time", pretrain={"recipe.updates": 640}),
     dict(encoder="dino", name="DINO, equal images", pretrain=images),
     dict(encoder="dino", name="DINO, equal time", pretrain={"recipe.updates": 180}),
 )
