@@ -52,6 +52,14 @@ def table(content: Table, heading: str = "### ") -> list[str]:
     return [*lines, "", *(f"- {_escape(note)}" for note in content.notes), *([""] if content.notes else [])]
 
 
+def findings(chapter: Chapter) -> list[str]:
+    """Return the lines of what the papers lead one to expect and what the records say; none where nobody is judged."""
+    lines = ["### What the papers lead one to expect", ""] if chapter.findings else []
+    for (title, source), found in chapter.findings.items():
+        lines += [f"**{title}** ({source})", "", *(f"- {verdict}: {_escape(text)}" for verdict, text in found), ""]
+    return lines
+
+
 def cell_text(cell: Cell) -> str:
     """Return a cell on one line: marks as in the page, the small line in brackets or after the plus-minus sign."""
     text, sub = _escape(cell.text), _escape(cell.sub)
@@ -70,10 +78,7 @@ def _chapter(chapter: Chapter) -> list[str]:
         lines += table(content)
     for content in chapter.summaries:
         lines += table(content)
-    if chapter.findings:
-        lines += ["### What the papers lead one to expect", ""]
-        for (title, source), found in chapter.findings.items():
-            lines += [f"**{title}** ({source})", "", *(f"- {verdict}: {_escape(text)}" for verdict, text in found), ""]
+    lines += findings(chapter)
     for content in (*chapter.classes, *chapter.costs, chapter.settings):
         lines += table(content)
     lines += [
