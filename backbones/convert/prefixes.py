@@ -7,7 +7,8 @@ from torch import Tensor
 
 from backbones.convert import PLUS, Converted
 
-PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.")  # DistributedDataParallel, torch.compile, frameworks
+# of DistributedDataParallel and torch.compile, and what frameworks and people call the network that they wrap
+PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "encoder.", "net.", "network.")
 
 
 def strip(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -208,9 +208,17 @@ def test_prefixes_and_running_means(tmp_path):
     converted = convert_source(saved(tmp_path / "w.pth", content), "timm", **options)
     same(converted, mean, (64, 96))
     assert "state_dict_ema" in converted.dropped["state_dict.*"]
-    converted = convert_source(saved(tmp_path / "w.pth", wrapped), "timm", **options)
-    same(converted, model, (64, 96))
-    assert converted.renamed["conv1.weight"] == "module._orig_mod.conv1.weight"
+    for prefix in ("module._orig_mod.", "model.net.", "network.encoder."):
+        wrapped = {f"{prefix}{key}": value for key, value in model.state_dict().items()}
+        converted = convert_source(saved(tmp_path / "w.pth", wrapped), "timm", **options)
+        same(converted, model, (64, 96))
+        assert converted.renamed["conv1.weight"] == f"{prefix}conv1.weight"
+    some = {**wrapped, "projector.weight": torch.zeros(2, 2)}
+    refused(
+        lambda: convert_source(saved(tmp_path / "w.pth", some), "timm", **options),
+        "keys have no place",
+        "network.encoder.",
+    )
 
 
 def hub_folder(folder, parts=1):
