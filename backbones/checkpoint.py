@@ -194,6 +194,10 @@ def missing_checkpoint_message(
     default = (place.place, place.method, place.seed) if place else ("<scale>", "<method>", "<seed>")
     scale, method = scale or default[0], method or default[1]
     seed = default[2] if seed is None else seed
+    if place and "-" in place.method:  # pretrained in a way of its own, which the study's file says
+        return (
+            f"checkpoint {folder} does not exist; run the study again that pretrains it, `python tools/study.py FILE`"
+        )
     command = f"python tools/train.py pretrain/configs/{method}.py --scale {scale} --seed {seed}"
     return f"checkpoint {folder} does not exist; make it with `{command}`"
 

@@ -1,6 +1,6 @@
 """Every family of architectures in the installed timm: right as a backbone, or refused with a reason.
 
-COMMAND   python benchmarks/families.py
+COMMAND   python -m benchmarks.families
 COST      about two minutes on one core
 EXPECTED  the counts and the table in docs/encoders.md
 
@@ -14,8 +14,6 @@ import os
 import sys
 from pathlib import Path
 
-from benchmarks import carry_out
-
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -25,6 +23,7 @@ from tqdm import tqdm  # noqa: E402
 
 from backbones import EncoderFacts, encoder_facts  # noqa: E402
 from backbones.facts import check_pyramid  # noqa: E402
+from benchmarks import carry_out  # noqa: E402
 from engine.errors import UserError  # noqa: E402
 
 # timm's module and its member with the fewest parameters.

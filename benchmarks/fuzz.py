@@ -33,17 +33,17 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-from benchmarks import carry_out
-
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
 sys.path.append(str(ROOT / "tools"))  # commands import `start` from there
 
 import compat  # noqa: E402, F401, I001
 import torch  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
+from benchmarks import carry_out  # noqa: E402
 from benchmarks.fuzzing import data, runs, settings, weights  # noqa: E402
 from benchmarks.fuzzing.children import ENDINGS, GOOD, Ending, ended  # noqa: E402
 from benchmarks.fuzzing.kinds import Files, Kind, lay_out, make  # noqa: E402

@@ -1,6 +1,6 @@
 """Make trouble for runs, many times over, and print how often the promises of docs/reliability.md held.
 
-    python benchmarks/trouble.py --times 5
+    python -m benchmarks.trouble --times 5
 
 Each row is a kind of trouble, in real processes on a small export of the scenes: kills, signals, NaN gradients, files
 beyond the allowed size, flipped bits, second starts. A run counts as held if it left no bad state and, resumed, ended
@@ -24,8 +24,6 @@ from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
-from benchmarks import carry_out
-
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -35,6 +33,7 @@ from safetensors.torch import load_file  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from backbones import read_checkpoint  # noqa: E402
+from benchmarks import carry_out  # noqa: E402
 from datasets.shards import load_index  # noqa: E402
 from study.configure import load_config  # noqa: E402
 from engine.errors import UserError  # noqa: E402

@@ -20,6 +20,7 @@ from engine.errors import UserError
 from engine.names import check_indexed, check_overlay, did_you_mean, top_level
 from engine.provenance import REPOSITORY, digest
 from engine.run_folder import flatten
+from engine.switches import refuse_flags
 
 RUNTIME = Path(__file__).parent / "configs" / "_base_" / "runtime.py"
 DATA, ENCODER, LAST = "<data>", "<encoder>", "<last>"
@@ -186,8 +187,9 @@ def merge_data(cfg: Config, path: Path) -> None:
 
 
 def merge_options(cfg: Config, options: dict[str, Any] | None, path: Path) -> None:
-    """Merge the dotted keys of `--cfg-options`. UserError for one that nothing reads."""
+    """Merge the dotted keys of `--cfg-options`. UserError for one that nothing reads, or that is a flag's."""
     options = options or {}
+    refuse_flags(options)
     check_overlay(cfg, nested(options), "--cfg-options")
     stated = cfg.to_dict()
     for key in options:

@@ -5,7 +5,9 @@ import json
 import os
 import platform
 import resource
+import shlex
 import subprocess
+import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,6 +16,13 @@ from typing import Any
 import torch
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def command_line() -> str:
+    """This process's command as one types it in the checkout: paths within that are relative to it."""
+    return shlex.join(["python", *(word.replace(f"{REPOSITORY}{os.sep}", "") for word in sys.argv)])
+
+
 LIBRARIES = ("torch", "mmengine", "mmcv", "mmcv-lite", "mmdet", "mmsegmentation", "timm", "open_clip_torch", "numpy")
 
 

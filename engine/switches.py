@@ -20,6 +20,16 @@ SWITCHES = {
 # Of the same names mmengine's runner has switches of its own, which know no blocks.
 KEYS = {"activation_checkpointing": "recompute_blocks", "compile": "compile_blocks"}
 
+# Keys of a configuration that flags of their own say, or that follow from them: an option would be without effect.
+OF_FLAGS = ("seed", "scale", "work_dir", "checkpoint", "launcher", "resume")
+
+
+def refuse_flags(options: Mapping[str, Any]) -> None:
+    """Refuse `--cfg-options` that say what a flag says. UserError for the first of them."""
+    for key in OF_FLAGS:
+        if key in options:
+            raise UserError(f"--cfg-options: {key} is what {flag_of(key)} says: say it there")
+
 
 def flag_of(key: str) -> str:
     """The flag of a switch, such as --channels-last."""

@@ -6,6 +6,7 @@ come from other data, encoders, budgets and recipes.
 
 import csv
 import functools
+import itertools
 from dataclasses import dataclass
 
 from engine.catalogue import CLIP_KIN
@@ -102,11 +103,7 @@ def comparison_tables(section: Section) -> list[Table]:
 
 def comparison_table(section: Section, comparison: Comparison) -> Table | None:
     """Ours by pair, then what papers print for the section's columns; None where the section has no pair."""
-    pairs = [
-        (first, second)
-        for ids in comparison.pairs
-        if (first := section.row(ids[0])) and (second := section.row(ids[1]))
-    ]
+    pairs = [pair for ids in comparison.pairs for pair in itertools.product(*map(section.rows_of, ids))]
     if not pairs:
         return None
     rows = [

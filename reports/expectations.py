@@ -5,8 +5,10 @@ budgets are thousands of times a tiny run's: a failed expectation here is a fact
 """
 
 from dataclasses import dataclass
+from itertools import product
 
 from engine.catalogue import DENSE, TASK
+from reports.rows import Row
 from reports.sections import TASK_NAMES, Column, Section
 from reports.stats import paired
 from reports.tables import number
@@ -94,47 +96,29 @@ EXPECTATIONS = (
 
 def findings(section: Section) -> list[Finding]:
     """Judge every expectation on the section's primary metrics, then floor and ceiling for every competitor."""
-    expected = [*EXPECTATIONS]
+    expected = [(e, *pair) for e in EXPECTATIONS for pair in product(*map(section.rows_of, (e.better, e.worse)))]
     floor, ceiling = section.reference("floor"), section.reference("ceiling")
-    for row in section.competitors:
-        if floor:
-            expected.append(
-                Expectation(
-                    "Every pretraining is better than random initialisation",
-                    row.method,
-                    floor.method,
-                    DENSE,
-                    "common to all papers",
-                )
-            )
-    for row in section.competitors:
-        if ceiling:
-            expected.append(
-                Expectation(
-                    "The oracle is a ceiling",
-                    ceiling.method,
-                    row.method,
-                    DENSE,
-                    "it was pretrained with the dense labels",
-                )
-            )
+    for row in section.competitors if floor else ():
+        trained = Expectation("Every pretraining is better than random initialisation", row.method, floor.method, DENSE,
+                              "common to all papers")  # fmt: skip
+        expected.append((trained, row, floor))
+    for row in section.competitors if ceiling else ():
+        oracle = Expectation("The oracle is a ceiling", ceiling.method, row.method, DENSE,
+                             "it was pretrained with the dense labels")  # fmt: skip
+        expected.append((oracle, ceiling, row))
     primary: dict[str, Column] = {}
     for column in section.columns:
         primary.setdefault(column.task, column)
     return [
-        finding
-        for e in expected
+        judge(section, primary[task], e, first, second)
+        for e, first, second in expected
         for task in e.tasks
         if task in primary
-        if (finding := judge(section, primary[task], e)) is not None
     ]
 
 
-def judge(section: Section, column: Column, expected: Expectation) -> Finding | None:
-    """Return what one metric says about one expectation; None where the section has not both methods."""
-    first, second = section.row(expected.better), section.row(expected.worse)
-    if first is None or second is None:
-        return None
+def judge(section: Section, column: Column, expected: Expectation, first: Row, second: Row) -> Finding:
+    """Return what one metric says about one expectation of two rows."""
     difference = paired(section.values(first, column), section.values(second, column), column.direction)
     label = f"{TASK_NAMES[column.task]} ({column.short})"
     unit = section.unit(column)

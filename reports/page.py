@@ -1,6 +1,7 @@
 """What a report says, before any format: built once from records, rendered by markdown.py and html.py."""
 
 import contextlib
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -104,6 +105,8 @@ def _build(roots: Sequence[Path], named: str, rows: Sequence[str]) -> Report:
     records, unused = scan(*roots)
     records = chosen(records, rows)
     parts, odd = sections(records)
+    if rows:  # floors and ceilings alone are no comparison
+        parts = [part for part in parts if part.competitors] or parts
     analyses, spoiled = zip(*map(scan_analyses, roots), strict=True)
     analyses, unused = [*chain(*analyses)], [*unused, *odd, *chain(*spoiled)]
     if not parts:
@@ -114,7 +117,7 @@ def _build(roots: Sequence[Path], named: str, rows: Sequence[str]) -> Report:
         pictures, lost = panels(section)
         curves, cut = training_curves(section, f"part{k}")
         unused += lost + cut
-        chapters.append(_chapter(f"part{k}", section, pictures, curves))
+        chapters.append(_chapter(f"part{k}", section, pictures, curves, rows))
     counts = Counter(record["role"] for record in records)
     unused.sort(key=lambda u: u.path)
     against_cost = fronts(parts, latencies(analyses))
@@ -125,16 +128,17 @@ def _build(roots: Sequence[Path], named: str, rows: Sequence[str]) -> Report:
         exhibits=exhibits(analyses),
         published=[] if all(section.own for section in parts) else published_tables(),
         published_note=PUBLISHED_NOTE,
-        again=again(parts),
+        again=again(parts, rows),
         cite=citation(),
         unused=unused,
         counts=counts,
     )
 
 
-def again(parts: list[Section]) -> tuple[str, str]:
+def again(parts: list[Section], rows: Sequence[str] = ()) -> tuple[str, str]:
     """How to make the report anew, and the commands; those of the suite's own studies only beside their data."""
-    return AGAIN, REBUILD if all(section.own for section in parts) else STUDIES + REBUILD
+    rebuild = f"{REBUILD} --rows {shlex.join(rows)}" if rows else REBUILD
+    return AGAIN, rebuild if all(section.own for section in parts) else STUDIES + rebuild
 
 
 def citation() -> str:
@@ -145,7 +149,7 @@ def citation() -> str:
     return f"{authors}. {stated['title'].rstrip('?.')}. Version {stated['version']}. {stated['message']}"
 
 
-def _chapter(anchor: str, section: Section, pictures: list[Panel], curves: list[Chart]) -> Chapter:
+def _chapter(anchor: str, section: Section, pictures: list[Panel], curves: list[Chart], rows: Sequence[str]) -> Chapter:
     tables = (difference_table(section), *(() if section.own else comparison_tables(section)))
     cannot = limits(section)
     return Chapter(
@@ -153,7 +157,7 @@ def _chapter(anchor: str, section: Section, pictures: list[Panel], curves: list[
         section,
         answer=answer_table(section),
         cannot_tell=cannot_tell(cannot),
-        lead=_lead(section),
+        lead=_lead(section, rows),
         limits=cannot,
         architectures=architectures_table(section) if section.own else None,
         main=main_table(section),
@@ -172,8 +176,8 @@ def _chapter(anchor: str, section: Section, pictures: list[Panel], curves: list[
     )
 
 
-def _lead(section: Section) -> str:
-    """One paragraph: what was compared, on what, how often."""
+def _lead(section: Section, rows: Sequence[str]) -> str:
+    """One paragraph: what was compared, on what, how often, and whether encoders were chosen among more."""
     names = listed([section.name(row) for row in section.competitors]) or "no pretrained encoder"
     floor, ceiling = section.reference("floor"), section.reference("ceiling")
     between = listed([f"{row.name} as the {kind}" for row, kind in ((floor, "floor"), (ceiling, "ceiling")) if row])
@@ -187,6 +191,7 @@ def _lead(section: Section) -> str:
         f"{section.split} split, by {tasks}. "
         f"{plural(len(section.records), 'final run')}, {failed} of them failed; "
         f"{plural(len(section.seeds), 'seed')} ({seeds})."
+        + (f" Shown are those encoders of the records alone whose names fit {shlex.join(rows)}." if rows else "")
     )
 
 

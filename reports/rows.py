@@ -70,15 +70,13 @@ def encoder_of(record: Record) -> Row:
 def chosen(records: Sequence[Record], patterns: Sequence[str]) -> list[Record]:
     """The records of the encoders whose names fit a shell pattern, and of floors and ceilings, between which every
     result stands; all records without patterns. UserError for a pattern that no name fits."""
-    names = sorted({record["name"] for record in records})
+    names, wanted = sorted({record["name"] for record in records}), set()
     for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
+        found = {pattern}.intersection(names) or {name for name in names if fnmatchcase(name, pattern)}
+        if not found:
             raise UserError(f"--rows {pattern!r} fits none of {', '.join(names)}")
-    return [
-        record
-        for record in records
-        if not patterns or record["reference_kind"] or any(fnmatchcase(record["name"], one) for one in patterns)
-    ]
+        wanted |= found
+    return [one for one in records if not patterns or one["reference_kind"] or one["name"] in wanted]
 
 
 FAMILIES = tuple(dict.fromkeys((*(method.family for method in METHODS), *GROUPS.values(), "others")))

@@ -129,9 +129,10 @@ class Section:
         exact = [floor for floor in same if self.built.get(floor) == self.built.get(row)]
         return next(iter([*exact, *(same if self.own else floors)]), None)
 
-    def row(self, method: str) -> Row | None:
-        """The row of a method id, if the section has it; of several pretraining sets the largest."""
-        return next((row for row in self.rows if row.method == method), None)
+    def rows_of(self, method: str) -> list[Row]:
+        """The rows of a method id; of several pretraining sets those of the largest."""
+        found = [row for row in self.rows if row.method == method]
+        return [row for row in found if row.data == found[0].data]
 
     def row_of(self, record: Record) -> Row:
         """The row in which a record stands."""

@@ -118,6 +118,8 @@ class Cell:
         words = [script, self.path, "--scale", self.scale, "--seed", str(self.run_seed)]
         words += ["--encoder", str(self.encoder)] if self.encoder else []
         words += [word for key, value in self.words.items() for word in (f"--{key}", value)]
+        if self.task == "pretrain" and self.options:  # its folder is named by the study, where its fine-tunings look
+            words += ["--work-dir", str(self.folder)]
         options = [f"{key}={typed(value)}" for key, value in self.overrides().items()]
         return shlex.join(["python", *words, *(["--cfg-options", *options] if options else [])])
 

@@ -143,11 +143,14 @@ def row(entry: str | Mapping[str, Any], names: Mapping[str, str] | None = None, 
             raise UserError(f"encoder {stated['encoder']!r}: nothing reads {key!r}{did_you_mean(key, ENTRY)}")
         if not isinstance(value, ENTRY[key]):
             raise UserError(f"encoder {stated['encoder']!r}: {key} is {value!r}, which is no {ENTRY[key].__name__}")
-    source, options, recipe = stated["encoder"], dict(stated.get("options", {})), dict(stated.get("pretrain", {}))
+    source, options, recipe = stated["encoder"], dict(stated.get("options", {})), dotted(stated.get("pretrain", {}))
     name = stated.get("name") or (names or {}).get(source)
     if source in methods():
         if {"format", "convert"} & stated.keys():
             raise UserError(f"encoder {source!r} is a method: format and convert tell of published files")
+        if recipe and not name:
+            raise UserError(f"encoder {source!r} has pretrain and no name, by which alone tables can tell it from"
+                            f" {source}'s other pretrainings: add name=...")  # fmt: skip
         about = digest(recipe)[:8] if recipe else None
         id, made = ("-".join(filter(None, parts)) for parts in ((source, name and slug(name), about), (source, about)))
         return Encoder(id, source, None, name, made, options, recipe)
@@ -162,6 +165,14 @@ def row(entry: str | Mapping[str, Any], names: Mapping[str, str] | None = None, 
     meta = backbones.read_checkpoint(folder)
     id = f"{slug(name or meta.get('name') or meta['method'])}-{meta['sha256'][ENCODER][:8]}"
     return Encoder(id, None, folder, name, "", options, by_seed=by_seed)
+
+
+def dotted(stated: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} as {"a.b": 1}: what a command line can repeat, and one name for one recipe."""
+    found: dict[str, Any] = {}
+    for key, value in stated.items():
+        found |= dotted(value, f"{above}{key}.") if isinstance(value, Mapping) and value else {f"{above}{key}": value}
+    return found
 
 
 def check_alike(by_seed: Mapping[int, Path]) -> None:

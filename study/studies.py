@@ -90,7 +90,7 @@ class Study:
         for data in self.data_sets():
             tasks = [task for task in self.tasks_on(data) if only in (None, task)]
             for encoder, task in itertools.product(encoders, tasks):
-                if task not in NEED_TEXT or has_text(encoder):
+                if task not in NEED_TEXT or has_text(encoder, self.scale):
                     own, runs = self.cells_of(encoder, task, data, first)
                     trials += own
                     finals += runs
@@ -143,7 +143,8 @@ class Study:
         """Add the pretraining of a method after that of its parent, which need not be one of the study's encoders."""
         key = (encoder.weights, seed)
         if key not in cells:
-            parent = load_config(PRETRAIN.config.format(method=encoder.method), self.scale).get("parent")
+            stated = load_config(PRETRAIN.config.format(method=encoder.method), self.scale)
+            parent = {**stated.to_dict(), **encoder.recipe}.get("parent")
             needs = [self.add_pretraining(cells, row(parent), seed).outcome] if parent else []
             label = encoder.name if encoder.recipe else None
             cells[key] = Cell(self.scale, "pretrain", encoder.weights, seed, needs=needs, options=encoder.recipe,
@@ -207,7 +208,7 @@ class Study:
 def check_options(cells: list[Cell]) -> None:
     """Read each task's configuration with each set of options once. UserError for a name or a value that none takes,
     before anything runs."""
-    for cell in {(cell.task, cell.data, repr(cell.options)): cell for cell in cells if cell.options}.values():
+    for cell in {(cell.path, cell.data, repr(cell.options)): cell for cell in cells if cell.options}.values():
         try:
             load_config(cell.path, cell.scale, encoder=cell.encoder, options=cell.options, **cell.words)
         except UserError as error:
@@ -232,10 +233,10 @@ def read_overlay(path: str) -> dict[str, Any]:
     return data
 
 
-def has_text(encoder: Encoder) -> bool:
+def has_text(encoder: Encoder, scale: str) -> bool:
     """Whether an encoder comes with a text tower."""
     if encoder.method:
-        return "text" in load_config(PRETRAIN.config.format(method=encoder.method), options=encoder.recipe).model
+        return "text" in load_config(PRETRAIN.config.format(method=encoder.method), scale, options=encoder.recipe).model
     return backbones.read_checkpoint(encoder.folder)["text"] is not None
 
 

@@ -44,7 +44,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
                         help="what the file does not tell: heads=12 quick_gelu=true model=NAME")  # fmt: skip
     parser.add_argument("--name", help="what tables call it (default: timm:NAME.TAG, hf:ORG/REPO, or the file's stem)")
     parser.add_argument("--pretrained-on", metavar="DATA", help="what tables say of its images (default: what a tag of"
-                        " timm's says, else unknown)")  # fmt: skip
+                        " timm's says, else published)")  # fmt: skip
     parser.add_argument("--to", choices=sorted(TARGETS), help="write a checkpoint or a finished run for others instead")
     return parser.parse_args(arguments)
 

@@ -18,8 +18,6 @@ The record goes to runs/tests/... or to --work-dir; on the run's own data its nu
 Every test leaves <work-dir>/result.json.
 """
 
-import shlex
-import sys
 from collections.abc import Sequence
 
 import start
@@ -30,9 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     first = "a config file of probes/ or recognition/configs, or the folder of a finished run"
     args = vars(start.run_parser(__doc__, first).parse_args(arguments))
     start.mend()  # the heavy imports, after the arguments are known to be good
+    from engine.provenance import command_line
     from study.command import carry_out
 
-    carry_out(args, command=shlex.join(["python", *sys.argv]), only_tests=True)
+    carry_out(args, command=command_line(), only_tests=True)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,6 @@ Pretraining leaves <work-dir>/checkpoint; every other run leaves <work-dir>/resu
 """
 
 import argparse
-import shlex
-import sys
 from collections.abc import Sequence
 
 import start
@@ -42,10 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, run, report."""
     args = vars(parse_arguments(arguments))
     start.mend()  # the heavy imports, after the arguments are known to be good
+    from engine.provenance import command_line
     from study.command import carry_out
 
     args.pop("local_rank")
-    carry_out(args, command=shlex.join(["python", *sys.argv]))
+    carry_out(args, command=command_line())
 
 
 if __name__ == "__main__":

@@ -86,6 +86,7 @@ def convert_source(path: str | Path, format: str = "auto", **options: Any) -> Co
     from backbones.convert.folder import read_folder
     from backbones.convert.prefixes import restore, strip
     from backbones.convert.source import read_with_notes
+    from backbones.convert.timm import own_keys
 
     image: dict[str, Any] = {}
     if Path(path).is_dir():
@@ -94,7 +95,7 @@ def convert_source(path: str | Path, format: str = "auto", **options: Any) -> Co
     else:
         tensors, notes = read_with_notes(path)
     whole = {key: _single_precision(key, value, path) for key, value in tensors.items()}
-    bare, origin = strip(whole)
+    bare, origin = strip(whole, own_keys(options) if format == "timm" else frozenset())
     name, state = _recognise(path, whole, bare) if format == "auto" else (format, None)
     if name not in formats():
         raise UserError(f"format {name!r} is unknown; give one of auto, {', '.join(formats())}")

@@ -94,6 +94,19 @@ def convert(
     return Converted({"name": name, "kwargs": own}, kept, renamed, image, "timm", dropped, new)
 
 
+def own_keys(options: Mapping[str, Any]) -> frozenset[str]:
+    """The keys of the model that options name; none where they name none that can be built, as `convert` tells."""
+    name = str(options.get("model", "")).split(".")[0]
+    if not timm.is_model(name):
+        return frozenset()
+    own = {key: value for key, value in (options.get("kwargs") or {}).items() if key not in OWN_ARGUMENTS}
+    try:
+        with torch.device("meta"):
+            return frozenset(build_encoder(name, own).state_dict())
+    except Exception:  # of whatever kind the options make
+        return frozenset()
+
+
 def rgb(values: Any) -> list[float]:
     """Three numbers, one a channel; UserError for anything else."""
     found = list(values) if isinstance(values, Sequence) and not isinstance(values, str) else [values]

@@ -16,7 +16,7 @@ train_dataloader = dict(
 at_scale = dict(
     tiny=dict(recipe=dict(updates=300)),
     study=dict(recipe=dict(updates=750)),
-    paper=dict(  # one epoch, as published; batch, rate and decay are CLIP's on the same data
+    paper=dict(  # one epoch, as published; batch and rate are CLIP's on the same data
         train_dataloader=dict(dataset=dict(views=dict(image=dict(scale=(0.08, 1.0))), tags=dict(min_count=100))),
         recipe=dict(batch=4096, epochs=1, warm_up=0.05, rate=5e-4, floor=0.0, decay=0.1),
     ),

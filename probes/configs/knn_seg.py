@@ -1,7 +1,7 @@
 """k-NN segmentation: each patch takes the labels of the training patches whose frozen features are nearest.
 
 COMMAND   python tools/test.py probes/configs/knn_seg.py --checkpoint FOLDER
-COST      3 s of one core; of scale "paper" docs/protocols.md, "Dense probes"
+COST      docs/demo.md; of scale "paper" docs/protocols.md, "Dense probes"
 EXPECTED  the random encoder's is the value to compare with: encoders of scale "tiny", random 24.8,
           CLIP 18.9, MAE 25.8 mIoU (nearest patches look alike, so random weights do well
           here); of scale "paper" docs/protocols.md, "Dense probes"

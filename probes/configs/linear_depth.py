@@ -1,7 +1,7 @@
 """Linear depth: BatchNorm and a 1x1 convolution to bins of depth on the frozen map of the last block (DINOv2).
 
 COMMAND   python tools/test.py probes/configs/linear_depth.py --checkpoint FOLDER
-COST      10 s of one core, most of it for 300 steps; of scale "paper" docs/protocols.md, "Dense probes"
+COST      docs/demo.md; of scale "paper" docs/protocols.md, "Dense probes"
 EXPECTED  the random encoder's is the value to compare with: encoders of scale "tiny", random 0.992,
           CLIP 1.081, MAE 0.739 m; of scale "paper" docs/protocols.md, "Dense probes"
 """

@@ -1,7 +1,7 @@
 """Linear segmentation: BatchNorm and a 1x1 convolution on the frozen map of the last block (DINOv2's BNHead).
 
 COMMAND   python tools/test.py probes/configs/linear_seg.py --checkpoint FOLDER
-COST      8 s of one core, most of it for 300 steps; of scale "paper" docs/protocols.md, "Dense probes"
+COST      docs/demo.md; of scale "paper" docs/protocols.md, "Dense probes"
 EXPECTED  the random encoder's is the value to compare with: encoders of scale "tiny", random 19.2,
           CLIP 19.1, MAE 26.7 mIoU; of scale "paper" docs/protocols.md, "Dense probes"
 """

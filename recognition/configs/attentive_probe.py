@@ -1,10 +1,10 @@
 """Attentive probe: one learnable query that attends to all tokens once, then BatchNorm and a linear layer (CAE).
 
 COMMAND   python tools/test.py recognition/configs/attentive_probe.py --checkpoint FOLDER
-COST      40 s of one core, most of it for the tokens of 8192 training images; at scale "paper" the encoder
+COST      docs/demo.md, most of it for the tokens of 8192 training images; at scale "paper" the encoder
           sees 90 x 1.28 M augmented images (docs/protocols.md, "Probes"), by tools/train.py in place of tools/test.py
 EXPECTED  above the linear probe's, most where the class token learned little; colour of the largest solid, encoders of
-          scale "tiny", chance 12.5 %: random 71.9, MAE 73.8, CLIP 71.9 %. A query finds colours among the patches of
+          scale "tiny", chance 12.5 %: random 71.9, MAE 73.8, CLIP 70.7 %. A query finds colours among the patches of
           any encoder, so this probe divides encoders less than the linear one. At scale "paper", top-1 on ImageNet-1K:
           MAE ViT-B of 1600 epochs 74.2, ViT-L 78.8; CAE ViT-B of 300, 800, 1600 epochs 74.0, 75.9, 77.2 (all CAE's
           README)

@@ -1,9 +1,9 @@
 """k-nearest neighbours on frozen features: the colour of the largest solid of each held-out scene.
 
 COMMAND   python tools/test.py recognition/configs/knn.py --checkpoint FOLDER
-COST      half a minute of one core, most of it for the features of 8192 training images
+COST      docs/demo.md, where the features of the 8192 training images were stored before
 EXPECTED  for any checkpoint; the random encoder's is the value to compare with. Encoders of scale "tiny", chance
-          12.5 %: random 21.5, CLIP 50.8 %
+          12.5 %: random 21.5, CLIP 50.0 %
 """
 
 _base_ = ["./_base_/scene_classes.py"]

@@ -1,7 +1,7 @@
 """The short study: five encoders on the embedded data, one seed.
 
 COMMAND   python tools/study.py demo
-COST      28 minutes of processor time, set-up included (docs/demo.md)
+COST      16 minutes of processor time, set-up included (docs/demo.md)
 EXPECTED  docs/demo.md
 """
 

@@ -213,6 +213,11 @@ def test_prefixes_and_running_means(tmp_path):
         converted = convert_source(saved(tmp_path / "w.pth", wrapped), "timm", **options)
         same(converted, model, (64, 96))
         assert converted.renamed["conv1.weight"] == f"{prefix}conv1.weight"
+    model = timm.create_model("qwen3_vit_88m", num_classes=0, depth=4, embed_dim=64, num_heads=4)  # all keys: encoder.*
+    state = {"net." + key: value for key, value in model.state_dict().items()}
+    given = {"model": "qwen3_vit_88m", "kwargs": {"depth": 4, "embed_dim": 64, "num_heads": 4}, **CONSTANTS}
+    converted = convert_source(saved(tmp_path / "w.pth", state), "timm", **given)
+    assert {*converted.state} == {*model.state_dict()} and all(key.startswith("encoder.") for key in converted.state)
     some = {**wrapped, "projector.weight": torch.zeros(2, 2)}
     refused(
         lambda: convert_source(saved(tmp_path / "w.pth", some), "timm", **options),

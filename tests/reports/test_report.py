@@ -20,6 +20,7 @@ from reports import html as html_report
 from reports.page import build
 from reports.published import SOURCE, published_tables
 from reports.records import write_record
+from reports.rows import chosen
 from tools.report import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -195,6 +196,9 @@ def test_rows_of_some_encoders(study, tmp_path, capsys):
     rows = {line.split("|")[1].strip() for line in printed.splitlines() if line.startswith("| ")}
     assert {"MAE", "Random (floor)", "Oracle (ceiling, not ranked)"} <= rows
     assert not any("CLIP (" in row and "Mask" not in row for row in rows)
+    assert "python -m reports RUNS --out report/ --rows 'MA*'" in (tmp_path / "report.md").read_text()
+    names = [{"name": name, "reference_kind": None} for name in ("MAE [a]", "MAE a")]
+    assert chosen(names, ["MAE [a]"]) == names[:1] and chosen(names, ["MAE [ab]"]) == names[1:], "itself, or a pattern"
     with pytest.raises(UserError, match="--rows 'CAE, long' fits none of CLIP, MAE"):
         main([str(study), "--out", str(tmp_path), "--rows", "MAE", "CAE, long"])
     with pytest.raises(UserError, match="--pack leaves nothing out"):

@@ -134,6 +134,20 @@ def test_two_budgets_of_one_method(here):
             assert made[str(cell.encoder)].seed == cell.seed
     with pytest.raises(UserError, match="pretrain: .*nothing reads 'recipe.update'; did you mean updates"):
         study_of({**plan, "encoders": [{**short, "pretrain": {"recipe.update": 5}}]}).cells()
+    again = study_of({**plan, "encoders": [{**short, "pretrain": {"recipe": {"updates": 5}}}]}).cells()
+    assert {cell.folder for cell in again} < {cell.folder for cell in cells}, "one recipe, one folder"
+    words = shlex.split(next(cell for cell in again if cell.task == "pretrain").command)
+    assert words[words.index("--work-dir") + 1] == str(next(c.folder for c in again if c.task == "pretrain"))
+    with pytest.raises(UserError, match="encoder 'mae' has pretrain and no name"):
+        study_of({**plan, "encoders": [{"encoder": "mae", "pretrain": {"recipe.updates": 5}}]})
+    masked = {"pretrain": {"model.mask_ratio": 0.5}}
+    with pytest.raises(UserError, match="nothing reads 'model.mask_ratio'"):  # of MAE it is right, of CLIP it is not
+        study_of({**plan, "encoders": [{"encoder": "clip", "name": "C", **masked}, {**short, **masked}]}).cells()
+    with pytest.raises(UserError, match="seed is what --seed says"):
+        study_of({**plan, "encoders": [{**short, "pretrain": {"seed": 5}}]}).cells()
+    other = {"encoder": "fd", "name": "FD of DINO", "pretrain": {"parent": "dino"}}
+    first = [cell for cell in study_of({**plan, "encoders": [other]}).cells() if cell.task == "pretrain"]
+    assert {cell.method.partition("-")[0] for cell in first} == {"fd", "dino"}, "its own parent"
     with pytest.raises(UserError, match="is no method of the suite: pretrain tells of those"):
         study_of({**plan, "encoders": [{**short, "encoder": "runs/mine/seed0/checkpoint"}]})
 
