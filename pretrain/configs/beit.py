@@ -1,8 +1,8 @@
 """BEiT: visual tokens of masked patches, no captions.
 
 COMMAND   python tools/train.py pretrain/configs/beit.py
-COST      docs/study.md, "Cost"
-EXPECTED  docs/study.md, "Main table"
+COST      docs/methods.md, "What a step costs"
+EXPECTED  what `make study` prints (study/configs/full.py)
 """
 
 _base_ = ["./_base_/visual_tokens.py"]

@@ -1,8 +1,8 @@
 """CLIP on the alt text or the enriched caption, drawn anew each time (VeCLIP): many ways to name, and true ones.
 
 COMMAND   python tools/train.py pretrain/configs/clip_mixed.py
-COST      docs/study.md, "Cost"
-EXPECTED  docs/study.md, "Main table"
+COST      docs/methods.md, "What a step costs"
+EXPECTED  what `make study` prints (study/configs/full.py)
 """
 
 _base_ = ["./_base_/vecap_recipe.py"]

@@ -1,8 +1,8 @@
 """CLIP with ResNet-18 and the data, text tower and schedule of LightCLIP, whose terms are measured against it.
 
 COMMAND   python tools/train.py pretrain/configs/clip_resnet18.py
-COST      docs/study.md, "Cost"
-EXPECTED  docs/study.md, "Main table"
+COST      docs/methods.md, "What a step costs"
+EXPECTED  what `python tools/study.py full --encoders random clip_resnet18` prints
 """
 
 _base_ = ["./_base_/light_encoder.py"]

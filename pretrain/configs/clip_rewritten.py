@@ -1,8 +1,8 @@
 """CLIP on captions that were rewritten from the noisy ones by language alone: cleaner, but not truer (LaCLIP).
 
 COMMAND   python tools/train.py pretrain/configs/clip_rewritten.py
-COST      docs/study.md, "Cost"
-EXPECTED  docs/study.md, "Main table"
+COST      docs/methods.md, "What a step costs"
+EXPECTED  what `make study` prints (study/configs/full.py)
 """
 
 _base_ = ["./_base_/laclip_recipe.py"]

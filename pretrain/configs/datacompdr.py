@@ -1,8 +1,8 @@
 """DataCompDR: CLIP on both the noisy and the enriched caption of each image; with tools/reinforce.py, also a teacher.
 
 COMMAND   python tools/train.py pretrain/configs/datacompdr.py
-COST      docs/study.md, "Cost"
-EXPECTED  docs/study.md, "Main table"
+COST      docs/methods.md, "What a step costs"
+EXPECTED  what `make study` prints (study/configs/full.py)
 """
 
 _base_ = ["./_base_/contrastive.py"]

@@ -1,8 +1,8 @@
 """DeCLIP on noisy captions: two views and an edited caption contrasted, SimSiam, masked words, nearest neighbours.
 
 COMMAND   python tools/train.py pretrain/configs/declip.py
-COST      docs/study.md, "Cost"
-EXPECTED  docs/study.md, "Main table"
+COST      docs/methods.md, "What a step costs"
+EXPECTED  what `make study` prints (study/configs/full.py)
 """
 
 _base_ = ["./_base_/clip_recipe.py"]

@@ -1,8 +1,8 @@
 """FD-CLIP: a fresh encoder with relative positions learns the features of CLIP, trained on noisy captions.
 
 COMMAND   python tools/train.py pretrain/configs/fd.py
-COST      docs/study.md, "Cost"
-EXPECTED  docs/study.md, "Main table"
+COST      docs/methods.md, "What a step costs"
+EXPECTED  what `make study` prints (study/configs/full.py)
 """
 
 _base_ = ["./_base_/imagenet.py"]

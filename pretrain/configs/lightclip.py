@@ -1,8 +1,8 @@
 """LightCLIP on noisy captions: softened labels, matched tokens, masked words. ResNet-18 at paper scale.
 
 COMMAND   python tools/train.py pretrain/configs/lightclip.py
-COST      docs/study.md, "Cost"
-EXPECTED  docs/study.md, "Main table"
+COST      docs/methods.md, "What a step costs"
+EXPECTED  what `make study` prints (study/configs/full.py)
 """
 
 _base_ = ["./_base_/light_recipe.py"]

@@ -1,8 +1,8 @@
 """LightCLIP with MobileNetV2.
 
 COMMAND   python tools/train.py pretrain/configs/lightclip_mobilenetv2.py
-COST      docs/study.md, "Cost"
-EXPECTED  docs/study.md, "Main table"
+COST      docs/methods.md, "What a step costs"
+EXPECTED  what `python tools/study.py full --encoders random lightclip_mobilenetv2` prints
 """
 
 _base_ = ["./_base_/light_encoder.py"]

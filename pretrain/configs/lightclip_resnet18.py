@@ -1,8 +1,8 @@
 """LightCLIP with ResNet-18.
 
 COMMAND   python tools/train.py pretrain/configs/lightclip_resnet18.py
-COST      docs/study.md, "Cost"
-EXPECTED  docs/study.md, "Main table"
+COST      docs/methods.md, "What a step costs"
+EXPECTED  what `python tools/study.py full --encoders random lightclip_resnet18` prints
 """
 
 _base_ = ["./_base_/light_encoder.py"]

@@ -1,8 +1,8 @@
 """LightCLIP with Swin-Nano: ViDT's (Song et al. 2022), half the width of Swin-Tiny; LightCLIP may mean another.
 
 COMMAND   python tools/train.py pretrain/configs/lightclip_swin_nano.py
-COST      docs/study.md, "Cost"
-EXPECTED  docs/study.md, "Main table"
+COST      docs/methods.md, "What a step costs"
+EXPECTED  what `python tools/study.py full --encoders random lightclip_swin_nano` prints
 """
 
 _base_ = ["./_base_/light_encoder.py"]

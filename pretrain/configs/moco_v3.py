@@ -1,8 +1,8 @@
 """MoCo v3: two views of an image contrasted with the batch, no captions.
 
 COMMAND   python tools/train.py pretrain/configs/moco_v3.py
-COST      docs/study.md, "Cost"
-EXPECTED  docs/study.md, "Main table"
+COST      docs/methods.md, "What a step costs"
+EXPECTED  what `make study` prints (study/configs/full.py)
 """
 
 _base_ = ["./_base_/imagenet.py"]

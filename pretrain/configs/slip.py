@@ -1,8 +1,8 @@
 """SLIP on noisy captions: CLIP, and SimCLR between two further views of each image.
 
 COMMAND   python tools/train.py pretrain/configs/slip.py
-COST      docs/study.md, "Cost"
-EXPECTED  docs/study.md, "Main table"
+COST      docs/methods.md, "What a step costs"
+EXPECTED  what `make study` prints (study/configs/full.py)
 """
 
 _base_ = ["./_base_/clip_recipe.py"]

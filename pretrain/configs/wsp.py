@@ -1,8 +1,8 @@
 """WSP after MAE (MAWS): the words of noisy captions as labels, for an encoder that MAE trained first.
 
 COMMAND   python tools/train.py pretrain/configs/wsp.py
-COST      docs/study.md, "Cost"
-EXPECTED  docs/study.md, "Main table"
+COST      docs/methods.md, "What a step costs"
+EXPECTED  what `make study` prints (study/configs/full.py)
 """
 
 _base_ = ["./_base_/yfcc15m.py"]

@@ -1,8 +1,8 @@
 """The evidence: twenty methods on every task, three seeds, settings chosen on validation images from one small grid.
 
 COMMAND   python tools/study.py full
-COST      docs/study.md, "Cost"
-EXPECTED  docs/study.md, "Main table"
+COST      hours on two cores; docs/methods.md, "What a step costs"
+EXPECTED  docs/study.md for a part of it, at other budgets
 """
 
 scale = "study"
