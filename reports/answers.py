@@ -80,5 +80,6 @@ def _costs(section: Section, column: Column, row: Row) -> list[Cell]:
         data = budget["pretrain_data"]
         known = data["name"] if data["samples"] is None else f"{data['name']}, {data['samples']:,} samples"
         return [tuned, Cell("published weights", f"data {known}")]
-    spent = first["cost"]["pretrain_wall_s"]
+    spent = [r["cost"]["pretrain_wall_s"] for r in records if r["cost"]["pretrain_wall_s"] is not None]
+    spent = sum(spent) / len(spent) if spent else None  # over seeds, each of which may have a pretraining of its own
     return [tuned, Cell(quantity(spent, "s"), f"{quantity(budget['pretrain_samples'])} samples seen")]

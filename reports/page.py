@@ -102,8 +102,8 @@ def build(*sources: str | Path, rows: Sequence[str] = ()) -> Report:
 
 def _build(roots: Sequence[Path], named: str, rows: Sequence[str]) -> Report:
     """The report of folders that people call `named`."""
-    records, unused = scan(*roots)
-    records = chosen(records, rows)
+    found, unused = scan(*roots)
+    records = chosen(found, rows)
     parts, odd = sections(records)
     if rows:  # floors and ceilings alone are no comparison
         parts = [part for part in parts if part.competitors] or parts
@@ -119,6 +119,7 @@ def _build(roots: Sequence[Path], named: str, rows: Sequence[str]) -> Report:
         unused += lost + cut
         chapters.append(_chapter(f"part{k}", section, pictures, curves, rows))
     counts = Counter(record["role"] for record in records)
+    counts["left out"] = len(found) - len(records)
     unused.sort(key=lambda u: u.path)
     against_cost = fronts(parts, latencies(analyses))
     return Report(

@@ -196,7 +196,11 @@ def test_rows_of_some_encoders(study, tmp_path, capsys):
     rows = {line.split("|")[1].strip() for line in printed.splitlines() if line.startswith("| ")}
     assert {"MAE", "Random (floor)", "Oracle (ceiling, not ranked)"} <= rows
     assert not any("CLIP (" in row and "Mask" not in row for row in rows)
-    assert "python -m reports RUNS --out report/ --rows 'MA*'" in (tmp_path / "report.md").read_text()
+    report = (tmp_path / "report.md").read_text()
+    assert "python -m reports RUNS --out report/ --rows 'MA*'" in report
+    assert "| 814 s (" in report, "of pretraining, the mean over its seeds: 812.5, 813.5, 814.5"
+    page = (tmp_path / "index.html").read_text()
+    assert "more are of encoders that --rows leaves out; " in page and "every record found was used" not in page
     names = [{"name": name, "reference_kind": None} for name in ("MAE [a]", "MAE a")]
     assert chosen(names, ["MAE [a]"]) == names[:1] and chosen(names, ["MAE [ab]"]) == names[1:], "itself, or a pattern"
     with pytest.raises(UserError, match="--rows 'CAE, long' fits none of CLIP, MAE"):
