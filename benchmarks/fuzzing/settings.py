@@ -6,6 +6,7 @@ from pathlib import Path
 
 from benchmarks.fuzzing.kinds import HERE, ROOT, Kind, command
 from engine.run_folder import flatten
+from engine.switches import OF_FLAGS
 from study.configure import load_config
 
 ROOMS = {  # config -> the method that it is shown for
@@ -51,7 +52,8 @@ def options() -> Kind:
     found = []
     for config, method in ROOMS.items():
         flat = flatten(load_config(ROOT / config, encoder=method).to_dict())
-        stated = [f"{key}={value}" for key, value in flat.items() if isinstance(value, int | float | str | list)]
+        stated = [f"{key}={value}" for key, value in flat.items()
+                  if isinstance(value, int | float | str | list) and key not in OF_FLAGS]  # fmt: skip
         lines = [line for line in stated if not any(part in line for part in MADE)]
         files = {"options.words": "\n".join(lines[::9][:12]).encode()}
         found.append(files | {"command": words_of(str(ROOT / config), *asked(config))})
