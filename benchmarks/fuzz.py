@@ -36,7 +36,6 @@ from typing import NamedTuple
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-
 sys.path.append(str(ROOT / "tools"))  # commands import `start` from there
 
 import compat  # noqa: E402, F401, I001

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from reports.costs import quantity
+from reports.costs import mean, quantity
 from reports.rows import Row
 from reports.sections import TASK_NAMES, Column, Section
 from reports.stats import paired
@@ -73,13 +73,12 @@ def _ahead(section: Section, column: Column, first: Row, second: Row) -> Cell:
 def _costs(section: Section, column: Column, row: Row) -> list[Cell]:
     """Seconds of one fine-tuning, and what pretraining took or where the weights are from."""
     records = [record for record in section.of(row, column.task) if record["status"] == "ok"]
-    walls = [r["cost"]["finetune_wall_s"] for r in records if r["cost"]["finetune_wall_s"] is not None]
-    tuned = Cell(quantity(sum(walls) / len(walls), "s")) if walls else Cell("not measured", "", "missing")
+    wall = mean(records, lambda record: record["cost"]["finetune_wall_s"])
+    tuned = Cell("not measured", "", "missing") if wall is None else Cell(quantity(wall, "s"))
     budget, first = records[0]["budget"], records[0]
     if first["source"] is not None:
         data = budget["pretrain_data"]
         known = data["name"] if data["samples"] is None else f"{data['name']}, {data['samples']:,} samples"
         return [tuned, Cell("published weights", f"data {known}")]
-    spent = [r["cost"]["pretrain_wall_s"] for r in records if r["cost"]["pretrain_wall_s"] is not None]
-    spent = sum(spent) / len(spent) if spent else None  # over seeds, each of which may have a pretraining of its own
+    spent = mean(records, lambda record: record["cost"]["pretrain_wall_s"])  # each seed may have one of its own
     return [tuned, Cell(quantity(spent, "s"), f"{quantity(budget['pretrain_samples'])} samples seen")]

@@ -204,9 +204,15 @@ def _score(search: dict) -> float | None:
     )
 
 
-def _mean(records: Sequence[Record], read: Callable[[Record], float | None]) -> Cell:
+def mean(records: Sequence[Record], read: Callable[[Record], float | None]) -> float | None:
+    """The mean of what the records say, over those that say it; None where none does."""
     values = [value for value in map(read, records) if value is not None]
-    return Cell(quantity(float(np.mean(values)))) if values else ABSENT
+    return float(np.mean(values)) if values else None
+
+
+def _mean(records: Sequence[Record], read: Callable[[Record], float | None]) -> Cell:
+    value = mean(records, read)
+    return ABSENT if value is None else Cell(quantity(value))
 
 
 def _values(values: Iterable[float | None]) -> Cell:

@@ -9,6 +9,7 @@ import inspect
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -95,7 +96,7 @@ def convert_source(path: str | Path, format: str = "auto", **options: Any) -> Co
     else:
         tensors, notes = read_with_notes(path)
     whole = {key: _single_precision(key, value, path) for key, value in tensors.items()}
-    bare, origin = strip(whole, own_keys(options) if format == "timm" else frozenset())
+    bare, origin = strip(whole, partial(own_keys, options)) if format == "timm" else strip(whole)
     name, state = _recognise(path, whole, bare) if format == "auto" else (format, None)
     if name not in formats():
         raise UserError(f"format {name!r} is unknown; give one of auto, {', '.join(formats())}")

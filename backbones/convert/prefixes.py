@@ -1,6 +1,6 @@
 """Prefixes that training wrappers put before every key, and the way back from bare keys to those of the file."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
 
 from torch import Tensor
@@ -11,13 +11,15 @@ from backbones.convert import PLUS, Converted
 PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "encoder.", "net.", "network.")
 
 
-def strip(state: Mapping[str, Tensor], own: Set[str] = frozenset()) -> tuple[dict[str, Tensor], dict[str, str]]:
+def strip(
+    state: Mapping[str, Tensor], own: Callable[[], Set[str]] = frozenset
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     """(state without the wrappers' prefixes, bare key -> key of the file); a prefix goes only if every key has it, and
-    none where a key is one of the model's `own`, all of which may begin so."""
+    none where a key is one of the model's `own`, all of which may begin so; these are asked for where a prefix is."""
     origin = {key: key for key in state}
-    while own.isdisjoint(origin) and (
-        prefix := next((p for p in PREFIXES if origin and all(key.startswith(p) for key in origin)), None)
-    ):
+    while prefix := next((p for p in PREFIXES if origin and all(key.startswith(p) for key in origin)), None):
+        if not own().isdisjoint(origin):
+            break
         origin = {key.removeprefix(prefix): source for key, source in origin.items()}
     return {key: state[source] for key, source in origin.items()}, origin
 
