@@ -42,6 +42,8 @@ METHODS = (
     Method("supervised", "supervised (image labels)", "labels", colour="#E69F00"),
     Method("clip", "CLIP", "captions", text=True, clip_kin=True, colour="#56B4E9"),
     Method("clip_resnet18", "CLIP", "captions", text=True),
+    Method("clip_mobilenetv2", "CLIP", "captions", text=True),
+    Method("clip_swin_nano", "CLIP", "captions", text=True),
     Method("clip_rewritten", "CLIP", "captions", text=True, clip_kin=True),
     Method("clip_enriched", "CLIP", "captions", text=True, clip_kin=True),
     Method("clip_mixed", "CLIP", "captions", text=True, clip_kin=True),

@@ -2,9 +2,9 @@
 
 COMMAND   python tools/train.py pretrain/configs/clip_resnet18.py
 COST      docs/methods.md, "What a step costs"
-EXPECTED  what `python tools/study.py full --encoders random clip_resnet18` prints
+EXPECTED  docs/study.md, "LightCLIP on light encoders"
 """
 
-_base_ = ["./_base_/light_encoder.py"]
+_base_ = ["./_base_/resnet18.py"]
 method = "clip_resnet18"
-model = dict(type="CLIP", encoder=dict(_delete_=True, name="resnet18", kwargs={}))
+model = dict(type="CLIP")

@@ -2,10 +2,10 @@
 
 COMMAND   python tools/train.py pretrain/configs/lightclip_resnet18.py
 COST      docs/methods.md, "What a step costs"
-EXPECTED  what `python tools/study.py full --encoders random lightclip_resnet18` prints
+EXPECTED  docs/study.md, "LightCLIP on light encoders"
 """
 
-_base_ = ["./_base_/light_encoder.py"]
+_base_ = ["./_base_/resnet18.py"]
 method = "lightclip_resnet18"
-model = dict(type="LightCLIP", image_size=64, encoder=dict(_delete_=True, name="resnet18", kwargs={}))
+model = dict(type="LightCLIP", image_size=64)
 at_scale = dict(paper=dict(model=dict(image_size=224)))

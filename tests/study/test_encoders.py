@@ -194,7 +194,7 @@ def test_study_files_with_faults(here, text, sentence):
 
 
 def test_a_study_that_is_none_and_a_name_for_nobody(here):
-    named = "demo, full, mine, photographs, real, scenes"
+    named = "demo, full, light, mine, photographs, real, scenes"
     with pytest.raises(UserError, match=f"neither a study file nor one of {named}; did you mean demo"):
         read_plan("demu")
     with pytest.raises(UserError, match="--name speaks of 'mea', which is none of the encoders; did you mean mae"):
