@@ -96,7 +96,7 @@ def convert_source(path: str | Path, format: str = "auto", **options: Any) -> Co
     else:
         tensors, notes = read_with_notes(path)
     whole = {key: _single_precision(key, value, path) for key, value in tensors.items()}
-    bare, origin = strip(whole, partial(own_keys, options)) if format == "timm" else strip(whole)
+    bare, *places = strip(whole, partial(own_keys, options), named=True) if format == "timm" else strip(whole)
     name, state = _recognise(path, whole, bare) if format == "auto" else (format, None)
     if name not in formats():
         raise UserError(f"format {name!r} is unknown; give one of auto, {', '.join(formats())}")
@@ -119,7 +119,7 @@ def convert_source(path: str | Path, format: str = "auto", **options: Any) -> Co
         raise UserError(f"{path}: its tensors or options are not those of format {name} ({type(error).__name__}: "
                         f"{str(error)[:200]})") from error  # fmt: skip
     if state is bare:
-        converted = restore(converted, origin)
+        converted = restore(converted, *places)
     check(converted, whole, f"{path} (format {name})")
     converted.image.update(image)
     converted.dropped.update(notes)

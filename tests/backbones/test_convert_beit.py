@@ -1,4 +1,5 @@
-"""BEiT, CAE (both releases and mmpretrain's) and FD: files of their published structure give the same features here.
+"""BEiT, CAE (both releases and mmpretrain's), FD and SimMIM's ViT: files of their published structure give the same
+features here.
 
 The reference is a plain float64 forward pass written below, which reads the weights before they get the layout's names.
 """
@@ -16,7 +17,7 @@ from backbones.convert import beit, cae, convert_source
 from engine.errors import UserError
 
 SHARED = "rel_pos_bias.relative_position_bias_table"
-FORMATS = ("beit", "beit_ft", "cae", "cae_first", "cae_mmpretrain", "fd", "fd_ft")
+FORMATS = ("beit", "beit_ft", "cae", "cae_first", "cae_mmpretrain", "fd", "fd_ft", "simmim")
 IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 
 
@@ -54,6 +55,10 @@ def extra(*keys):
 
 def published(name):
     """(the encoder in its own names, the file as it was published, heads)."""
+    if name == "simmim":
+        inner = core(48, 3, 8, 4)
+        wrapped = {f"encoder.{key}": value for key, value in inner.items()}
+        return inner, {"model": wrapped | extra("encoder.mask_token", "decoder.0.weight", "decoder.0.bias")}, 3
     if name.startswith(("beit", "fd")):
         tuned = name.endswith("_ft")
         inner, heads = core(48, 3, 8, 4, "blocks" if tuned else "shared", tuned), 3
@@ -214,7 +219,9 @@ def test_the_ledger_has_every_key(tmp_path, name):
     used = {key for text in converted.renamed.values() for key in text.split(" + ")}
     assert used | set(converted.dropped) == set(source) and not used & set(converted.dropped)
     assert set(converted.renamed) == set(converted.state)
-    own = {"cae": "encoder.", "fd": "encoder."}.get(name.removesuffix("_first"), "backbone." if "mm" in name else "")
+    own = {"cae": "encoder.", "fd": "encoder.", "simmim": "encoder."}.get(
+        name.removesuffix("_first"), "backbone." if "mm" in name else ""
+    )
     assert all(key.startswith(own) and not key.endswith("index") for key in used)
     if converted.method == "cae":
         biases = [value.chunk(3) for key, value in converted.state.items() if key.endswith("qkv.bias")]
@@ -260,6 +267,7 @@ def test_the_layout_that_beit_and_fd_share_has_to_be_named(tmp_path):
         ("beit_ft", "blocks.1.attn.relative_position_bias_table"),
         ("beit_ft", "patch_embed.proj.weight"),
         ("fd", "encoder.blocks.1.attn.v_bias"),
+        ("simmim", "encoder.blocks.1.norm2.weight"),
         ("cae", "encoder.pos_embed"),
         ("cae", "encoder.blocks.1.attn.q_bias"),
         ("cae_mmpretrain", "backbone.layers.1.gamma_1"),
@@ -274,11 +282,14 @@ def test_a_missing_key_is_named(tmp_path, name, key):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("name", "key"), [("beit", "cls_pt_layers.0.x"), ("fd", "decoder.1.x"), ("cae", "teacher2.x")])
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("beit", "cls_pt_layers.0.x"), ("fd", "decoder.1.x"), ("cae", "teacher2.x"), ("simmim", "encoder.cls_pt.x")],
+)
 def test_an_extra_key_is_named(tmp_path, name, key):
     _, content, _ = published(name)
     content["model"][key] = torch.zeros(2)
-    with pytest.raises(UserError, match=key):
+    with pytest.raises(UserError, match=key.removeprefix("encoder.")):
         convert(tmp_path, content)
 
 
