@@ -143,7 +143,8 @@ def row(entry: str | Mapping[str, Any], names: Mapping[str, str] | None = None, 
             raise UserError(f"encoder {stated['encoder']!r}: nothing reads {key!r}{did_you_mean(key, ENTRY)}")
         if not isinstance(value, ENTRY[key]):
             raise UserError(f"encoder {stated['encoder']!r}: {key} is {value!r}, which is no {ENTRY[key].__name__}")
-    source, options, recipe = stated["encoder"], dict(stated.get("options", {})), dotted(stated.get("pretrain", {}))
+    source = stated["encoder"]
+    options, recipe = (dotted(stated.get(key, {})) for key in ("options", "pretrain"))
     name = stated.get("name") or (names or {}).get(source)
     if source in methods():
         if {"format", "convert"} & stated.keys():

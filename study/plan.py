@@ -9,7 +9,7 @@ from engine.config import read
 from engine.errors import UserError
 from engine.names import did_you_mean
 from engine.provenance import REPOSITORY
-from study.encoders import Encoder, row
+from study.encoders import Encoder, dotted, row
 from study.studies import Study
 
 CONFIGS = REPOSITORY / "study" / "configs"
@@ -139,5 +139,5 @@ def study_of(plan: Mapping[str, Any], names: Mapping[str, str] | None = None) ->
             f"--name speaks of {strange[0]!r}, which is none of the encoders{did_you_mean(strange[0], known)}"
         )
     return Study(plan["scale"], tuple(encoders.values()), tasks, seeds, plan["grid"], anew=plan["pretrain_anew"],
-                 data=data, options=dict(plan["options"]), floor=plan["floor"],
+                 data=data, options=dotted(plan["options"]), floor=plan["floor"],
                  baselines=plan["baselines"])  # fmt: skip

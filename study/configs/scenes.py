@@ -1,4 +1,4 @@
-"""The embedded scenes in one go: seven methods at CLIP's images, three of them in CLIP's time, three pretrainings each.
+"""The embedded scenes in one go: seven methods at CLIP's images and in CLIP's time, three pretrainings each.
 
 COMMAND   python tools/study.py scenes
           python -m reports runs/study --rows "*equal images" CLIP "CLIP, aligned"
@@ -39,9 +39,11 @@ encoders = (
     dict(encoder="maskclip", name="MaskCLIP, equal images", pretrain=images),
     dict(encoder="maskclip", name="MaskCLIP, equal time", pretrain={"recipe.updates": 205}),
     dict(encoder="cae", name="CAE, equal images", pretrain=images),
-    dict(encoder="cae", name="CAE, equal time", pretrain={"recipe.updates": 280}),
+    dict(encoder="cae", name="CAE, equal time", pretrain={"recipe.updates": 200}),
     dict(encoder="clip_aligned", name="CLIP, aligned", pretrain=images),
     dict(encoder="supervised", name="supervised, equal images", pretrain=images),
+    dict(encoder="supervised", name="supervised, equal time", pretrain={"recipe.updates": 450}),
     dict(encoder="dino", name="DINO, equal images", pretrain=images),
+    dict(encoder="dino", name="DINO, equal time", pretrain={"recipe.updates": 130}),
 )
 del images

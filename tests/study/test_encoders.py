@@ -75,9 +75,9 @@ def test_cells_of_encoders_and_overlays(here, checkpoint, published, capfd):
     folders = [str(checkpoint("mae", folder=here / f"mine{k}")) for k in range(2)]
     plan = complete({
         "encoders": ["mae", *folders, {"encoder": f"timm:{TAG}@{published}", "name": "small net"},
-                     {"encoder": "mae", "name": "MAE, slow", "options": {"optim_wrapper.optimizer.lr": 1e-4}}],
+                     {"encoder": "mae", "name": "MAE, slow", "options": {"optim_wrapper": {"optimizer.lr": 1e-4}}}],
         "data": overlays(here, "roads", "rooms"), "tasks": ["upernet"], "seeds": [0, 1], "floor": True,
-        "options": {"train_cfg.max_iters": 12},
+        "options": {"train_cfg": {"max_iters": 12}},
     }, "mine")  # fmt: skip
     cells = study_of(plan, {folders[0]: "A", folders[1]: "B"}).cells()
     first = [cell for cell in cells if cell.task == "pretrain"]
