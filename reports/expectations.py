@@ -91,6 +91,20 @@ EXPECTATIONS = (
         DETECTION,
         "DetailCLIP's table: 46.2 against 43.6 box AP on COCO",
     ),
+    *(
+        Expectation(
+            "LightCLIP is better than CLIP on light encoders",
+            f"lightclip_{encoder}",
+            f"clip_{encoder}",
+            ("zero_shot",),
+            f"LightCLIP (arXiv 2312.00674): {gain} points of zero-shot top-1 on ImageNet with {name}",
+        )
+        for encoder, name, gain in (
+            ("resnet18", "ResNet-18", "+4.2"),
+            ("mobilenetv2", "MobileNetV2", "+3.8"),
+            ("swin_nano", "Swin-Nano", "+3.4"),
+        )
+    ),
 )
 
 

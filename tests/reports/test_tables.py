@@ -271,6 +271,19 @@ def test_expectations_follow_the_intervals():
     ]
 
 
+def test_light_encoders_are_judged_each_against_its_own():
+    def top1(base, encoder, seed, value):
+        entry = record("zero_shot", base, seed, metrics={"top1": metric(value, "%", primary=True)})
+        return entry | {"method": f"{'light' if base == 'maskclip' else ''}clip_{encoder}"}
+
+    pairs = ((30.0, 33.0), (31.0, 34.1), (32.0, 34.9))
+    entries = [entry for seed, (plain, light) in enumerate(pairs) for entry in (
+        top1("clip", "resnet18", seed, plain), top1("maskclip", "resnet18", seed, light),
+        top1("maskclip", "mobilenetv2", seed, light))]  # fmt: skip
+    found = findings(section_of(*entries))
+    assert [(f.task, f.verdict, "+4.2 points" in f.source) for f in found] == [("zero_shot", "holds", True)]
+
+
 def test_what_is_said_of_every_method_is_said_once_for_a_task():
     spread = {"clip": 25.0, "clip_aligned": 20.0, "maskclip": 24.0, "mae": 30.0, "supervised": 26.0}
     entries = [entry for method, value in ({"random": 20.0, "oracle": 40.0} | spread).items()
