@@ -25,6 +25,7 @@ from backbones.encoder import OWN_ARGUMENTS, build_encoder
 from engine.errors import UserError
 
 CLASSIFIER = "dropped: classifier"
+LAST_NORM = {"head.norm.weight": 1.0, "head.norm.bias": 0.0}  # of ConvNeXt V2, and where a norm begins
 # What timm's filters leave out though it is no zero: parts of pretraining, and tables that a model makes itself.
 NO_WEIGHTS = ("mask_token", "rope", "periods", "bias_mask", "relative_position_index", "relative_coords_table",
               "attn_mask", "projector", "local_cls_norm", "lm_head", "pre_logits", "decoder",
@@ -88,9 +89,12 @@ def convert(
     counters = {key: value for key, value in reference.state_dict().items()
                 if key.endswith("num_batches_tracked") and key not in kept}  # fmt: skip
     kept |= {key: torch.zeros(value.shape, dtype=value.dtype) for key, value in counters.items()}
+    norms = {key: fill for key, fill in LAST_NORM.items() if facts.tag == "fcmae" and key not in kept}
+    kept |= {key: torch.full(reference.state_dict()[key].shape, fill) for key, fill in norms.items()}
     image = {"mean": rgb(mean or facts.mean), "std": rgb(std or facts.std)}
     image["size"] = size or grid or own.get("img_size") or facts.input_size[-1]
     new = dict.fromkeys(counters, "counts batches, which files of PyTorch before 0.4.1 do not, and no result needs")
+    new |= dict.fromkeys(norms, "FCMAE pretrains no norm behind the last stage; it begins as a norm does")
     return Converted({"name": name, "kwargs": own}, kept, renamed, image, "timm", dropped, new)
 
 
