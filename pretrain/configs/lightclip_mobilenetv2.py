@@ -2,7 +2,7 @@
 
 COMMAND   python tools/train.py pretrain/configs/lightclip_mobilenetv2.py
 COST      docs/methods.md, "What a step costs"
-EXPECTED  docs/study.md, "LightCLIP on light encoders"
+EXPECTED  what `python tools/study.py light` prints (docs/study.md, "LightCLIP on light encoders")
 """
 
 _base_ = ["./_base_/mobilenetv2.py"]

@@ -2,7 +2,7 @@
 
 COMMAND   python tools/train.py pretrain/configs/lightclip_swin_nano.py
 COST      docs/methods.md, "What a step costs"
-EXPECTED  docs/study.md, "LightCLIP on light encoders"
+EXPECTED  what `python tools/study.py light` prints (docs/study.md, "LightCLIP on light encoders")
 """
 
 _base_ = ["./_base_/swin_nano.py"]

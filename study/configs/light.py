@@ -2,13 +2,11 @@
 
 COMMAND   python tools/study.py light
           python -m reports runs/study --rows "CLIP, *" "LightCLIP, *"
-COST      docs/study.md, "LightCLIP on light encoders"
-EXPECTED  docs/study.md, "LightCLIP on light encoders"
+COST      hours on two cores; docs/methods.md, "What a step costs"
+EXPECTED  docs/study.md, "LightCLIP on light encoders", says why not fewer updates
 
-Both methods have the same captions, augmentation, text tower and schedule, and 1,000 updates of 64 images: the first
-250, on noisy captions, leave the loss of CLIP with ResNet-18 at the logarithm of 64, where it began. So the captions
-are the aligned ones. Every seed is a pretraining and a fine-tuning of its own. Heads start from their configs'
-learning rate.
+Both methods have the same captions (the aligned ones), augmentation, text tower and schedule, and 1,000 updates of 64
+images. Every seed is a pretraining and a fine-tuning of its own. Heads start from their configs' learning rate.
 """
 
 scale = "study"
