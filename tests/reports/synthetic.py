@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from engine.catalogue import family_of
-from reports.records import write_record
+from reports.records import Record, write_record
+from reports.sections import sections
 
 METHODS = {  # id -> name, captions, reference kind
     "random": ("Random", None, "floor"),
@@ -196,3 +197,36 @@ def tree(root: Path, methods=tuple(METHODS), seeds=(0, 1, 2), tasks=tuple(HEADS)
                     entry["samples"] = pictures(folder, method, task)
                 write_record(folder, entry)
     return root
+
+
+def miou(method, seed, value, **changes):
+    """A UperNet record with a value given by hand."""
+    return record("upernet", method, seed, metrics={"mIoU": metric(value, "%", primary=True)}, **changes)
+
+
+def rmse(method, seed, value):
+    return record("depth", method, seed, metrics={"rmse": metric(value, "m", "down", primary=True)})
+
+
+def section_of(*entries):
+    found, unused = sections([Record(f"{k}/result.json", None, entry) for k, entry in enumerate(entries)])
+    assert len(found) == 1 and unused == []
+    return found[0]
+
+
+def series(method, *values, make=miou):
+    return [make(method, seed, value) for seed, value in enumerate(values)]
+
+
+STUDY = [
+    *series("random", 30.0, 31.0, 32.0),
+    *series("oracle", 50.0, 51.0, 52.0),
+    *series("clip", 32.0, 33.0, 34.0),
+    *series("mae", 36.0, 37.5, 37.5),
+    miou("maskclip", 0, 33.5),
+    failed("disk is full", task="upernet", method="maskclip", seed=1),
+    *series("random", 1.0, 1.1, 1.2, make=rmse),
+    *series("oracle", 0.3, 0.4, 0.5, make=rmse),
+    *series("mae", 0.7, 0.8, 0.9, make=rmse),
+    failed("out of | memory <b>", task="depth", method="clip", seed=0),
+]
