@@ -41,7 +41,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument("--format", default="auto", help="layout of the file (default auto: recognised by its keys)")
     parser.add_argument("--options", nargs="+", action=start.KeyValues, default={}, metavar="KEY=VALUE",
-                        help="what the file does not tell: heads=12 quick_gelu=true model=NAME")  # fmt: skip
+                        help="what the file does not tell: heads=12 quick_gelu=true model=NAME; where it holds more"
+                        " than the encoder: prefix=module.encoder_q. drop=fc.*,queue*")  # fmt: skip
     parser.add_argument("--name", help="what tables call it (default: timm:NAME.TAG, hf:ORG/REPO, or the file's stem)")
     parser.add_argument("--pretrained-on", metavar="DATA", help="what tables say of its images (default: what a tag of"
                         " timm's says, else published)")  # fmt: skip

@@ -78,14 +78,15 @@ def convert_source(path: str | Path, format: str = "auto", **options: Any) -> Co
     Args:
         path: What `source.read_source` reads, or a folder with its own configuration (`folder.read_folder`).
         format: Name of a format, or "auto" to recognise it.
-        options: What the file does not tell and the format's `convert` takes by name (heads=12, quick_gelu=True).
+        options: What the file does not tell and the format's `convert` takes by name (heads=12, quick_gelu=True);
+            for every format also prefix and drop, as `prefixes.part` takes them.
 
     Raises:
         UserError: an unreadable file, an unknown format or layout, a layout that several formats share, a source key
             without a place, a key that the encoder lacks or that it has more or in another shape.
     """
     from backbones.convert.folder import read_folder
-    from backbones.convert.prefixes import restore, strip
+    from backbones.convert.prefixes import part, restore, strip
     from backbones.convert.source import read_with_notes
     from backbones.convert.timm import own_keys
 
@@ -96,17 +97,21 @@ def convert_source(path: str | Path, format: str = "auto", **options: Any) -> Co
     else:
         tensors, notes = read_with_notes(path)
     whole = {key: _single_precision(key, value, path) for key, value in tensors.items()}
-    bare, *places = strip(whole, partial(own_keys, options), named=True) if format == "timm" else strip(whole)
-    name, state = _recognise(path, whole, bare) if format == "auto" else (format, None)
+    places = part(whole, options.pop("prefix", ""), options.pop("drop", ()))
+    stripped, aside = strip(places[0], partial(own_keys, options), named=format == "timm")
+    given, bare = ({key: whole[source] for key, source in origin.items()} for origin in (places[0], stripped))
+    name, state = _recognise(path, given, bare) if format == "auto" else (format, None)
     if name not in formats():
         raise UserError(f"format {name!r} is unknown; give one of auto, {', '.join(formats())}")
     if state is None:
-        state = bare if name in BARE or not formats()[name].matches(whole) else whole
+        state = bare if name in BARE or not formats()[name].matches(given) else given
     convert = formats()[name].convert
     known = list(inspect.signature(convert).parameters)[1:]
     for option in options:
         if option not in known:
-            raise UserError(f"format {name} takes no option {option!r}; it takes {', '.join(known) or 'none'}")
+            raise UserError(
+                f"format {name} takes no option {option!r}; it takes {', '.join([*known, 'prefix', 'drop'])}"
+            )
     try:
         converted = convert(state, **options)
     except KeyError as error:
@@ -118,8 +123,7 @@ def convert_source(path: str | Path, format: str = "auto", **options: Any) -> Co
     except Exception as error:  # what tensors of other shapes, or options of other kinds, make of the arithmetic
         raise UserError(f"{path}: its tensors or options are not those of format {name} ({type(error).__name__}: "
                         f"{str(error)[:200]})") from error  # fmt: skip
-    if state is bare:
-        converted = restore(converted, *places)
+    converted = restore(converted, *((stripped, places[1] | aside) if state is bare else places))
     check(converted, whole, f"{path} (format {name})")
     converted.image.update(image)
     converted.dropped.update(notes)

@@ -31,8 +31,8 @@ def read_with_notes(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]
     Wrappers are taken off: {"model"}, {"state_dict"}; where a running mean of the weights (`model_ema`,
     `state_dict_ema`) stands beside them, it is taken and the weights are noted as left out; of {"student", "teacher",
     ...} both are returned, with their names as prefixes; of any other name ({"teacher"}, {"module"}) what it holds,
-    where these are the file's only weights. What stands beside them (optimizer, epoch, arguments) is no
-    weight and is not returned.
+    where these are the file's only weights, and of several each with its name as prefix. What stands beside them
+    (optimizer, epoch, arguments) is no weight and is not returned.
 
     Args:
         path: .pth, .pt, .pth.tar or .bin (read as data only, never run), a TorchScript archive, or .safetensors.
@@ -93,12 +93,14 @@ def unwrap(content: Any, path: str | Path) -> tuple[dict[str, Tensor], dict[str,
 
 
 def _only_weights(content: Any) -> Any:
-    """The one state dict in a mapping that holds no tensors of its own; anything else as it is."""
+    """The one state dict in a mapping that holds no tensors of its own; several by their names; else all as it is."""
     if not isinstance(content, Mapping) or any(isinstance(value, Tensor) for value in content.values()):
         return content
-    found = [value for value in content.values() if isinstance(value, Mapping) and value and all(
-        isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in value.items())]  # fmt: skip
-    return found[0] if len(found) == 1 else content
+    found = {name: value for name, value in content.items() if isinstance(value, Mapping) and value and all(
+        isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in value.items())}  # fmt: skip
+    if len(found) > 1:  # such as I-JEPA's encoder, target_encoder and predictor
+        return {f"{name}.{key}": tensor for name, value in found.items() for key, tensor in value.items()}
+    return next(iter(found.values()), content)
 
 
 def _checked_members(path: Path) -> list[str]:

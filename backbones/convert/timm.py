@@ -22,7 +22,7 @@ from backbones.convert.torchvision_names import names_of
 from backbones.convert.trace import traced
 from backbones.convert.vit import has_fixed_positions, is_plain
 from backbones.encoder import OWN_ARGUMENTS, build_encoder
-from engine.errors import UserError
+from engine.errors import UserError, some
 
 CLASSIFIER = "dropped: classifier"
 LAST_NORM = {"head.norm.weight": 1.0, "head.norm.bias": 0.0}  # of ConvNeXt V2, and where a norm begins
@@ -76,11 +76,16 @@ def convert(
         own["img_size"] = grid
         with torch.device("meta"):
             reference = build_encoder(name, own)
+    _require_bare(state, reference)
     classifier = _classifier_keys(name, own)
     found, sources = _filtered(state, reference, classifier)
     _require_own_sizes(state, found, sources)
     classifier |= _published_classifier(facts, found)
     kept = {key: value for key, value in found.items() if key not in classifier and sources[key]}
+    wanted = reference.state_dict()
+    if (others := [key for key in kept if key not in wanted]) and set(wanted) <= set(kept):
+        raise UserError(f"{some(others)} have no place in {name}, which the other keys fill; where they belong to its "
+                        "pretraining, say so by --options drop=PATTERN, or drop=PATTERN,PATTERN")  # fmt: skip
     used = {source for key in kept for source in sources[key]}
     dropped = {source: CLASSIFIER for key in found if key in classifier for source in sources[key]}
     dropped = {key: reason for key, reason in dropped.items() if key not in used}
@@ -142,6 +147,16 @@ def _image_size(state: Mapping[str, Tensor], reference: nn.Module) -> int | None
     sides = [math.isqrt(max(table.shape[1] - prefix, 0)) for prefix in prefixes]
     fits = [side for side, prefix in zip(sides, prefixes, strict=True) if side and side**2 == table.shape[1] - prefix]
     return fits[0] * patch if fits and fits[0] ** 2 != cells else None
+
+
+def _require_bare(state: Mapping[str, Tensor], reference: nn.Module) -> None:
+    """Refuse a file whose keys of the model stand below a prefix that other keys do not have."""
+    wanted = [key for key in reference.state_dict() if not key.endswith("num_batches_tracked")]
+    last = max(wanted, key=len)
+    prefixes = sorted(key.removesuffix(last) for key in state if key.endswith(f".{last}"))
+    if found := [prefix for prefix in prefixes if all(f"{prefix}{key}" in state for key in wanted)]:
+        raise UserError(f"the encoder's keys stand below {' and '.join(found)} here; say which by --options "
+                        f"prefix={found[0]}, and the rest is left out")  # fmt: skip
 
 
 def _filtered(

@@ -229,8 +229,8 @@ def test_prefixes_and_running_means(tmp_path):
     some = {**wrapped, "projector.weight": torch.zeros(2, 2)}
     refused(
         lambda: convert_source(saved(tmp_path / "w.pth", some), "timm", **options),
-        "keys have no place",
-        "network.encoder.",
+        "the encoder's keys stand below network.encoder. here",
+        "prefix=network.encoder.",
     )
 
 
