@@ -30,7 +30,7 @@ def part(
     Raises:
         UserError: a prefix or a pattern that fits no key.
     """
-    patterns = [drop] if isinstance(drop, str) else list(drop)
+    patterns = [*drop] if isinstance(drop, list | tuple) else [drop]
     if not all(isinstance(word, str) for word in (prefix, *patterns)):
         raise UserError(f"prefix={prefix!r} and drop={drop!r} are words of keys: prefix=module.encoder_q. drop=fc.*")
     origin = {key: key for key in keys}

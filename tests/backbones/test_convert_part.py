@@ -58,6 +58,7 @@ def test_one_of_two_encoders(tmp_path, nets):
     refused(path, "no key begins with prefix=student.", "encoder_k., encoder_q., queue.", prefix="student.")
     refused(path, "drop=head.* fits no key", prefix="encoder_q.", drop="head.*")
     refused(path, "are words of keys", prefix=5)
+    refused(path, "are words of keys", drop=5)
 
 
 def test_parts_of_a_pretraining_beside_the_encoder(tmp_path, nets):
