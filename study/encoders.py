@@ -169,10 +169,17 @@ def row(entry: str | Mapping[str, Any], names: Mapping[str, str] | None = None, 
 
 
 def dotted(stated: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} as {"a.b": 1}: what a command line can repeat, and one name for one recipe."""
+    """{"a": {"b": 1}} as {"a.b": 1}: what a command line can repeat (but for empty dicts), and one name for one recipe.
+
+    Raises:
+        UserError: a key that is stated twice, in both ways.
+    """
     found: dict[str, Any] = {}
     for key, value in stated.items():
-        found |= dotted(value, f"{above}{key}.") if isinstance(value, Mapping) and value else {f"{above}{key}": value}
+        new = dotted(value, f"{above}{key}.") if isinstance(value, Mapping) and value else {f"{above}{key}": value}
+        if twice := found.keys() & new.keys():
+            raise UserError(f"{min(twice)} is stated twice, as a key with dots and within a dict; keep one")
+        found |= new
     return found
 
 

@@ -79,7 +79,7 @@ def convert_source(path: str | Path, format: str = "auto", **options: Any) -> Co
         path: What `source.read_source` reads, or a folder with its own configuration (`folder.read_folder`).
         format: Name of a format, or "auto" to recognise it.
         options: What the file does not tell and the format's `convert` takes by name (heads=12, quick_gelu=True);
-            for every format also prefix and drop, as `prefixes.part` takes them.
+            for every format that is named also prefix and drop, as `prefixes.part` takes them.
 
     Raises:
         UserError: an unreadable file, an unknown format or layout, a layout that several formats share, a source key
@@ -97,6 +97,9 @@ def convert_source(path: str | Path, format: str = "auto", **options: Any) -> Co
     else:
         tensors, notes = read_with_notes(path)
     whole = {key: _single_precision(key, value, path) for key, value in tensors.items()}
+    if format == "auto" and (stated := [word for word in ("prefix", "drop") if word in options]):
+        raise UserError(f"{path}: {stated[0]} takes a part of the file, which does not tell whose layout it is; name "
+                        f"it by --format, or by timm:NAME.TAG@{path}")  # fmt: skip
     places = part(whole, options.pop("prefix", ""), options.pop("drop", ()))
     stripped, aside = strip(places[0], partial(own_keys, options), named=format == "timm")
     given, bare = ({key: whole[source] for key, source in origin.items()} for origin in (places[0], stripped))

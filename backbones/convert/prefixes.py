@@ -24,25 +24,33 @@ def part(
 
     Args:
         keys: The file's.
-        prefix: What the encoder's keys begin with, before or after the wrappers' prefixes came off.
-        drop: Patterns, with *, of keys below both that are no part of the encoder.
+        prefix: What the encoder's keys begin with, before or after the wrappers' prefixes came off; its last dot may
+            be left out.
+        drop: Patterns, with *, of keys that are no part of the encoder: as they stand below `prefix`, or without the
+            wrappers' prefixes there.
 
     Raises:
         UserError: a prefix or a pattern that fits no key.
     """
     patterns = [*drop] if isinstance(drop, list | tuple) else [drop]
-    if not all(isinstance(word, str) for word in (prefix, *patterns)):
-        raise UserError(f"prefix={prefix!r} and drop={drop!r} are words of keys: prefix=module.encoder_q. drop=fc.*")
+    if type(prefix) in (int, float) and float(prefix).is_integer():  # "0." of nn.Sequential, as a command line reads it
+        prefix = str(int(prefix))
+    for name, word in [("prefix", prefix), *(("drop", pattern) for pattern in patterns)]:
+        if not isinstance(word, str):
+            raise UserError(
+                f"{name} is a word of keys, as in prefix=module.encoder_q. drop=fc.*,queue*; {word!r} is none"
+            )
+    prefix = f"{prefix.removesuffix('.')}." if prefix else ""
     origin = {key: key for key in keys}
     if not any(key.startswith(prefix) for key in origin):
         origin = strip(origin)[0]
     found = {key.removeprefix(prefix): source for key, source in origin.items() if key.startswith(prefix)}
     if not found and prefix:
-        beginnings = sorted({key.partition(".")[0] + "." for key in origin})
+        beginnings = sorted({"".join(key.partition(".")[:2]) for key in origin})
         raise UserError(f"no key begins with prefix={prefix}; they begin with {some(beginnings)}")
     bare = {source: key for key, source in strip(found)[0].items()}
     dropped = {pattern: {key for key, source in found.items() if fnmatchcase(key, pattern)
-                         or fnmatchcase(bare[source], pattern)} for pattern in patterns}  # fmt: skip
+                         or fnmatchcase(bare[source], pattern)} for pattern in patterns if pattern}  # fmt: skip
     if idle := [pattern for pattern, fitting in dropped.items() if not fitting]:
         raise UserError(f"drop={idle[0]} fits no key of {some(found)}")
     kept = {key: source for key, source in found.items() if not any(key in fitting for fitting in dropped.values())}

@@ -33,36 +33,60 @@ def matches(state: Mapping[str, Tensor]) -> bool:
     return of_masked(state) and any(key.startswith("decoder.") for key in state)
 
 
-def convert(state: Mapping[str, Tensor]) -> Converted:
-    """Convert SimMIM's keys. UserError for an encoder that is not its ViT or its Swin, KeyError for a missing key."""
+def convert(state: Mapping[str, Tensor], size: int | None = None) -> Converted:
+    """Convert SimMIM's keys.
+
+    Args:
+        state: The file's tensors.
+        size: Pixels per side in pretraining, of a Swin whose file has no mask of shifted windows to tell it.
+
+    Raises:
+        UserError: an encoder that is not its ViT or its Swin, or a Swin of unknown or no square size. KeyError for a
+            missing key.
+    """
     names, dropped = sort_keys(state, "encoder.", DROP)
     inner = {name: state[key] for name, key in names.items()}
+    if not names:
+        raise UserError("no key begins with encoder., as all of SimMIM's encoder do; state no prefix")
     if bare(inner):
         return replace(beit_encoder(state, names, dropped, IMAGE, "simmim"), family="mim")
     if f"layers.0.blocks.0.attn.{TABLE}" not in inner:
         raise UserError("its encoder is neither SimMIM's ViT nor its Swin; say which model of timm it is by "
                         "timm:NAME.TAG@FILE")  # fmt: skip
-    kwargs = _swin(inner, state.get("encoder.layers.0.blocks.1.attn_mask"))
+    kwargs = _swin(inner)
+    kwargs = {"img_size": _side(state, kwargs) or size, **kwargs}
+    if not isinstance(kwargs["img_size"], int):
+        raise UserError("nothing in the file tells the size of the Swin's images; state it, as in --options size=192")
     found = timm.convert(inner, "swin_base_patch4_window7_224", IMAGE["mean"], IMAGE["std"], kwargs["img_size"], kwargs)
     found = restore(found, names, dropped)
     return replace(found, encoder={"name": found.encoder["name"], "kwargs": kwargs}, method="simmim", family="mim")
 
 
-def _swin(inner: Mapping[str, Tensor], mask: Tensor | None) -> dict[str, Any]:
-    """The arguments of timm's Swin that shapes tell; `mask` [windows, tokens, tokens] is the first shifted block's."""
+def _swin(inner: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The arguments of timm's Swin that shapes of weights tell: all but the size of the images."""
     patches, hidden = inner["patch_embed.proj.weight"], inner["layers.0.blocks.0.mlp.fc1.weight"]
     places = [re.match(r"layers\.(\d+)\.blocks\.(\d+)\.", key) for key in inner]
     pairs = [(int(place[1]), int(place[2])) for place in places if place]
     stages = range(1 + max(stage for stage, _ in pairs))
     tables = [inner[f"layers.{stage}.blocks.0.attn.{TABLE}"] for stage in stages]
-    patch, window = patches.shape[-1], (math.isqrt(len(tables[0])) + 1) // 2
-    windows = 2 ** (len(stages) - 1) if mask is None else math.isqrt(len(mask))  # else one window in the last stage
     return {
-        "img_size": windows * window * patch,
-        "patch_size": patch,
-        "window_size": window,
+        "patch_size": patches.shape[-1],
+        "window_size": (math.isqrt(len(tables[0])) + 1) // 2,  # a table has (2 window - 1)^2 rows
         "embed_dim": len(patches),
         "depths": tuple(1 + max(block for stage, block in pairs if stage == which) for which in stages),
         "num_heads": tuple(table.shape[1] for table in tables),
         "mlp_ratio": len(hidden) / len(patches),
     }
+
+
+def _side(state: Mapping[str, Tensor], kwargs: Mapping[str, Any]) -> int | None:
+    """Pixels per side by a mask of shifted windows [windows, tokens, tokens] of any stage; None where there is none."""
+    masks = {int(key.split(".")[2]): mask for key, mask in state.items() if key.endswith(".attn_mask")}
+    if not masks:
+        return None
+    stage, mask = min(masks.items())
+    windows, tokens = (math.isqrt(count) for count in mask.shape[:2])
+    if windows**2 != len(mask):
+        raise UserError(f"the masks of stage {stage} are of {len(mask)} windows, which is no square number: its images "
+                        "are not square, and one size cannot stand for them")  # fmt: skip
+    return windows * tokens * kwargs["patch_size"] * 2**stage

@@ -29,10 +29,10 @@ def read_with_notes(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]
     """Return (key -> tensor of a file, on the CPU, in the file's own number format; wrapper left out -> why).
 
     Wrappers are taken off: {"model"}, {"state_dict"}; where a running mean of the weights (`model_ema`,
-    `state_dict_ema`) stands beside them, it is taken and the weights are noted as left out; of {"student", "teacher",
-    ...} both are returned, with their names as prefixes; of any other name ({"teacher"}, {"module"}) what it holds,
-    where these are the file's only weights, and of several each with its name as prefix. What stands beside them
-    (optimizer, epoch, arguments) is no weight and is not returned.
+    `state_dict_ema`) stands beside them, it is taken; other weights beside are noted as left out; of {"student",
+    "teacher", ...} both are returned, with their names as prefixes; of any other name ({"teacher"}, {"module"}) what it
+    holds, where these are the file's only weights, and of several each with its name as prefix. What stands beside
+    them (optimizer, epoch, arguments) is no weight and is not returned.
 
     Args:
         path: .pth, .pt, .pth.tar or .bin (read as data only, never run), a TorchScript archive, or .safetensors.
@@ -79,6 +79,9 @@ def unwrap(content: Any, path: str | Path) -> tuple[dict[str, Tensor], dict[str,
             if name in EMA:
                 beside = [other for other in ("model", "state_dict") if isinstance(content.get(other), Mapping)]
                 notes = {f"{other}.*": f"{name}, the running mean of these weights, is used" for other in beside}
+            others = {other: f"{name} beside it is used" for other, value in content.items()
+                      if other != name and _is_state(value)}  # fmt: skip
+            notes |= {f"{other}.*": why for other, why in others.items() if f"{other}.*" not in notes}
             content = content[name]
             break
     content = _only_weights(content)
@@ -96,11 +99,22 @@ def _only_weights(content: Any) -> Any:
     """The one state dict in a mapping that holds no tensors of its own; several by their names; else all as it is."""
     if not isinstance(content, Mapping) or any(isinstance(value, Tensor) for value in content.values()):
         return content
-    found = {name: value for name, value in content.items() if isinstance(value, Mapping) and value and all(
-        isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in value.items())}  # fmt: skip
-    if len(found) > 1:  # such as I-JEPA's encoder, target_encoder and predictor
-        return {f"{name}.{key}": tensor for name, value in found.items() for key, tensor in value.items()}
-    return next(iter(found.values()), content)
+    found = {name: value for name, value in content.items() if isinstance(name, str) and _is_state(value)}
+    if len(found) < 2:
+        return next(iter(found.values()), content)
+    joined: dict[str, Tensor] = {}  # such as I-JEPA's encoder, target_encoder and predictor
+    for name, value in found.items():
+        for key, tensor in value.items():
+            if joined.setdefault(f"{name}.{key}", tensor) is not tensor:
+                raise UserError(f"two weights are called {name}.{key} once the names of their state dicts are before "
+                                "them; store one state dict alone")  # fmt: skip
+    return joined
+
+
+def _is_state(content: Any) -> bool:
+    """Whether this is a state dict: names and tensors, at least one."""
+    return isinstance(content, Mapping) and bool(content) and all(
+        isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in content.items())  # fmt: skip
 
 
 def _checked_members(path: Path) -> list[str]:

@@ -84,7 +84,7 @@ def convert(
     kept = {key: value for key, value in found.items() if key not in classifier and sources[key]}
     wanted = reference.state_dict()
     if (others := [key for key in kept if key not in wanted]) and set(wanted) <= set(kept):
-        raise UserError(f"{some(others)} have no place in {name}, which the other keys fill; where they belong to its "
+        raise UserError(f"{name} has no place for {some(others)}, and the other keys fill it; where they belong to its "
                         "pretraining, say so by --options drop=PATTERN, or drop=PATTERN,PATTERN")  # fmt: skip
     used = {source for key in kept for source in sources[key]}
     dropped = {source: CLASSIFIER for key in found if key in classifier for source in sources[key]}
@@ -94,7 +94,7 @@ def convert(
     counters = {key: value for key, value in reference.state_dict().items()
                 if key.endswith("num_batches_tracked") and key not in kept}  # fmt: skip
     kept |= {key: torch.zeros(value.shape, dtype=value.dtype) for key, value in counters.items()}
-    norms = {key: fill for key, fill in LAST_NORM.items() if facts.tag == "fcmae" and key not in kept}
+    norms = LAST_NORM if facts.tag == "fcmae" and LAST_NORM.keys().isdisjoint(kept) else {}
     kept |= {key: torch.full(reference.state_dict()[key].shape, fill) for key, fill in norms.items()}
     image = {"mean": rgb(mean or facts.mean), "std": rgb(std or facts.std)}
     image["size"] = size or grid or own.get("img_size") or facts.input_size[-1]
@@ -108,8 +108,8 @@ def own_keys(options: Mapping[str, Any]) -> frozenset[str]:
     name = str(options.get("model", "")).split(".")[0]
     if not timm.is_model(name):
         return frozenset()
-    own = {key: value for key, value in (options.get("kwargs") or {}).items() if key not in OWN_ARGUMENTS}
     try:
+        own = {key: value for key, value in (options.get("kwargs") or {}).items() if key not in OWN_ARGUMENTS}
         with torch.device("meta"):
             return frozenset(build_encoder(name, own).state_dict())
     except Exception:  # of whatever kind the options make
@@ -152,6 +152,8 @@ def _image_size(state: Mapping[str, Tensor], reference: nn.Module) -> int | None
 def _require_bare(state: Mapping[str, Tensor], reference: nn.Module) -> None:
     """Refuse a file whose keys of the model stand below a prefix that other keys do not have."""
     wanted = [key for key in reference.state_dict() if not key.endswith("num_batches_tracked")]
+    if all(key in state for key in wanted):  # a copy of it may stand below a prefix
+        return
     last = max(wanted, key=len)
     prefixes = sorted(key.removesuffix(last) for key in state if key.endswith(f".{last}"))
     if found := [prefix for prefix in prefixes if all(f"{prefix}{key}" in state for key in wanted)]:
@@ -175,7 +177,8 @@ def _filtered(
     except (KeyError, AttributeError, RuntimeError, IndexError, ValueError, AssertionError, TypeError) as error:
         raise UserError(
             f"timm's own filter of {type(reference).__name__} does not know these keys ({type(error).__name__}: "
-            f"{str(error).splitlines()[0][:90] if str(error) else 'no message'}); is it a file of this model?"
+            f"{str(error).splitlines()[0][:90] if str(error) else 'no message'}); is it a file of this model? What "
+            "belongs to its pretraining alone is left out by --options drop=PATTERN"
         ) from None
     return found, sources
 

@@ -163,14 +163,6 @@ def test_official_convnext_v2_and_swin(tmp_path):
     assert set(converted.dropped.values()) == {"dropped: classifier"}
     model.reset_classifier(0)
     same(converted, model, (64, 96))
-    # as it is published: no norm behind the last stage, no classifier (facebookresearch/ConvNeXt-V2, issues 47 and 65)
-    state = {key: value for key, value in state.items() if not key.startswith(("norm.", "head."))}
-    converted = convert_source(saved(tmp_path / "c.pt", {"model": state}), "timm", **options)
-    torch.nn.init.ones_(model.head.norm.weight), torch.nn.init.zeros_(model.head.norm.bias)
-    same(converted, model, (64, 96))
-    assert set(converted.new) == {"head.norm.weight", "head.norm.bias"} and not converted.dropped
-    trained = {**options, "model": "convnextv2_atto.fcmae_ft_in1k"}
-    refused(lambda: convert_source(tmp_path / "c.pt", "timm", **trained), "2 are missing", "head.norm.weight")
 
     kwargs = {"embed_dim": 24, "depths": (1, 1, 1, 1), "num_heads": (1, 2, 3, 4)}
     model = random_model("swin_tiny_patch4_window7_224", num_classes=3, **kwargs)

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from backbones import load_encoder, read_checkpoint
 from engine.errors import UserError
 from study.configure import load_config
-from study.encoders import checkpoint_of
+from study.encoders import checkpoint_of, dotted
 from study.plan import complete, read_plan, study_of
 from tests.commands import ENCODER
 
@@ -115,6 +115,11 @@ def test_cells_of_encoders_and_overlays(here, checkpoint, published, capfd):
     assert meta["name"] == "random weights (test_efficientnet)" and meta["encoder"] == theirs["encoder"]
     assert meta["image"] == theirs["image"] and meta["method"] == "random"
     assert ENCODER["kwargs"]["embed_dim"] == 96 != encoder.num_features, "nothing of the suite's own is left"
+
+
+def test_a_key_of_both_spellings_is_refused():
+    with pytest.raises(UserError, match=r"a\.b is stated twice"):
+        dotted({"a": {"b": 1}, "a.b": 2})
 
 
 def test_two_budgets_of_one_method(here):
