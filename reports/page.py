@@ -179,16 +179,16 @@ def _chapter(anchor: str, section: Section, pictures: list[Panel], curves: list[
 
 def _lead(section: Section, rows: Sequence[str]) -> str:
     """One paragraph: what was compared, on what, how often, and whether encoders were chosen among more."""
-    names = listed([section.name(row) for row in section.competitors]) or "no pretrained encoder"
-    floor, ceiling = section.reference("floor"), section.reference("ceiling")
-    between = listed([f"{row.name} as the {kind}" for row, kind in ((floor, "floor"), (ceiling, "ceiling")) if row])
+    compared = listed([section.name(row) for row in section.competitors]) or "no pretrained encoder"
+    ends = {kind: [section.name(row) for row in section.references(kind)] for kind in ("floor", "ceiling")}
+    between = listed([f"{listed(them)} as the {kind}{'s' * (len(them) > 1)}" for kind, them in ends.items() if them])
     tasks = listed([name for task, name in TASK_NAMES.items() if task in section.protocols])
     failed = sum(record["status"] == "failed" for record in section.records)
     seeds = ", ".join(map(str, section.seeds))
     known = {*section.encoders.values()}
     shared = f"All share one encoder, {section.encoder.partition('(')[0]}, and" if len(known) < 2 else "They"
     return (
-        f"Compared: {names}{f', with {between}' if between else ''}. {shared} are evaluated on {section.dataset}, "
+        f"Compared: {compared}{f', with {between}' if between else ''}. {shared} are evaluated on {section.dataset}, "
         f"{section.split} split, by {tasks}. "
         f"{plural(len(section.records), 'final run')}, {failed} of them failed; "
         f"{plural(len(section.seeds), 'seed')} ({seeds})."

@@ -117,14 +117,18 @@ class Section:
         """Every seed that occurs, ascending."""
         return sorted({record["seed"] for record in self.records})
 
+    def references(self, kind: str) -> list[Row]:
+        """The "floor" or "ceiling" rows; a baseline without an encoder is neither."""
+        return [row for row in self.rows if row.kind == kind and row.method not in BASELINES]
+
     def reference(self, kind: str) -> Row | None:
-        """The "floor" or "ceiling" row, if the section has one; a baseline without an encoder is neither."""
-        return next((row for row in self.rows if row.kind == kind and row.method not in BASELINES), None)
+        """The first "floor" or "ceiling" row, if the section has one."""
+        return next(iter(self.references(kind)), None)
 
     def floor_of(self, row: Row) -> Row | None:
         """The floor that a row is compared with: random weights of its own architecture, where there are several; at
         best with its own switches."""
-        floors = [floor for floor in self.rows if floor.kind == "floor" and floor.method not in BASELINES]
+        floors = self.references("floor")
         same = [floor for floor in floors if self.encoders.get(floor) == self.encoders.get(row)]
         exact = [floor for floor in same if self.built.get(floor) == self.built.get(row)]
         return next(iter([*exact, *(same if self.own else floors)]), None)
