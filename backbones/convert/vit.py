@@ -32,7 +32,8 @@ def is_plain(state: Mapping[str, Tensor]) -> bool:
 
 def has_fixed_positions(state: Mapping[str, Tensor]) -> bool:
     """Whether the class token's position is zero, as in the sine-cosine tables of MAE: training would have moved it."""
-    return "pos_embed" in state and state["pos_embed"].ndim == 3 and not state["pos_embed"][:, 0].any()
+    table = state.get("pos_embed")
+    return table is not None and table.ndim == 3 and table.numel() > 0 and not table[:, 0].any()
 
 
 def convert_plain(

@@ -129,6 +129,8 @@ def test_missing_parts(write, tmp_path, tiny):
         (lambda m: m.pop("method"), ["method", "checkpoint_schema.json"]),
         (lambda m: m.update(surprise=1), ["surprise"]),
         (lambda m: m["image"].update(mean=[0.5]), ["$.image.mean"]),
+        (lambda m: m["image"].update(std=[0.5, 10**400, 0.5]), ["$.image.std"]),
+        (lambda m: m["image"].update(std=[0.5, 0.0, 0.5]), ["$.image.std"]),
         (lambda m: m.update(updates=-1), ["$.updates"]),
         (lambda m: m["sha256"].update({"../evil": "0" * 64}), ["$.sha256"]),
         (lambda m: m.update(parent={}), ["$.parent"]),

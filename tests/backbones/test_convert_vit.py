@@ -10,7 +10,7 @@ from torch import nn
 
 from backbones import build_encoder, load_exactly
 from backbones.convert import convert_source
-from backbones.convert.vit import describe_vit
+from backbones.convert.vit import describe_vit, has_fixed_positions
 from engine.errors import UserError
 
 WIDTH, DEPTH, SIZE = 192, 2, 32
@@ -235,6 +235,11 @@ def test_timm_by_name_takes_normalisation_from_the_tag(save):
     converted = convert_source(save(model.state_dict()), "timm", model="vit_tiny_patch16_224.augreg_in21k")
     assert converted.image == {"mean": [0.5] * 3, "std": [0.5] * 3, "size": 48}
     assert converted.encoder["kwargs"] == {"img_size": 48}
+
+
+def test_positions_of_no_place_are_not_fixed_ones():
+    assert has_fixed_positions({"pos_embed": torch.zeros(1, 5, 3)})
+    assert not has_fixed_positions({"pos_embed": torch.zeros(1, 0, 3)}) and not has_fixed_positions({})
 
 
 def test_layouts_that_several_share_are_asked_for(save):
