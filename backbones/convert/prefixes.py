@@ -48,9 +48,10 @@ def part(
     if not found and prefix:
         beginnings = sorted({"".join(key.partition(".")[:2]) for key in origin})
         raise UserError(f"no key begins with prefix={prefix}; they begin with {some(beginnings)}")
-    bare = {source: key for key, source in strip(found)[0].items()}
+    patterns = [pattern for pattern in patterns if pattern]
+    bare = {source: key for key, source in strip(found)[0].items()} if patterns else {}
     dropped = {pattern: {key for key, source in found.items() if fnmatchcase(key, pattern)
-                         or fnmatchcase(bare[source], pattern)} for pattern in patterns if pattern}  # fmt: skip
+                         or fnmatchcase(bare[source], pattern)} for pattern in patterns}  # fmt: skip
     if idle := [pattern for pattern, fitting in dropped.items() if not fitting]:
         raise UserError(f"drop={idle[0]} fits no key of {some(found)}")
     kept = {key: source for key, source in found.items() if not any(key in fitting for fitting in dropped.values())}

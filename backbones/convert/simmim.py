@@ -59,7 +59,7 @@ def convert(state: Mapping[str, Tensor], size: int | None = None) -> Converted:
         raise UserError("nothing in the file tells the size of the Swin's images; state it, as in --options size=192")
     found = timm.convert(inner, "swin_base_patch4_window7_224", IMAGE["mean"], IMAGE["std"], kwargs["img_size"], kwargs)
     found = restore(found, names, dropped)
-    return replace(found, encoder={"name": found.encoder["name"], "kwargs": kwargs}, method="simmim", family="mim")
+    return replace(found, method="simmim", family="mim")
 
 
 def _swin(inner: Mapping[str, Tensor]) -> dict[str, Any]:

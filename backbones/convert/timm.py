@@ -91,11 +91,10 @@ def convert(
     dropped = {key: reason for key, reason in dropped.items() if key not in used}
     dropped |= _left_out(state, used | set(dropped), model)
     renamed = {key: PLUS.join(sources[key]) for key in kept}
-    counters = {key: value for key, value in reference.state_dict().items()
-                if key.endswith("num_batches_tracked") and key not in kept}  # fmt: skip
+    counters = {key: value for key, value in wanted.items() if key.endswith("num_batches_tracked") and key not in kept}
     kept |= {key: torch.zeros(value.shape, dtype=value.dtype) for key, value in counters.items()}
     norms = LAST_NORM if facts.tag == "fcmae" and LAST_NORM.keys().isdisjoint(kept) else {}
-    kept |= {key: torch.full(reference.state_dict()[key].shape, fill) for key, fill in norms.items()}
+    kept |= {key: torch.full(wanted[key].shape, fill) for key, fill in norms.items()}
     image = {"mean": rgb(mean or facts.mean), "std": rgb(std or facts.std)}
     image["size"] = size or grid or own.get("img_size") or facts.input_size[-1]
     new = dict.fromkeys(counters, "counts batches, which files of PyTorch before 0.4.1 do not, and no result needs")
