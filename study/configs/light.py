@@ -12,6 +12,7 @@ images. Every seed is a pretraining and a fine-tuning of its own. Heads start fr
 scale = "study"
 seeds = (0, 1, 2)
 pretrain_anew = True
+floor = True
 tasks = ("zero_shot", "retrieval", "linear_probe", "knn", "semantic_fpn", "linear_seg")
 budget = {"recipe.updates": 1000, "captions": "aligned"}
 encoders = tuple(
