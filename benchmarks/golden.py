@@ -92,8 +92,11 @@ def write_down(args: argparse.Namespace) -> int:
     old = {"machine": machine(), "runs": {}, "configurations": {}, "sections": {}}
     if (args.only or args.part) and args.file.exists():
         old = read(args.file)
-        if old["machine"] != machine():
-            raise UserError(f"{args.file} was written on another machine: write it whole, without --only and --part")
+        if old["machine"] != machine() and args.part != "configurations":
+            raise UserError(
+                f"{args.file} was written on another machine: write it whole, without --only and --part, or its "
+                "configurations alone, which no machine changes, by --part configurations"
+            )
     measured, merged = observe(args, {part: [] for part in PARTS})
     failed = {name: [entry] for name, entry in measured.items() if isinstance(entry, str)}
     # A scale that a config does not have is no fault; whatever else keeps it from being read is one.
@@ -105,7 +108,8 @@ def write_down(args: argparse.Namespace) -> int:
     marks = {name: configurations.hashes(found) for name, found in sections.items()}
     pool = {marks[name][key]: content for name, found in sections.items() for key, content in found.items()}
     whole = {name: digest(hashes)[:16] for name, hashes in marks.items()}
-    document = {"machine": machine(), "runs": entries, "configurations": whole}
+    document = {"machine": old["machine"] if old["runs"] and not measured else machine(), "runs": entries,
+                "configurations": whole}  # fmt: skip
     write(args.file, document, marks, pool)
     print(f"{len(measured)} runs and {len(sections)} configurations written to {args.file}")
     return 0

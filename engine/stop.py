@@ -4,6 +4,7 @@ A batch system sends SIGTERM, or SIGUSR1 some time before its limit; a person pr
 """
 
 import atexit
+import contextlib
 import functools
 import mmap
 import multiprocessing.util  # noqa: F401  registers what ends the workers; what is registered below runs before it
@@ -11,6 +12,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from types import FrameType
 from typing import NoReturn
 
@@ -18,7 +20,8 @@ from torch.utils.data import get_worker_info
 
 AGAIN = 75  # EX_TEMPFAIL of <sysexits.h>: unfinished, go on later with --resume
 INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended: 128 + 2
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+OF_BATCH_SYSTEMS = (signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (*OF_BATCH_SYSTEMS, signal.SIGINT)
 # Ctrl-C reaches a launcher and its processes at once, and the launcher then sends SIGTERM: both are one wish.
 ONE_WISH = 2.0  # seconds
 ENDING = mmap.mmap(-1, 1)  # shared with forked workers: 1 once this process ends
@@ -60,6 +63,32 @@ class StopSignals:
             say(f"{signal.Signals(number).name}: ending at the next iteration; a second signal ends at once")
         elif time.monotonic() - self.since > ONE_WISH:
             end_by(number)
+
+
+@contextlib.contextmanager
+def as_interrupt() -> Iterator[None]:
+    """While entered, the first signal of a batch system raises KeyboardInterrupt(number), as Ctrl-C does without a
+    number, so that the body can end what it has begun; the next one ends the process."""
+    if threading.current_thread() is not threading.main_thread():  # elsewhere Python refuses handlers
+        yield
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != owner:  # a forked child
+            end_by(number)
+        put_back()
+        raise KeyboardInterrupt(number)
+
+    def put_back() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    owner = os.getpid()
+    before = {number: signal.signal(number, handle) for number in OF_BATCH_SYSTEMS}
+    try:
+        yield
+    finally:
+        put_back()
 
 
 @functools.cache

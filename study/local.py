@@ -101,6 +101,7 @@ class Local:
                 self.free.append(gpu)
 
     def leave(self, jobs: list[Job]) -> None:
-        """End the processes that still run: nobody would watch them."""
-        for job in jobs:
-            job.handle[0].terminate()
+        """End the processes that still run, each after it has saved its state: nobody would watch them. Python waits
+        for them before it ends this one."""
+        for process in multiprocessing.active_children():  # one that a signal kept from becoming a job is among them
+            process.terminate()

@@ -10,6 +10,7 @@ from engine.errors import UserError
 from engine.files import read_object
 from engine.progress import duration
 from engine.run_path import LOG
+from engine.stop import as_interrupt
 from reports.records import read_record
 from study.cells import Cell
 from study.times import Kind, Spent, where_the_time_went
@@ -91,21 +92,22 @@ class Scheduler:
         return 1 if self.failed else 0
 
     def loop(self) -> None:
-        """Start, watch and reap until nothing is left."""
+        """Start, watch and reap until nothing is left, or a signal asks to stop."""
         try:
-            while self.waiting or self.jobs:
-                begun = self.executor.begin(self.waiting)
-                taken = {id(job.cell) for job in begun}
-                self.waiting = [cell for cell in self.waiting if id(cell) not in taken]
-                self.jobs += begun
-                if not self.jobs:  # what is left needs a run that failed: it is reported, and tried again next time
-                    self.failed += self.waiting
-                    self.waiting = []
-                    break
-                time.sleep(self.executor.refresh)
-                self.executor.look(self.jobs)
-                self.reap()
-                self.show()
+            with as_interrupt():
+                while self.waiting or self.jobs:
+                    begun = self.executor.begin(self.waiting)
+                    taken = {id(job.cell) for job in begun}
+                    self.waiting = [cell for cell in self.waiting if id(cell) not in taken]
+                    self.jobs += begun
+                    if not self.jobs:  # what is left needs a run that failed: it is reported, and tried again next time
+                        self.failed += self.waiting
+                        self.waiting = []
+                        break
+                    time.sleep(self.executor.refresh)
+                    self.executor.look(self.jobs)
+                    self.reap()
+                    self.show()
         finally:
             self.executor.leave(self.jobs)
 

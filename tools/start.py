@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 ROOT = Path(__file__).resolve().parents[1]
 INTERRUPTED, UNREAD = 130, 141  # what shells report of a program that SIGINT (2), SIGPIPE (13) ended: 128 + number
+AGAIN = 75  # of engine/stop.py, which needs torch: stopped by a batch system's signal
 sys.path.insert(0, str(ROOT))  # before this folder, whose study.py and scenes.py are named like rooms
 
 
@@ -65,7 +66,8 @@ def run(
 ) -> NoReturn:
     """Run a command on the process's arguments and exit with its status; None is 0.
 
-    Bad input (`UserError`) is one line and status 2, an interruption one line and status 130.
+    Bad input (`UserError`) is one line and status 2, an interruption one line and status 130, or 75 where a batch
+    system's signal raised it (engine/stop.as_interrupt).
 
     Args:
         main: takes the words behind the command's name.
@@ -84,7 +86,7 @@ def run(
         status = UNREAD
     except (UserError, OSError) as error:
         status = tell(error)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print(f"interrupted: {advice}", file=sys.stderr)
-        status = INTERRUPTED
+        status = AGAIN if stop.args else INTERRUPTED
     sys.exit(status)

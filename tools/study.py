@@ -26,8 +26,9 @@ from study.executors import add_options, execute
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = start.parser_of(__doc__)
-    parser.add_argument("study", metavar="STUDY", help="a study file, or one of study/configs: demo,"
-                        " full (also study), mine, photographs, real, scenes")  # fmt: skip
+    names = ", ".join(sorted(path.stem for path in (start.ROOT / "study/configs").glob("[!_]*.py")))
+    parser.add_argument("study", metavar="STUDY", help=f"a study file, or one of study/configs: {names}"
+                        " (study means full)")  # fmt: skip
     parser.add_argument("--encoders", "--methods", nargs="+", metavar="ENCODER", help="default: those of the file")
     parser.add_argument("--tasks", nargs="+", metavar="TASK", help="default: those of the file")
     parser.add_argument("--seeds", nargs="+", type=int, metavar="SEED", help="default: those of the file")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from benchmarks import golden_configs, golden_runs
+from benchmarks import golden, golden_configs, golden_runs
 from benchmarks.golden_compare import beside, departures, differences, grouped, portable, read, write
 from engine.errors import UserError
 from study.configure import locate
@@ -72,6 +72,23 @@ def test_another_machine_notes_numbers_and_still_counts_the_rest():
     near = changed(lambda e: e["curve"][0].update(loss=2.5 * (1 + 1e-4)))
     assert departures(ENTRY, near) == []
     assert differences(portable(ENTRY), portable(changed(lambda e: e["groups"][0].update(lr=1.0)))) != []
+
+
+def test_configurations_alone_may_be_written_on_another_machine(tmp_path, monkeypatch):
+    """Its runs stay, and the machine that they are of; whatever measures a run is refused."""
+    golden_file, there = tmp_path / "golden.json", {"cpu": "another"}
+    write(golden_file, {"machine": there, "runs": {"pretrain mae": ENTRY}, "configurations": {}}, {}, {})
+    monkeypatch.setattr(golden, "observe", lambda args, known: ({}, {"upernet mae tiny": {"model": {"lr": 1.0}}}))
+    command = ["golden", "write", "--file", str(golden_file), "--only", "upernet mae*"]
+    for part in ([], ["--part", "runs"]):
+        monkeypatch.setattr("sys.argv", [*command, *part])
+        with pytest.raises(UserError, match="was written on another machine: write it whole"):
+            golden.main()
+    monkeypatch.setattr("sys.argv", [*command, "--part", "configurations"])
+    assert golden.main() == 0
+    found = read(golden_file)
+    assert found["machine"] == there and found["runs"] == {"pretrain mae": ENTRY}
+    assert list(found["configurations"]) == ["upernet mae tiny"]
 
 
 def test_the_file_reads_back_and_damage_is_one_sentence(tmp_path):

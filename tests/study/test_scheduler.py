@@ -1,5 +1,6 @@
 """The scheduler, with runs that only write down when they began and ended."""
 
+import functools
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from study.cells import Cell
 from study.local import Local
 from study.scheduler import Scheduler
 from study.studies import Study
+from tests.commands import ROOT
 
 
 @pytest.fixture
@@ -182,6 +184,46 @@ def test_an_interrupted_study_takes_its_runs_with_it(fakes, monkeypatch):
         process, *_ = job.handle
         process.join(5)
         assert process.exitcode == -signal.SIGTERM
+
+
+STOPPED = """
+import sys, time
+sys.path[:0] = [{root!r}, {root!r} + "/tools"]
+import compat, start
+from pathlib import Path
+from engine.stop import StopSignals
+from study import local
+from study.cells import Cell
+from study.scheduler import Scheduler
+
+def attempt(cell):
+    with StopSignals() as stop:
+        Path("begun").touch()
+        while not stop.wanted:
+            time.sleep(0.05)
+        time.sleep(0.5)  # the iteration ends, the state is written
+        Path("saved").touch()
+
+local.import_everything, local.attempt_in_turn = (lambda: None), attempt
+start.run(lambda words: Scheduler([Cell("tiny", "pretrain", "mae", 0)], local.Local(1)).run(), advice="go on")
+"""
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)])
+def test_a_study_that_is_asked_to_stop_lets_its_runs_save_their_states(tmp_path, number, status):
+    script = tmp_path / "script.py"
+    script.write_text(STOPPED.format(root=str(ROOT)))
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # tests in the background may ignore it
+    study = subprocess.Popen([sys.executable, script], cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
+    try:
+        while study.poll() is None and not (tmp_path / "begun").exists():
+            time.sleep(0.05)
+        study.send_signal(number)
+        _, said = study.communicate(timeout=60)
+    finally:
+        study.kill()
+    assert (study.returncode, said.splitlines()) == (status, ["interrupted: go on"])
+    assert (tmp_path / "saved").exists()
 
 
 def test_runs_end_with_a_study_that_is_killed(tmp_path):
