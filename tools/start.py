@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 ROOT = Path(__file__).resolve().parents[1]
-INTERRUPTED, UNREAD = 130, 141  # what shells report of a program that SIGINT (2), SIGPIPE (13) ended: 128 + number
-AGAIN = 75  # of engine/stop.py, which needs torch: stopped by a batch system's signal
+AGAIN, INTERRUPTED, UNREAD = 75, 130, 141  # engine/stop.py's; the last: 128 + SIGPIPE, as shells report it
 sys.path.insert(0, str(ROOT))  # before this folder, whose study.py and scenes.py are named like rooms
 
 
@@ -66,8 +65,7 @@ def run(
 ) -> NoReturn:
     """Run a command on the process's arguments and exit with its status; None is 0.
 
-    Bad input (`UserError`) is one line and status 2, an interruption one line and status 130, or 75 where a batch
-    system's signal raised it (engine/stop.as_interrupt).
+    Bad input (`UserError`) is one line and status 2, an interruption one and 130, or 75 by a batch system's signal.
 
     Args:
         main: takes the words behind the command's name.
