@@ -3,7 +3,7 @@
 COMMAND   python tools/study.py light
           python -m reports runs/study --rows "CLIP, *" "LightCLIP, *"
 COST      hours on two cores; docs/methods.md, "What a step costs"
-EXPECTED  docs/study.md, "LightCLIP on light encoders": two of the encoders, on whole images
+EXPECTED  docs/study.md, "LightCLIP on light encoders": all but the dense tasks of MobileNetV2 and ResNet-18
 
 Both methods have the same captions (the aligned ones), augmentation, text tower and schedule, and 1,000 updates of 64
 images. Every seed is a pretraining and a fine-tuning of its own. Heads start from their configs' learning rate.
