@@ -9,7 +9,7 @@ import contextlib
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,30 +18,51 @@ from engine.errors import UserError
 from engine.files import sealed, write_bytes
 from reports import curves
 from reports.records import FILE_NAME, Record, scan
+from reports.words import listed
 
 SCHEMA, VERSION, SUFFIX = "densebench/corpus", 1, ".jsonl.gz"
 
 
-def pack(root: str | Path, out: str | Path) -> str:
-    """Write the usable final records below a runs' folder into the corpus `out`; returns what went in, in a sentence.
+def pack(roots: Sequence[str | Path], out: str | Path) -> str:
+    """Write the final records of runs' folders and corpora into the corpus `out`; returns what went in, in a sentence.
 
     Raises:
-        UserError: another suffix, no final record, or files that are no usable records: a corpus leaves nothing out.
+        UserError: another suffix, no final record, a record in two of them, or files that are no usable records: a
+            corpus leaves nothing out.
     """
     if not str(out).endswith(SUFFIX):
         raise UserError(f"{out}: a corpus is called NAME{SUFFIX}")
-    records, unused = scan(root)
-    if unused:
-        raise UserError(f"{root}: {unused[0].path} is no usable record ({unused[0].reason}): mend or remove it first")
-    finals = [record for record in records if record["role"] == "final"]
-    if not finals:
-        raise UserError(f"{root}: no final result record below this folder; name the one of a finished study")
+    with contextlib.ExitStack() as open_corpora:
+        folders = [open_corpora.enter_context(opened(root)) for root in roots]
+        records, unused = scan(*folders)
+        named = listed([str(root) for root in roots])
+        if unused:
+            first = unused[0]
+            raise UserError(f"{named}: {first.path} is no usable record ({first.reason}): mend or remove it first")
+        finals = [record for record in records if record["role"] == "final"]
+        if not finals:
+            raise UserError(f"{named}: no final result record; name the folder of a finished study")
+        lines = [
+            {"path": place, "record": sealed({**r.data, "samples": []}), "curve": curve(r)}
+            for place, r in sorted(zip(_places(finals, folders), finals, strict=True), key=lambda pair: pair[0])
+        ]
     commits = sorted({json.dumps(record["code_version"], sort_keys=True) for record in finals})
     head = {"schema": SCHEMA, "version": VERSION, "records": len(finals), "code": [json.loads(one) for one in commits]}
-    lines = [head, *({"path": r.path, "record": sealed({**r.data, "samples": []}), "curve": curve(r)} for r in finals)]
-    text = "".join(json.dumps(line, sort_keys=True, allow_nan=False) + "\n" for line in lines)
+    text = "".join(json.dumps(line, sort_keys=True, allow_nan=False) + "\n" for line in [head, *lines])
     write_bytes(out, gzip.compress(text.encode(), mtime=0))
     return f"{out}: {len(finals)} records of {len(commits)} version{'s' * (len(commits) > 1)} of the code"
+
+
+def _places(records: list[Record], folders: list[Path]) -> list[str]:
+    """Each record's path in a corpus: below its folder, which several are told apart by; none leads out of it."""
+    names = [folder.resolve().name.removesuffix(SUFFIX) for folder in folders]
+    numbered = [f"{name}-{k}" if names.count(name) > 1 else name for k, name in enumerate(names, 1)]
+    above = dict(zip(folders, numbered, strict=True)) if len(folders) > 1 else {folders[0]: ""}
+    places = []
+    for record in records:
+        folder = next(folder for folder in folders if record.folder.is_relative_to(folder))
+        places.append(PurePosixPath(above[folder], record.folder.relative_to(folder), FILE_NAME).as_posix())
+    return places
 
 
 def curve(record: Record) -> list[dict[str, Any]]:

@@ -31,17 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="show the encoders whose names fit one"
         " of these patterns of the shell, beside random weights and the oracle (default: all)",
     )
-    parser.add_argument("--pack", metavar="FILE", help="write the records of one folder into a corpus and no report")
+    parser.add_argument("--pack", metavar="FILE", help="write the records into a corpus and no report")
     options = parser.parse_args(arguments)
     if options.pack:
         from engine.errors import UserError
         from reports.corpora import pack
 
-        if len(options.runs) > 1:
-            raise UserError("--pack takes one folder of runs: a corpus is one study's")
         if options.rows:
             raise UserError("--pack leaves nothing out: give --rows where the corpus is read")
-        return print(pack(options.runs[0], options.pack))
+        return print(pack(options.runs, options.pack))
     from reports import cards, html, main_csv, markdown, table_files
     from reports.output import write_report
     from reports.page import build

@@ -29,15 +29,15 @@ def test_a_corpus_gives_the_bytes_of_the_report_of_its_runs(runs, tmp_path, caps
     main([str(runs), "--pack", str(tmp_path / "study.jsonl.gz")])
     assert "4 records of 1 version of the code" in capsys.readouterr().out
     first = (tmp_path / "study.jsonl.gz").read_bytes()
-    pack(runs, tmp_path / "study.jsonl.gz")
-    assert (tmp_path / "study.jsonl.gz").read_bytes() == first
+    pack([tmp_path / "study.jsonl.gz"], tmp_path / "again.jsonl.gz")
+    assert (tmp_path / "again.jsonl.gz").read_bytes() == first
     own, packed = build(runs), build(tmp_path / "study.jsonl.gz")
     assert markdown.render(own) == markdown.render(packed) and html.render(own) == html.render(packed)
     assert "curve" in html.render(packed)
 
 
 def test_corpora_and_runs_stand_in_one_report(runs, tmp_path):
-    pack(runs, tmp_path / "study.jsonl.gz")
+    pack([runs], tmp_path / "study.jsonl.gz")
     write_record(tmp_path / "mine/a", record(method="clip", samples=[]))
     write_record(tmp_path / "mine/again", record(method="mae", samples=[]))  # stands in the corpus too
     with opened(tmp_path / "study.jsonl.gz") as unpacked:
@@ -66,7 +66,7 @@ def test_folders_of_one_name_are_told_apart(tmp_path):
 ])  # fmt: skip
 def test_what_is_no_whole_corpus_is_refused(runs, tmp_path, damage, sentence):
     path = tmp_path / "study.jsonl.gz"
-    pack(runs, path)
+    pack([runs], path)
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(UserError, match=sentence):
         build(path)
@@ -79,7 +79,7 @@ def repacked(data: bytes, edit) -> bytes:
 
 def test_a_number_changed_behind_the_packing_is_seen(runs, tmp_path):
     path = tmp_path / "study.jsonl.gz"
-    pack(runs, path)
+    pack([runs], path)
     lines = gzip.decompress(path.read_bytes()).decode().replace('"seed": 1', '"seed": 2')
     path.write_bytes(gzip.compress(lines.encode()))
     assert [u.reason[:11] for u in build(path).unused] == ["was altered", "was altered"]
@@ -88,11 +88,31 @@ def test_a_number_changed_behind_the_packing_is_seen(runs, tmp_path):
 def test_a_corpus_leaves_nothing_out(runs, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="a corpus is called NAME.jsonl.gz"):
-        pack(runs, tmp_path / "study.json")
+        pack([runs], tmp_path / "study.json")
     with pytest.raises(UserError, match="no final result record"):
-        pack(tmp_path / "empty", tmp_path / "a.jsonl.gz")
+        pack([tmp_path / "empty"], tmp_path / "a.jsonl.gz")
     (runs / "upernet/mae/seed0/result.json").write_text("{")
     with pytest.raises(UserError, match="is no usable record"):
-        pack(runs, tmp_path / "study.jsonl.gz")
-    with pytest.raises(UserError, match="--pack takes one folder"):
-        main([str(runs), str(runs), "--pack", "x.jsonl.gz"])
+        pack([runs], tmp_path / "study.jsonl.gz")
+
+
+def test_runs_of_several_places_become_one_corpus(runs, tmp_path, monkeypatch):
+    """Two folders of one name and a corpus; the report is that of the places themselves, which need not stay."""
+    write_record(tmp_path / "other/runs/upernet/mae/seed0", record(method="mae", seed=2, samples=[]))
+    write_record(tmp_path / "old/a", record(method="clip", samples=[]))
+    pack([tmp_path / "old"], tmp_path / "old.jsonl.gz")
+    monkeypatch.chdir(runs)
+    places = ["../runs", str(tmp_path / "other/runs"), str(tmp_path / "old.jsonl.gz")]
+    main([*places, "--pack", str(tmp_path / "all.jsonl.gz")])
+    with opened(tmp_path / "all.jsonl.gz") as unpacked:
+        paths = [r.path for r in scan(unpacked)[0]]
+    own = ("mae/seed0", "mae/seed1", "random/seed0", "random/seed1")
+    first, last = "old/a/result.json", "runs-2/upernet/mae/seed0/result.json"
+    assert paths == [first, *(f"runs-1/upernet/{one}/result.json" for one in own), last]
+    (one,), (other,) = build(tmp_path / "all.jsonl.gz").chapters, build(*places).chapters
+    assert one.main == other.main
+    with pytest.raises(
+        UserError, match="other/runs/.* is no usable record .duplicate of all.jsonl.gz/runs-2/.*: mend or rem"
+    ):
+        pack([tmp_path / "all.jsonl.gz", tmp_path / "other"], tmp_path / "twice.jsonl.gz")
+    assert not (tmp_path / "twice.jsonl.gz").exists()
