@@ -108,6 +108,25 @@ def convert_source(path: str | Path, format: str = "auto", **options: Any) -> Co
         raise UserError(f"format {name!r} is unknown; give one of auto, {', '.join(formats())}")
     if state is None:
         state = bare if name in BARE or not formats()[name].matches(given) else given
+    origin = stripped if state is bare else places[0]
+    converted = _convert_by(name, state, options, origin, path)
+    converted = restore(converted, origin, places[1] | aside if state is bare else places[1])
+    check(converted, whole, f"{path} (format {name})")
+    converted.image.update(image)
+    converted.dropped.update(notes)
+    return converted
+
+
+def _convert_by(
+    name: str, state: Mapping[str, Tensor], options: Mapping[str, Any], origin: Mapping[str, str], path: str | Path
+) -> Converted:
+    """The conversion by a format's module; `origin` has the file's own key for each of the state's.
+
+    Raises:
+        UserError: an option that the format does not take, or tensors and options that are not its own.
+    """
+    from backbones.convert.prefixes import Below
+
     convert = formats()[name].convert
     known = list(inspect.signature(convert).parameters)[1:]
     for option in options:
@@ -116,21 +135,18 @@ def convert_source(path: str | Path, format: str = "auto", **options: Any) -> Co
                 f"format {name} takes no option {option!r}; it takes {', '.join([*known, 'prefix', 'drop'])}"
             )
     try:
-        converted = convert(state, **options)
+        return convert(state, **options)
     except KeyError as error:
         raise UserError(
             f"{path}: {error.args[0]} is missing, which a file of format {name} has; is it whole?"
         ) from None
+    except Below as error:
+        raise error.refusal(origin) from None
     except UserError:
         raise
     except Exception as error:  # what tensors of other shapes, or options of other kinds, make of the arithmetic
         raise UserError(f"{path}: its tensors or options are not those of format {name} ({type(error).__name__}: "
                         f"{str(error)[:200]})") from error  # fmt: skip
-    converted = restore(converted, *((stripped, places[1] | aside) if state is bare else places))
-    check(converted, whole, f"{path} (format {name})")
-    converted.image.update(image)
-    converted.dropped.update(notes)
-    return converted
 
 
 def _single_precision(key: str, value: Tensor, path: str | Path) -> Tensor:

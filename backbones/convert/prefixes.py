@@ -12,6 +12,23 @@ PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "encoder.", "net.", 
 MASK = "encoder.mask_token"
 
 
+class Below(Exception):
+    """The encoder's keys stand below each of these prefixes of the keys that a format was given."""
+
+    def __init__(self, prefixes: Sequence[str]) -> None:
+        super().__init__(prefixes)
+        self.prefixes = prefixes
+
+    def refusal(self, origin: Mapping[str, str]) -> UserError:
+        """The sentence for people, with the file's own prefixes, by (key that the format was given -> the file's)."""
+        whole = []
+        for prefix in self.prefixes:
+            key = next((key for key in origin if key.startswith(prefix)), prefix)  # a format may have renamed all
+            whole.append(origin.get(key, key).removesuffix(key.removeprefix(prefix)))
+        return UserError(f"the encoder's keys stand below {' and '.join(whole)} here; say which by --options "
+                         f"prefix={whole[0]}, and the rest is left out")  # fmt: skip
+
+
 def of_masked(keys: Collection[str]) -> bool:
     """Whether keys are those of an encoder with a mask token, as SimMIM writes it, and at most of its decoder."""
     return MASK in keys and all(key.startswith(("encoder.", "decoder.")) for key in keys)

@@ -10,7 +10,7 @@ in timm, the function that timm's own downloads go through.
 
 import importlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import timm
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from backbones.convert import PLUS, Converted
+from backbones.convert.prefixes import Below
 from backbones.convert.torchvision_names import names_of
 from backbones.convert.trace import traced
 from backbones.convert.vit import has_fixed_positions, is_plain
@@ -76,13 +77,13 @@ def convert(
         own["img_size"] = grid
         with torch.device("meta"):
             reference = build_encoder(name, own)
-    _require_bare(state, reference)
+    wanted = reference.state_dict()
+    _require_bare(state, wanted)
     classifier = _classifier_keys(name, own)
-    found, sources = _filtered(state, reference, classifier)
+    found, sources = _filtered(state, reference, wanted, classifier)
     _require_own_sizes(state, found, sources)
     classifier |= _published_classifier(facts, found)
     kept = {key: value for key, value in found.items() if key not in classifier and sources[key]}
-    wanted = reference.state_dict()
     if (others := [key for key in kept if key not in wanted]) and set(wanted) <= set(kept):
         raise UserError(f"{name} has no place for {some(others)}, and the other keys fill it; where they belong to its "
                         "pretraining, say so by --options drop=PATTERN, or drop=PATTERN,PATTERN")  # fmt: skip
@@ -148,23 +149,21 @@ def _image_size(state: Mapping[str, Tensor], reference: nn.Module) -> int | None
     return fits[0] * patch if fits and fits[0] ** 2 != cells else None
 
 
-def _require_bare(state: Mapping[str, Tensor], reference: nn.Module) -> None:
+def _require_bare(state: Mapping[str, Tensor], own: Iterable[str]) -> None:
     """Refuse a file whose keys of the model stand below a prefix that other keys do not have."""
-    wanted = [key for key in reference.state_dict() if not key.endswith("num_batches_tracked")]
+    wanted = [key for key in own if not key.endswith("num_batches_tracked")]
     if all(key in state for key in wanted):  # a copy of it may stand below a prefix
         return
     last = max(wanted, key=len)
     prefixes = sorted(key.removesuffix(last) for key in state if key.endswith(f".{last}"))
     if found := [prefix for prefix in prefixes if all(f"{prefix}{key}" in state for key in wanted)]:
-        raise UserError(f"the encoder's keys stand below {' and '.join(found)} here; say which by --options "
-                        f"prefix={found[0]}, and the rest is left out")  # fmt: skip
+        raise Below(found)
 
 
 def _filtered(
-    state: Mapping[str, Tensor], reference: nn.Module, classifier: set[str]
+    state: Mapping[str, Tensor], reference: nn.Module, wanted: Mapping[str, Tensor], classifier: set[str]
 ) -> tuple[dict[str, Tensor], dict[str, tuple[str, ...]]]:
     """The state in timm's keys, and the source keys of each; a state of no other keys is left as it is."""
-    wanted = reference.state_dict()
     change = names_of(state) or getattr(
         importlib.import_module(type(reference).__module__), "checkpoint_filter_fn", None
     )

@@ -51,7 +51,7 @@ def test_one_of_two_encoders(tmp_path, nets):
     query, keys = (below(f"module.encoder_{name}.", net) for name, net in zip("qk", nets, strict=True))
     rest = {"module.encoder_q.fc.0.weight": EXTRA, "module.encoder_k.fc.0.weight": EXTRA, "module.queue": EXTRA}
     path = saved(tmp_path, {"state_dict": query | keys | rest, "epoch": 800})
-    refused(path, "stand below encoder_k. and encoder_q. here", "--options prefix=")
+    refused(path, "stand below module.encoder_k. and module.encoder_q. here", "prefix=module.encoder_k.,")
     refused(path, "resnet18 has no place for fc.0.weight", "drop=PATTERN", prefix="module.encoder_q.")
     with pytest.raises(UserError, match="prefix takes a part of the file, which does not tell whose layout it is"):
         convert_source(path, prefix="module.encoder_q.")
@@ -99,6 +99,15 @@ def test_a_copy_below_a_prefix_is_not_taken_for_the_model(tmp_path, nets):
     content = {"model": nets[0].state_dict(), "ema": nets[1].state_dict(), "optimizer": {"state": {}}}
     found = convert_source(saved(tmp_path, content), "timm", **MODEL)
     assert found.dropped == {"ema.*": "model beside it is used"}
+
+
+def test_a_prefix_below_one_that_was_given(tmp_path, nets):
+    """The sentence names the whole of it, with what came off before, so that it can be given as it stands."""
+    rest = {"teacher.model.head.weight": EXTRA, "queue": EXTRA}
+    path = saved(tmp_path, below("teacher.model.trunk.", nets[0]) | rest)
+    for given in ({}, {"prefix": "teacher."}, {"prefix": "teacher.model"}):
+        refused(path, "stand below teacher.model.trunk. here", "--options prefix=teacher.model.trunk.,", **given)
+    convert_to(path, nets[0], set(rest), prefix="teacher.model.trunk.")
 
 
 def test_numbers_of_a_sequence(tmp_path, nets):
