@@ -8,6 +8,7 @@ states itself stays: a rate, a length or schedules that the command line or a da
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -17,6 +18,14 @@ from engine.errors import UserError
 from engine.names import did_you_mean
 
 ALMOST_ZERO = 1e-6  # LinearLR multiplies, so it cannot leave 0
+# What a configuration may state itself -> the entries of a recipe that are without effect then.
+OVERRULED = {
+    "train_cfg.max_iters": ("updates", "epochs"),
+    "optim_wrapper.optimizer.lr": ("rate", "rate_for"),
+    "optim_wrapper.optimizer.weight_decay": ("decay",),
+    "global_batch_size": ("batch",),
+    "param_scheduler": ("warm_up", "warm_up_updates", "start", "floor", "last_decay"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,16 +97,20 @@ class Recipe:
         return made
 
 
-def expand(cfg: Config) -> None:
+def expand(cfg: Config, options: Mapping[str, Any] | None = None) -> None:
     """Replace `cfg.recipe`, where there is one, by what it comes to: `train_cfg.max_iters`, `global_batch_size`, the
     optimizer's `lr` and `weight_decay`, and `param_scheduler`, each only where the configuration does not state it.
 
+    Args:
+        options: `--cfg-options`, which must not say an entry of the recipe that another key overrules.
+
     Raises:
         UserError: an entry that no recipe has, a value that cannot be, lengths that are missing, given twice or not to
-            be told from the rest.
+            be told from the rest, or an option without effect.
     """
     if "recipe" not in cfg:
         return
+    refuse_overruled(cfg, options or {})
     recipe = check(cfg.pop("recipe"))
     cfg.train_cfg.setdefault("max_iters", recipe.length)
     optimizer = cfg.optim_wrapper.optimizer
@@ -111,6 +124,18 @@ def expand(cfg: Config) -> None:
             "param_scheduler.N changes an entry of a list that the recipe has yet to make: change the recipe instead, "
             "such as recipe.warm_up_updates=20, or give the whole list as param_scheduler"
         )
+
+
+def refuse_overruled(cfg: Config, options: Mapping[str, Any]) -> None:
+    """UserError for an option that says an entry of the recipe where the configuration states what comes of it."""
+    idle = [(entry, key) for key, entries in OVERRULED.items() for entry in entries if f"recipe.{entry}" in options]
+    for entry, key in idle:
+        value: Any = cfg.to_dict()
+        for name in key.split("."):
+            value = value.get(name) if isinstance(value, Mapping) else None
+        if value is not None:
+            raise UserError(f"--cfg-options: recipe.{entry} is without effect, since {key} is stated, as "
+                            f"{str(value)[:60]}: change that instead")  # fmt: skip
 
 
 def check(stated: ConfigDict) -> Recipe:

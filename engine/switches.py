@@ -74,6 +74,20 @@ def keep_asked(cfg: MutableMapping[str, Any], trained: bool) -> None:
         raise UserError("--accumulation is for trainings, and this tests an encoder as it is: leave it out")
 
 
+def autocast(cfg: Mapping[str, Any], flag: bool) -> bool:
+    """Whether a training runs under bf16 autocast: by `--amp`, or by optim_wrapper.amp, which a study's options say.
+
+    Raises:
+        UserError: a value that is neither True nor False, or the flag beside a False.
+    """
+    value = cfg["optim_wrapper"].get("amp", flag)
+    if type(value) is not bool:
+        raise UserError(f"optim_wrapper.amp is {value!r}: say True or False")
+    if flag and not value:
+        raise UserError("optim_wrapper.amp is False beside --amp: leave one of them out")
+    return value
+
+
 def precision(cfg: Mapping[str, Any]) -> str:
     """What a record calls the numbers that a training multiplies: float32, tf32, bf16, or bf16+tf32 where what autocast
     leaves in float32 is multiplied in TensorFloat32."""

@@ -33,6 +33,12 @@ def method_class(name: str) -> type[PretrainMethod]:
     return found
 
 
+def fitting_kinds(method: type[PretrainMethod]) -> list[str]:
+    """The kinds of data that offer what a method learns from."""
+    needs = {name.split("_")[0] for name in method.needs}
+    return [kind for kind, offered in OFFERS.items() if needs <= offered]
+
+
 def fill(cfg: Config) -> None:
     """Fill the values of `cfg` that only the data can tell; call it once the data exist, before the runner is built.
 
@@ -48,10 +54,9 @@ def fill(cfg: Config) -> None:
     data, dataset = cfg.data, cfg.train_dataloader.dataset
     method = method_class(cfg.model.type)
     if missing := sorted(name for name in method.needs if name.split("_")[0] not in OFFERS[data.kind]):
-        fitting = [kind for kind, offered in OFFERS.items() if {name.split("_")[0] for name in method.needs} <= offered]
         raise UserError(
             f"{cfg.method} learns from {' and '.join(missing)}, which data set {data.name!r} of kind {data.kind!r} "
-            f"does not offer: give it data of kind {' or '.join(fitting)}"
+            f"does not offer: give it data of kind {' or '.join(fitting_kinds(method))}"
         )
     views = {"image"} if dataset.get("transform") else {*dataset.get("views", ("image",))}
     if unseen := sorted(name for name in method.needs if name.startswith("image") and name not in views):

@@ -34,6 +34,7 @@ class Cell:
         trials: the trials whose validation scores decide this run's settings.
         data: a data overlay; None: the scale's own data. place: part of the folder, of scale and data.
         options: configuration keys in which the run departs from its file, but for what trials decide.
+        parent: in pretraining, the checkpoint folder of its parent; None: the method's own place tells.
         label: what tables call its encoder; None: what its checkpoint says.
     """
 
@@ -50,6 +51,7 @@ class Cell:
     place: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     label: str | None = None
+    parent: Path | None = None
 
     def __post_init__(self) -> None:
         self.place = self.place or self.scale
@@ -98,7 +100,7 @@ class Cell:
     @property
     def words(self) -> dict[str, Any]:
         """Arguments of `load_config`, beside those that every cell has."""
-        stated = {"data": self.data, "name": self.label}
+        stated = {"data": self.data, "name": self.label, "checkpoint": self.parent}
         return {key: value for key, value in stated.items() if value is not None}
 
     def overrides(self) -> dict[str, Any]:
@@ -117,8 +119,10 @@ class Cell:
         script = "tools/test.py" if self.of_images else "tools/train.py"
         words = [script, self.path, "--scale", self.scale, "--seed", str(self.run_seed)]
         words += ["--encoder", str(self.encoder)] if self.encoder else []
-        words += [word for key, value in self.words.items() for word in (f"--{key}", value)]
-        if self.task == "pretrain" and self.options:  # its folder is named by the study, where its fine-tunings look
+        words += [word for key, value in self.words.items() for word in (f"--{key}", str(value))]
+        if self.task == "pretrain" and (
+            self.options or self.data
+        ):  # its folder is named by the study, where its fine-tunings look
             words += ["--work-dir", str(self.folder)]
         options = [f"{key}={typed(value)}" for key, value in self.overrides().items()]
         return shlex.join(["python", *words, *(["--cfg-options", *options] if options else [])])

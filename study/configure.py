@@ -41,7 +41,7 @@ from engine.provenance import REPOSITORY, digest
 from engine.ranges import check_ranges
 from engine.recipe import expand
 from engine.run_path import RunPath, parse_checkpoint, place_of, pretraining
-from engine.switches import keep_asked
+from engine.switches import autocast, keep_asked
 from probes import config as of_probes
 from recognition import config as of_images
 from reports.migrations import SEARCHED
@@ -82,7 +82,7 @@ def load_config(
         name: what tables call the encoder, instead of what its checkpoint says; in pretraining, what that will say.
         work_dir: the run's folder instead of `runs/<scale>/<task>/<method>/seed<seed>`.
         options: dotted keys and values of `--cfg-options`.
-        amp: bf16 autocast.
+        amp: bf16 autocast, which optim_wrapper.amp asks for too.
         resume: go on from the newest state in the run's folder.
         launcher: mmengine's launcher name.
         trace: is told where each value comes from.
@@ -105,9 +105,9 @@ def load_config(
     fill_data(cfg, TASK[task_of(cfg, path)].kinds)
     trace.note(cfg, "the data section")
     if trained(cfg):
-        expand(cfg)
+        expand(cfg, options)
         trace.note(cfg, "the recipe (engine/recipe.py)")
-        cfg.optim_wrapper.type, cfg.optim_wrapper.amp = "SteadyOptimWrapper", amp
+        cfg.optim_wrapper.type, cfg.optim_wrapper.amp = "SteadyOptimWrapper", autocast(cfg, amp)
         share_batch(cfg)
         fill_schedule(cfg)
         cfg.randomness = {**cfg.get("randomness", {}), "seed": seed, "diff_rank_seed": False}

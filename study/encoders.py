@@ -17,10 +17,12 @@ from engine.errors import UserError
 from engine.names import did_you_mean
 from engine.provenance import REPOSITORY, digest
 from engine.run_path import RUNS, parse_checkpoint
+from study.overlays import learned_from
 
 KEPT = RUNS / "encoders"
 LONGEST = 40  # characters of a name within a folder's name
 HUBS = ("timm:", "hf:")
+RANDOM = "random"  # the method that learns nothing, and so from no data
 SEED = "{seed}"  # in a study's word for an encoder: the seed of fine-tuning stands there
 WEIGHTS = (".pth", ".pt", ".tar", ".bin", ".safetensors")  # endings of files, which no checkpoint folder has
 
@@ -109,6 +111,7 @@ class Encoder:
         weights: `id` of its pretraining, which several rows may share.
         options: configuration keys of its fine-tunings.
         recipe: configuration keys of its pretraining.
+        data: overlay of what it is pretrained on; None: the scale's own data.
     """
 
     id: str
@@ -119,21 +122,29 @@ class Encoder:
     options: dict[str, Any] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
     by_seed: dict[int, Path] = field(default_factory=dict)
+    data: str | None = None
 
 
-ENTRY = {"encoder": str, "name": str, "options": Mapping, "pretrain": Mapping, "format": str, "convert": Mapping}
+ENTRY = {"encoder": str, "name": str, "options": Mapping, "pretrain": Mapping, "pretrain_data": str, "format": str,
+         "convert": Mapping}  # fmt: skip
 
 
-def row(entry: str | Mapping[str, Any], names: Mapping[str, str] | None = None, seeds: Sequence[int] = ()) -> Encoder:
+def row(
+    entry: str | Mapping[str, Any],
+    names: Mapping[str, str] | None = None,
+    seeds: Sequence[int] = (),
+    data: Sequence[str] = (),
+) -> Encoder:
     """What a study file says of one encoder: its word for `--encoder`, or a dict of ENTRY's keys.
 
     Args:
         names: names of rows by the word for `--encoder`.
         seeds: what stands for SEED in that word, one after the other.
+        data: overlays that methods are pretrained on, where the entry names none.
 
     Raises:
-        UserError: an unknown key, a value of another type, no encoder, pretrainings of several seeds that differ in
-            more than the seed, or as `checkpoint_of`.
+        UserError: an unknown key, a value of another type, no encoder, a method that no overlay serves, pretrainings of
+            several seeds that differ in more than the seed, or as `checkpoint_of`.
     """
     stated = {"encoder": entry} if isinstance(entry, str) else entry
     if not isinstance(stated, Mapping) or not isinstance(stated.get("encoder"), str):
@@ -146,18 +157,20 @@ def row(entry: str | Mapping[str, Any], names: Mapping[str, str] | None = None, 
     source = stated["encoder"]
     options, recipe = (dotted(stated.get(key, {})) for key in ("options", "pretrain"))
     name = stated.get("name") or (names or {}).get(source)
+    of_pretraining = [key for key in ("pretrain", "pretrain_data") if stated.get(key)]
     if source in methods():
         if {"format", "convert"} & stated.keys():
             raise UserError(f"encoder {source!r} is a method: format and convert tell of published files")
-        if recipe and not name:
-            raise UserError(f"encoder {source!r} has pretrain and no name, by which alone tables can tell it from"
-                            f" {source}'s other pretrainings: add name=...")  # fmt: skip
-        about = digest(recipe)[:8] if recipe else None
-        id, made = ("-".join(filter(None, parts)) for parts in ((source, name and slug(name), about), (source, about)))
-        return Encoder(id, source, None, name, made, options, recipe)
-    if recipe:
+        if of_pretraining and not name:
+            raise UserError(f"encoder {source!r} has {of_pretraining[0]} and no name, by which alone tables can tell it"
+                            f" from {source}'s other pretrainings: add name=...")  # fmt: skip
+        if source == RANDOM and "pretrain_data" in stated:
+            raise UserError(f"encoder {source!r} learns from no data: leave out pretrain_data")
+        own = [stated["pretrain_data"]] if "pretrain_data" in stated else data
+        return of_method(source, name, options, recipe, None if source == RANDOM else learned_from(source, own))
+    if of_pretraining:
         raise UserError(
-            f"encoder {source!r} is no method of the suite: pretrain tells of those that the study pretrains"
+            f"encoder {source!r} is no method of the suite: {of_pretraining[0]} tells of those that the study pretrains"
         )
     how = stated.get("format", "auto"), stated.get("convert")
     by_seed = {seed: checkpoint_of(source.replace(SEED, str(seed)), *how) for seed in seeds if SEED in source}
@@ -166,6 +179,16 @@ def row(entry: str | Mapping[str, Any], names: Mapping[str, str] | None = None, 
     meta = backbones.read_checkpoint(folder)
     id = f"{slug(name or meta.get('name') or meta['method'])}-{meta['sha256'][ENCODER][:8]}"
     return Encoder(id, None, folder, name, "", options, by_seed=by_seed)
+
+
+def of_method(
+    method: str, name: str | None, options: dict[str, Any], recipe: dict[str, Any], data: str | None
+) -> Encoder:
+    """The row of a method, whose folders are named after what its pretraining departs in from the method's own."""
+    departs = {"pretrain": recipe, "data": data} if data else recipe
+    about = digest(departs)[:8] if departs else None
+    id, made = ("-".join(filter(None, parts)) for parts in ((method, name and slug(name), about), (method, about)))
+    return Encoder(id, method, None, name, made, options, recipe, data=data)
 
 
 def dotted(stated: Mapping[str, Any], above: str = "") -> dict[str, Any]:

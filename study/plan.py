@@ -44,6 +44,7 @@ KEYS: dict[str, tuple[Any, Any, str]] = {
     "seeds": ((0, 1, 2), lambda value: bool(value) and list_of(int)(value), "a list of whole numbers"),
     "grid": (None, is_grid, "dict(lr=(...), layer_decay=(...)), or None"),
     "options": ({}, lambda value: isinstance(value, Mapping), "a dict of what --cfg-options takes"),
+    "pretrain_data": ((), list_of(str), "a list of data overlays"),
     "pretrain_anew": (False, lambda value: isinstance(value, bool), "True or False"),
     "baselines": (False, lambda value: isinstance(value, bool), "True or False"),
     "cluster": ({}, lambda value: isinstance(value, Mapping), "a dict of partition, time, memory, gpus, cpus, sbatch"),
@@ -123,12 +124,13 @@ def study_of(plan: Mapping[str, Any], names: Mapping[str, str] | None = None) ->
     Raises:
         UserError: no such encoder, two of one place, or a name for none of the encoders.
     """
-    tasks, seeds, data = (tuple(dict.fromkeys(plan[key])) for key in ("tasks", "seeds", "data"))
+    lists = ("tasks", "seeds", "data", "pretrain_data")
+    tasks, seeds, data, pretrain_data = (tuple(dict.fromkeys(plan[key])) for key in lists)
     encoders: dict[tuple, Encoder] = {}
     words: dict[tuple, str] = {}
     known = [entry if isinstance(entry, str) else entry.get("encoder") for entry in plan["encoders"]]
     for entry, word in zip(plan["encoders"], known, strict=True):
-        found = row(entry, names, seeds)
+        found = row(entry, names, seeds, pretrain_data)
         key = (found.id, repr(sorted(found.options.items())))
         encoders.setdefault(key, found)
         if words.setdefault(key, word) != word:
@@ -139,5 +141,5 @@ def study_of(plan: Mapping[str, Any], names: Mapping[str, str] | None = None) ->
             f"--name speaks of {strange[0]!r}, which is none of the encoders{did_you_mean(strange[0], known)}"
         )
     return Study(plan["scale"], tuple(encoders.values()), tasks, seeds, plan["grid"], anew=plan["pretrain_anew"],
-                 data=data, options=dotted(plan["options"]), floor=plan["floor"],
+                 data=data, options=dotted(plan["options"]), pretrain_data=pretrain_data, floor=plan["floor"],
                  baselines=plan["baselines"])  # fmt: skip

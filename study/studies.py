@@ -11,29 +11,14 @@ from mmengine.config import Config
 
 import backbones
 from engine.catalogue import BASELINES, METHOD, NEED_TEXT, PRETRAIN, TASK, TASKS
-from engine.config import read
 from engine.errors import UserError
 from engine.names import did_you_mean
 from engine.provenance import digest
-from engine.run_path import parse_run, place_of
+from engine.run_path import parse_run
 from study.cells import IMAGE_TASKS, Cell, points
 from study.configure import load_config
-from study.encoders import Encoder, row, slug
-
-RANDOM = "random"
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """An overlay with the name and the kind of its data; all None: the scale's own."""
-
-    overlay: str | None = None
-    name: str | None = None
-    kind: str | None = None
-
-    def serves(self, task: str) -> bool:
-        """Whether a task can be done on it."""
-        return self.kind is None or self.kind in TASK[task].kinds
+from study.encoders import RANDOM, Encoder, row, slug
+from study.overlays import DataSet, read_overlay
 
 
 @dataclass
@@ -47,6 +32,7 @@ class Study:
             method is pretrained once and the seeds are those of fine-tuning. Random initialisation is always new.
         data: overlays; empty: the scale's own data.
         options: configuration keys of every fine-tuning.
+        pretrain_data: overlays; a method is pretrained on the first that it can learn from; empty: the scale's own.
         floor: compare with random weights of each architecture too.
         baselines: and with what needs no encoder.
     """
@@ -59,6 +45,7 @@ class Study:
     anew: bool = False
     data: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
+    pretrain_data: tuple[str, ...] = ()
     floor: bool = False
     baselines: bool = False
 
@@ -71,7 +58,7 @@ class Study:
         Raises:
             UserError: an encoder, a data set or a task that is none, or a task that no data set serves.
         """
-        encoders = [one if isinstance(one, Encoder) else row(one, seeds=self.seeds) for one in self.encoders]
+        encoders = [one if isinstance(one, Encoder) else self.row(one) for one in self.encoders]
         if named := parse_run(alone) if alone else None:
             task, method = named
             own = [one for one in encoders if method == (one.weights if task == "pretrain" else one.id)]
@@ -79,6 +66,10 @@ class Study:
             if any(cell.folder == Path(alone) for cell in few):
                 return few  # else a parent, or random weights of some architecture, which the others tell
         return self.cells_with([*self.floors(encoders), *encoders] if self.floor else encoders)
+
+    def row(self, entry: str | Mapping[str, Any]) -> Encoder:
+        """One encoder of the study, by what a study file says of it."""
+        return row(entry, seeds=self.seeds, data=self.pretrain_data)
 
     def cells_with(self, encoders: list[Encoder], only: str | None = None) -> list[Cell]:
         """The runs of some encoders, and what needs none; of one task alone, with its pretrainings."""
@@ -121,7 +112,7 @@ class Study:
             first: the pretrainings by (`Encoder.weights`, seed).
         """
         options = {} if task in IMAGE_TASKS else {**self.options, **encoder.options}
-        common = dict(data=data.overlay, place=place_of(self.scale, data.name), options=options, label=encoder.name)
+        common = dict(data=data.overlay, place=data.place(self.scale), options=options, label=encoder.name)
         source = first.get((encoder.weights, self.seeds[0]))
         own = []
         for point in [] if task in IMAGE_TASKS else points(self.grid):
@@ -143,20 +134,23 @@ class Study:
         """Add the pretraining of a method after that of its parent, which need not be one of the study's encoders."""
         key = (encoder.weights, seed)
         if key not in cells:
-            stated = load_config(PRETRAIN.config.format(method=encoder.method), self.scale)
-            parent = {**stated.to_dict(), **encoder.recipe}.get("parent")
-            needs = [self.add_pretraining(cells, row(parent), seed).outcome] if parent else []
-            label = encoder.name if encoder.recipe else None
-            cells[key] = Cell(self.scale, "pretrain", encoder.weights, seed, needs=needs, options=encoder.recipe,
-                              label=label)  # fmt: skip
+            data = read_overlay(encoder.data) if encoder.data else DataSet()
+            stated = load_config(PRETRAIN.config.format(method=encoder.method), self.scale, data=encoder.data)
+            parent = None
+            if name := {**stated.to_dict(), **encoder.recipe}.get("parent"):
+                overlays = [encoder.data, *self.pretrain_data] if encoder.data else ()
+                parent = self.add_pretraining(cells, row(name, data=overlays), seed)
+            cell = Cell(self.scale, "pretrain", encoder.weights, seed, options=encoder.recipe, data=data.overlay,
+                        place=data.place(self.scale))  # fmt: skip
+            cell.needs = [parent.outcome] if parent else []
+            cell.parent = parent.folder / "checkpoint" if parent and encoder.data else None
+            cell.label = encoder.name if encoder.recipe or encoder.data else None
+            cells[key] = cell
         return cells[key]
 
     def data_sets(self) -> list[DataSet]:
         """What its overlays bring. UserError for two of one name and kind, whose runs would share their folders."""
-        found = []
-        for overlay in self.data:
-            stated = read_overlay(overlay)
-            found.append(DataSet(str(overlay), stated["name"], stated["kind"]))
+        found = [read_overlay(overlay) for overlay in self.data]
         named = [(data.name, data.kind) for data in found]
         if twice := next((pair for pair in named if named.count(pair) > 1), None):
             raise UserError(f"two overlays have data {twice[0]!r} of kind {twice[1]!r}: give each a name of its own")
@@ -191,7 +185,7 @@ class Study:
         """What needs no encoder, once for each of the tasks that has such a thing."""
         return [
             Cell(self.scale, task, method, self.seeds[0], encoder=method, data=data.overlay,
-                 place=place_of(self.scale, data.name))
+                 place=data.place(self.scale))
             for task in tasks
             for method in BASELINES
             if TASK[task].group in ("dense", "probe") and METHOD[method].baseline in TASK[task].kinds
@@ -225,18 +219,16 @@ def weights(encoder: Encoder, made: Cell | None, seed: int | None = None) -> Any
     return encoder.by_seed.get(seed, encoder.folder) if made is None else made.folder / "checkpoint"
 
 
-def read_overlay(path: str) -> dict[str, Any]:
-    """The data section of an overlay, as far as a study must know it. UserError for none, or one without a kind."""
-    data = read(Path(path)).get("data")
-    if not isinstance(data, Mapping) or not all(isinstance(data.get(key), str) for key in ("name", "kind")):
-        raise UserError(f"{path} has no `data = dict(name=..., kind=...)` section: see README, 'Your own data'")
-    return data
+def stated_by(encoder: Encoder, scale: str) -> Config:
+    """The configuration of an encoder's pretraining."""
+    path = PRETRAIN.config.format(method=encoder.method)
+    return load_config(path, scale, data=encoder.data, options=encoder.recipe)
 
 
 def has_text(encoder: Encoder, scale: str) -> bool:
     """Whether an encoder comes with a text tower."""
     if encoder.method:
-        return "text" in load_config(PRETRAIN.config.format(method=encoder.method), scale, options=encoder.recipe).model
+        return "text" in stated_by(encoder, scale).model
     return backbones.read_checkpoint(encoder.folder)["text"] is not None
 
 
@@ -245,7 +237,7 @@ def built(encoder: Encoder, scale: str) -> dict[str, Any]:
     if encoder.folder:
         meta = backbones.read_checkpoint(encoder.folder)
         return {"encoder": meta["encoder"], "image": meta["image"]}
-    cfg = load_config(PRETRAIN.config.format(method=encoder.method), scale, options=encoder.recipe)
+    cfg = stated_by(encoder, scale)
     stated = cfg.model.data_preprocessor
     mean, std = stated.get("mean", backbones.IMAGENET_MEAN), stated.get("std", backbones.IMAGENET_STD)
     encoder_of = {"name": cfg.model.encoder.name, "kwargs": dict(cfg.model.encoder.get("kwargs", {}))}

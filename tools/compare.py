@@ -26,6 +26,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--data", nargs="+", required=True, metavar="OVERLAY", help="data overlays, as tools/prepare.py writes them")
     add("--encoders", nargs="+", required=True, metavar="ENCODER", help="checkpoint folders, published files,"
         " timm:NAME.TAG, hf:ORG/REPO, or methods of the suite, which are pretrained first")  # fmt: skip
+    add("--pretrain-data", nargs="+", default=[], metavar="OVERLAY", help="what methods of the suite are pretrained on:"
+        " each on the first that it can learn from (default: the embedded scenes)")  # fmt: skip
     add("--name", nargs="+", default=[], metavar="ENCODER=NAME", help="what tables call an encoder")
     add("--tasks", nargs="+", default=[], metavar="TASK", help="default: all that the data serve")
     add("--seeds", type=int, default=3, metavar="N", help="fine-tunings of each encoder (default %(default)s)")
@@ -49,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     words = {
         "encoders": args.encoders, "data": args.data, "tasks": args.tasks, "seeds": list(range(args.seeds)),
-        "scale": args.scale, "grid": grid_of(args.grid), "options": args.cfg_options, "floor": True, "baselines": True,
+        "scale": args.scale, "grid": grid_of(args.grid), "options": args.cfg_options,
+        "pretrain_data": args.pretrain_data, "floor": True, "baselines": True,
     }  # fmt: skip
     study = study_of(complete(words, "the command line"), named(args.name, args.encoders))
     cells = study.cells(args.cell)

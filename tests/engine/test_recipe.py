@@ -146,3 +146,22 @@ def test_the_command_line_changes_a_recipe_or_what_it_comes_to():
         load_config(path, options={"param_scheduler.0.end": 3})
     with pytest.raises(UserError, match="recipe has no 'warmup'; did you mean warm_up"):
         load_config(path, options={"recipe.warmup": 3})
+
+
+@pytest.mark.parametrize("entry, stated", [
+    ("updates", {"train_cfg.max_iters": 5}), ("epochs", {"train_cfg.max_iters": 5}),
+    ("rate", {"optim_wrapper.optimizer.lr": 0.5}), ("decay", {"optim_wrapper.optimizer.weight_decay": 0.5}),
+    ("batch", {"global_batch_size": 24}), ("floor", {"param_scheduler": []}),
+])  # fmt: skip
+def test_an_option_that_something_else_overrules(here, entry, stated):
+    """By another option, or by a data overlay, whose length would be trained in silence."""
+    path, key = "pretrain/configs/mae.py", next(iter(stated))
+    with pytest.raises(UserError, match=rf"recipe\.{entry} is without effect, since {key} is stated, as "):
+        load_config(path, options={f"recipe.{entry}": 8, **stated})
+    nested = {}
+    for name in reversed(key.split(".")):
+        nested = {name: nested or stated[key]}
+    data = dict(name="own", kind="image_folder", root="pictures")
+    (here / "own.py").write_text("\n".join(f"{name} = {value!r}" for name, value in {"data": data, **nested}.items()))
+    with pytest.raises(UserError, match=rf"recipe\.{entry} is without effect"):
+        load_config(path, data="own.py", options={f"recipe.{entry}": 8})

@@ -157,6 +157,68 @@ def test_two_budgets_of_one_method(here):
         study_of({**plan, "encoders": [{**short, "encoder": "runs/mine/seed0/checkpoint"}]})
 
 
+PICTURES = """data = dict(name={name!r}, kind={kind!r}, root={name!r})
+model = dict(encoder=dict(kwargs=dict(embed_dim=48, depth=2, num_heads=3)))
+"""
+
+
+def pretraining_overlays(here, **kinds):
+    for name, kind in kinds.items():
+        (here / f"{name}.py").write_text(PICTURES.format(name=name, kind=kind))
+    return [f"{name}.py" for name in kinds]
+
+
+def test_methods_pretrained_on_data_of_their_own(here):
+    """Each on the first overlay that it can learn from, parents too; floors have the overlay's architecture."""
+    given = pretraining_overlays(here, photos="image_folder", posts="image_text")
+    other = {"encoder": "mae", "name": "MAE, posts", "pretrain_data": "posts.py", "pretrain": {"recipe.updates": 9}}
+    plan = complete({"encoders": ["mae", "clip", "fd", "random", other], "data": overlays(here, "roads"), "seeds": [0],
+                     "tasks": ["upernet"], "pretrain_data": given, "floor": True}, "mine")  # fmt: skip
+    cells = study_of(plan).cells()
+    first = {cell.method: cell for cell in cells if cell.task == "pretrain"}
+    kinds = sorted((key.partition("-")[0], cell.place) for key, cell in first.items())
+    assert kinds == [("clip", "tiny-posts"), ("fd", "tiny-photos"), ("mae", "tiny-photos"), ("mae", "tiny-posts"),
+                     *[("random", "tiny")] * 3], "one of the study, and of two architectures of the others"  # fmt: skip
+    named = {cell.method.partition("-")[0]: cell for cell in first.values() if cell.place != "tiny"}
+    fd, clip = named["fd"], named["clip"]
+    assert fd.needs == [clip.outcome] and fd.config().checkpoint == str(clip.folder / "checkpoint")
+    assert all(cell.config().model.encoder.kwargs.embed_dim == 48 for cell in named.values())
+    widths = {cell.config().model.encoder.kwargs.embed_dim for key, cell in first.items() if "random" in key}
+    assert widths == {48, 96}
+    made = {str(cell.folder / "checkpoint") for cell in first.values()}
+    assert {str(cell.encoder) for cell in cells if cell.task == "upernet"} == made
+    assert len({cell.folder for cell in cells}) == len(cells)
+    for cell in first.values():
+        words = shlex.split(cell.command)
+        flags = {
+            key: words[words.index(f"--{key}") + 1] for key in ("data", "checkpoint", "name") if f"--{key}" in words
+        }
+        assert ("data" in flags, "checkpoint" in flags) == (cell.place != "tiny", cell is fd)
+        if cell.data:
+            options = {"options": {"recipe.updates": 9}} if cell.label else {}
+            typed = load_config(words[2], seed=0, work_dir=words[words.index("--work-dir") + 1], **flags, **options)
+            assert typed.config_hash == cell.config().config_hash and typed.work_dir == str(cell.folder)
+    few = {cell.folder for cell in study_of({**plan, "encoders": ["mae", "random"]}).cells()}
+    assert few < {cell.folder for cell in cells}, "a study that grows keeps its runs"
+    assert study_of(plan).cells(str(fd.folder)), "a cell alone"
+
+
+@pytest.mark.parametrize("entry, given, sentence", [
+    ("clip", ["photos.py"], "clip learns from data of kind image_text, which none of photos.py is: name another"),
+    ("oracle", ["photos.py", "posts.py"], "oracle learns from data of kind dense"),
+    ("fd", ["photos.py"], "clip learns from data of kind image_text"),
+    ("mae", ["nowhere.py"], "nowhere.py"),
+    ({"encoder": "mae", "pretrain_data": "photos.py"}, [], "has pretrain_data and no name"),
+    ({"encoder": "random", "name": "R", "pretrain_data": "photos.py"}, [], "learns from no data: leave out"),
+    ({"encoder": "runs/a.pth", "pretrain_data": "photos.py"}, [], "is no method of the suite: pretrain_data tells"),
+])  # fmt: skip
+def test_pretraining_data_that_serve_nobody(here, entry, given, sentence):
+    pretraining_overlays(here, photos="image_folder", posts="image_text")
+    plan = complete({"encoders": [entry], "data": overlays(here, "roads"), "pretrain_data": given}, "mine")
+    with pytest.raises(UserError, match=sentence):
+        study_of(plan).cells()
+
+
 def test_a_pretraining_of_its_own_for_each_seed(here, checkpoint):
     for seed in range(3):
         checkpoint("mae", folder=here / f"mine/seed{seed}/checkpoint", seed=seed)

@@ -50,6 +50,19 @@ def test_a_test_of_an_encoder_is_one_process():
         load_config("probes/configs/linear_seg.py", encoder="mae", launcher="pytorch")
 
 
+def test_bf16_by_the_flag_or_by_an_option():
+    """What a study's options say has the effect of the flag; it was taken without any."""
+    option = {"optim_wrapper.amp": True}
+    by_option, by_flag = load_config(MAE, options=option), load_config(MAE, amp=True)
+    assert by_option.optim_wrapper.amp is True and by_option.config_hash == by_flag.config_hash
+    assert load_config(MAE, options=option, amp=True).optim_wrapper.amp is True
+    assert load_config(MAE, options={"optim_wrapper.amp": False}).config_hash == load_config(MAE).config_hash
+    with pytest.raises(UserError, match="optim_wrapper.amp is 'yes': say True or False"):
+        load_config(MAE, options={"optim_wrapper.amp": "yes"})
+    with pytest.raises(UserError, match="optim_wrapper.amp is False beside --amp"):
+        load_config(MAE, options={"optim_wrapper.amp": False}, amp=True)
+
+
 def test_precision_is_what_gpus_are_told(monkeypatch):
     told = []
     monkeypatch.setattr(torch, "set_float32_matmul_precision", told.append)
