@@ -138,7 +138,7 @@ class Study:
             stated = load_config(PRETRAIN.config.format(method=encoder.method), self.scale, data=encoder.data)
             parent = None
             if name := {**stated.to_dict(), **encoder.recipe}.get("parent"):
-                overlays = [encoder.data, *self.pretrain_data] if encoder.data else ()
+                overlays = tuple(dict.fromkeys([encoder.data, *self.pretrain_data])) if encoder.data else ()
                 parent = self.add_pretraining(cells, row(name, data=overlays), seed)
             cell = Cell(self.scale, "pretrain", encoder.weights, seed, options=encoder.recipe, data=data.overlay,
                         place=data.place(self.scale))  # fmt: skip

@@ -1,4 +1,4 @@
-"""Photographs from pretraining to the task: seven methods on Tiny ImageNet's images, then road scenes, clothes and classes.
+"""Photographs from pretraining on: seven methods on Tiny ImageNet's images, then road scenes, clothes and classes.
 
 COMMAND   python tools/study.py photographs
 COST      30 pretrainings of a million images each, which want a GPU, 9 draws, 334 fine-tunings, probes and tests
