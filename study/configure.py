@@ -36,6 +36,7 @@ from engine.config import (
 )
 from engine.errors import UserError
 from engine.fit import fitted
+from engine.idle import refuse_idle
 from engine.names import check_typed, did_you_mean
 from engine.provenance import REPOSITORY, digest
 from engine.ranges import check_ranges
@@ -80,11 +81,9 @@ def load_config(
             method named as `parent`.
         data: a data overlay file.
         name: what tables call the encoder, instead of what its checkpoint says; in pretraining, what that will say.
-        work_dir: the run's folder instead of `runs/<scale>/<task>/<method>/seed<seed>`.
-        options: dotted keys and values of `--cfg-options`.
+        work_dir: the run's folder instead of `runs/<scale>/<task>/<method>/seed<seed>`. options: `--cfg-options`.
         amp: bf16 autocast, which optim_wrapper.amp asks for too.
-        resume: go on from the newest state in the run's folder.
-        launcher: mmengine's launcher name.
+        resume: go on from the newest state in the run's folder. launcher: mmengine's launcher name.
         trace: is told where each value comes from.
 
     Raises:
@@ -122,6 +121,7 @@ def load_config(
     if cfg.task == "pretrain" and (data or options):
         check_encoder(cfg.model.encoder)
     cfg.config_hash = config_hash(cfg)
+    refuse_idle(cfg.to_dict(), options or {})
     trace.note(cfg, "the command line")
     return Config(cfg.to_dict(), cfg_text="\n", filename="config.py")  # the name under which the runner dumps it
 

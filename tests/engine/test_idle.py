@@ -1,0 +1,41 @@
+"""An option of the command line has an effect, or is refused."""
+
+import pytest
+
+from engine.errors import UserError
+from engine.idle import MISSING, holds, value_at
+from study.configure import load_config
+
+MAE, UPERNET = "pretrain/configs/mae.py", "seg_configs/upernet.py"
+
+
+@pytest.mark.parametrize("path, option, instead", [
+    (MAE, {"optim_wrapper.type": "OptimWrapper"}, "SteadyOptimWrapper"),
+    (MAE, {"randomness.seed": 5}, "0"),
+    (MAE, {"run_name": "mine"}, "pretrain mae seed 0"),
+    (MAE, {"config_hash": "mine"}, "[0-9a-f]+"),
+    (MAE, {"train_dataloader.dataset.root": "mine"}, "data/scenes/shards"),
+    (UPERNET, {"protocol": "mine"}, "scenes-upernet-64-tiny-v1"),
+    (UPERNET, {"train_dataloader.dataset.classes": ["floor"]}, r"\['floor', 'wall'"),
+    (UPERNET, {"test_dataloader.dataset": {"ignore": [1]}}, "{'type': 'SegFolder'"),
+])  # fmt: skip
+def test_what_the_run_fills_in_itself(path, option, instead):
+    with pytest.raises(UserError, match=f"--cfg-options: {next(iter(option))}=.* is without effect: .* {instead}"):
+        load_config(path, encoder="mae" if path == UPERNET else None, options=option)
+
+
+@pytest.mark.parametrize("path, option", [
+    (MAE, {"tf32": False}), (MAE, {"accumulation": 2}), (MAE, {"recipe.updates": 7}), (MAE, {"captions": "aligned"}),
+    (MAE, {"train_dataloader": {"batch_size": 8}}), (MAE, {"optim_wrapper.optimizer.betas": (0.5, 0.9)}),
+    (UPERNET, {"data.size": [32, 32]}), (UPERNET, {"model.decode_head.num_classes": 8}),
+])  # fmt: skip
+def test_what_has_an_effect_or_says_what_is(path, option):
+    load_config(path, encoder="mae" if path == UPERNET else None, options=option)
+
+
+def test_places_in_lists():
+    cfg = {"a": [{"b": 1}, {"b": (2, 3)}]}
+    assert value_at(cfg, "a.1.b") == (2, 3) and value_at(cfg, "a.0.b") == 1
+    assert {value_at(cfg, key) for key in ("a.2.b", "a.x", "b", "a.0.b.c")} == {MISSING}
+    assert holds(cfg, {"a": [{"b": 1}, {"b": [2, 3], "_delete_": True}]})
+    assert not holds(cfg, {"a": [{"b": 1}]}) and not holds(cfg, {"a": [{"b": 1}, {"b": [2, 4]}]})
