@@ -1,35 +1,63 @@
-"""Options of the command line that end without effect, because something that is filled in later says otherwise."""
+"""What a data overlay or the command line states and a run does not have in the end, since something else fills it."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from engine.config import OF_THE_DATA, read
 from engine.errors import UserError
+from engine.run_folder import flatten
 
 MISSING = object()
-# What becomes other keys: engine/recipe.py, which refuses what these overrule, and engine/config.py, `share_batch`.
-CONSUMED = ("recipe", "accumulation")
+# What becomes other keys or another list: engine/recipe.py, which refuses what these overrule, and engine/config.py,
+# `share_batch` and `fill_schedule`.
+CONSUMED = ("recipe", "accumulation", "param_scheduler")
 
 
-def refuse_idle(cfg: Mapping[str, Any], options: Mapping[str, Any]) -> None:
-    """Refuse options that a whole configuration does not have.
+def refuse_idle(cfg: Mapping[str, Any], options: Mapping[str, Any], data: str | None) -> None:
+    """Refuse what the layers of a run's user state and the whole configuration does not have.
 
     Args:
         cfg: the configuration once all is filled that needs neither data nor encoder, as a dict.
         options: dotted keys and values of `--cfg-options`.
+        data: the data overlay, over which options go.
 
     Raises:
         UserError: naming the first, and what stands in its place.
     """
-    for key, value in options.items():
-        if key.split(".")[0] in CONSUMED or key.endswith("_delete_"):
-            continue
+    said = leaves(options)
+    check_layer(cfg, said, "--cfg-options")
+    if data is not None:
+        overlay = {key: value for key, value in read(Path(data)).to_dict().items() if key not in OF_THE_DATA}
+        check_layer(cfg, {key: value for key, value in leaves(overlay).items() if not touched(key, said)}, data)
+
+
+def leaves(stated: Mapping[str, Any]) -> dict[str, Any]:
+    """{dotted key: value} of all that is stated but what is consumed."""
+    found = flatten(stated) if stated else {}
+    return {
+        key: value for key, value in found.items() if not (key.split(".")[0] in CONSUMED or key.endswith("_delete_"))
+    }
+
+
+def touched(key: str, said: Mapping[str, Any]) -> bool:
+    """Whether an option is at, above or below a key."""
+    return any(f"{key}.".startswith(f"{one}.") or f"{one}.".startswith(f"{key}.") for one in said)
+
+
+def check_layer(cfg: Mapping[str, Any], stated: Mapping[str, Any], where: str) -> None:
+    """Refuse a value of one layer that the configuration does not have."""
+    passes = cfg.get("train_cfg", {}).get("accumulation", 1)
+    for key, value in stated.items():
         found = value_at(cfg, key)
+        if key == "train_dataloader.batch_size" and passes > 1:
+            found *= passes  # a pass has its share of the batch
         if found is MISSING and value is False:  # engine/switches.py leaves those out that are off
             continue
-        if not holds(found, value):
+        if not alike(found, value):
             instead = "nothing" if found is MISSING else str(found)[:60]
-            raise UserError(f"--cfg-options: {key}={str(value)[:60]} is without effect: the run puts {instead} there,"
-                            " by its data section, its flags or its file")  # fmt: skip
+            raise UserError(f"{where}: {key}={str(value)[:60]} is without effect: the run puts {instead} there, by its "
+                            "data section, its flags or its file")  # fmt: skip
 
 
 def value_at(cfg: Any, key: str) -> Any:
@@ -44,10 +72,8 @@ def value_at(cfg: Any, key: str) -> Any:
     return cfg
 
 
-def holds(found: Any, value: Any) -> bool:
-    """Whether a value stands there; of a dict, all of its entries."""
-    if isinstance(value, Mapping) and isinstance(found, Mapping):
-        return all(holds(found.get(key, MISSING), one) for key, one in value.items() if key != "_delete_")
+def alike(found: Any, value: Any) -> bool:
+    """Whether two values are equal; a tuple is like a list."""
     if isinstance(value, list | tuple) and isinstance(found, list | tuple):
-        return len(value) == len(found) and all(map(holds, found, value))
+        return len(value) == len(found) and all(map(alike, found, value))
     return found is value or found == value

@@ -121,7 +121,7 @@ def load_config(
     if cfg.task == "pretrain" and (data or options):
         check_encoder(cfg.model.encoder)
     cfg.config_hash = config_hash(cfg)
-    refuse_idle(cfg.to_dict(), options or {})
+    refuse_idle(cfg.to_dict(), options or {}, data)
     trace.note(cfg, "the command line")
     return Config(cfg.to_dict(), cfg_text="\n", filename="config.py")  # the name under which the runner dumps it
 
