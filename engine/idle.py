@@ -47,17 +47,22 @@ def touched(key: str, said: Mapping[str, Any]) -> bool:
 
 def check_layer(cfg: Mapping[str, Any], stated: Mapping[str, Any], where: str) -> None:
     """Refuse a value of one layer that the configuration does not have."""
-    passes = cfg.get("train_cfg", {}).get("accumulation", 1)
     for key, value in stated.items():
         found = value_at(cfg, key)
-        if key == "train_dataloader.batch_size" and passes > 1:
-            found *= passes  # a pass has its share of the batch
+        if key == "train_dataloader.batch_size" and value in whole_batches(cfg):
+            continue
         if found is MISSING and value is False:  # engine/switches.py leaves those out that are off
             continue
         if not alike(found, value):
             instead = "nothing" if found is MISSING else str(found)[:60]
             raise UserError(f"{where}: {key}={str(value)[:60]} is without effect: the run puts {instead} there, by its "
                             "data section, its flags or its file")  # fmt: skip
+
+
+def whole_batches(cfg: Mapping[str, Any]) -> tuple[int | None, ...]:
+    """The batches of which a pass of this process has its share: the process's, and that of all of them if stated."""
+    of_process = cfg["train_dataloader"]["batch_size"] * cfg["train_cfg"].get("accumulation", 1)
+    return of_process, cfg.get("global_batch_size")
 
 
 def value_at(cfg: Any, key: str) -> Any:

@@ -69,6 +69,8 @@ def configure(scenes_root, tmp_path) -> Callable:
         if "tokenizer" in stated.model:
             short["model.tokenizer.steps"] = 10  # an untrained dVAE's tokens serve a test as well
         options = {**short, **(options or {})}
+        if "global_batch_size" in options:
+            del options["train_dataloader.batch_size"]  # which has no effect then, and would be refused
         work_dir = work_dir or tmp_path / "run"
         return load_config(config, data=str(overlay), work_dir=str(work_dir), options=options, **arguments)
 

@@ -50,6 +50,10 @@ def test_an_overlay_without_effect(here, line, key):
         assert cfg.train_dataloader.batch_size == 6 and cfg.progress_interval == 3, "options go over it"
     cfg = load_config(UPERNET, encoder="mae", data="roads.py", options={"accumulation": 2})
     assert cfg.train_dataloader.batch_size == 2, "a pass has its share"
+    both = {"global_batch_size": 8, "train_dataloader.batch_size": 8}
+    assert load_config(UPERNET, encoder="mae", options={**both, "accumulation": 2}).train_dataloader.batch_size == 4
+    with pytest.raises(UserError, match="train_dataloader.batch_size=4 is without effect: the run puts 8 there"):
+        load_config(UPERNET, encoder="mae", options={**both, "train_dataloader.batch_size": 4})
 
 
 def test_places_in_lists():
