@@ -15,6 +15,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from engine.errors import UserError
+from engine.idle import MISSING, value_at
 from engine.names import did_you_mean
 
 ALMOST_ZERO = 1e-6  # LinearLR multiplies, so it cannot leave 0
@@ -130,10 +131,8 @@ def refuse_overruled(cfg: Config, options: Mapping[str, Any]) -> None:
     """UserError for an option that says an entry of the recipe where the configuration states what comes of it."""
     idle = [(entry, key) for key, entries in OVERRULED.items() for entry in entries if f"recipe.{entry}" in options]
     for entry, key in idle:
-        value: Any = cfg.to_dict()
-        for name in key.split("."):
-            value = value.get(name) if isinstance(value, Mapping) else None
-        if value is not None:
+        value = value_at(cfg.to_dict(), key)
+        if value is not MISSING and value is not None:
             raise UserError(f"--cfg-options: recipe.{entry} is without effect, since {key} is stated, as "
                             f"{str(value)[:60]}: change that instead")  # fmt: skip
 

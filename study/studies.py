@@ -58,7 +58,8 @@ class Study:
         Raises:
             UserError: an encoder, a data set or a task that is none, or a task that no data set serves.
         """
-        encoders = [one if isinstance(one, Encoder) else self.row(one) for one in self.encoders]
+        stated = dict(seeds=self.seeds, data=self.pretrain_data)
+        encoders = [one if isinstance(one, Encoder) else row(one, **stated) for one in self.encoders]
         if named := parse_run(alone) if alone else None:
             task, method = named
             own = [one for one in encoders if method == (one.weights if task == "pretrain" else one.id)]
@@ -66,10 +67,6 @@ class Study:
             if any(cell.folder == Path(alone) for cell in few):
                 return few  # else a parent, or random weights of some architecture, which the others tell
         return self.cells_with([*self.floors(encoders), *encoders] if self.floor else encoders)
-
-    def row(self, entry: str | Mapping[str, Any]) -> Encoder:
-        """One encoder of the study, by what a study file says of it."""
-        return row(entry, seeds=self.seeds, data=self.pretrain_data)
 
     def cells_with(self, encoders: list[Encoder], only: str | None = None) -> list[Cell]:
         """The runs of some encoders, and what needs none; of one task alone, with its pretrainings."""
